@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# `make help` lists what is supported. Variables on the command line:
+#   TARGET="host sim-arm64-nvhe"   only these targets (default: host if usable, all simulated)
+#   K="physical and not series"    only tests that match, as pytest -k
+#   O=folder                       where reports go (default out/)
+#   JOBS=4                         worker processes (default: one per core)
+#   ARGS="..."                     further pytest arguments
+
+PYTHON ?= python3
+O      ?= out
+JOBS   ?= auto
+VENV   := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help check test lint clean report venv venv-dev
+
+help: ## list the commands
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+venv:
+	@$(PYTHON) tools/venv.py check
+
+venv-dev:
+	@$(PYTHON) tools/venv.py check dev
+
+check: venv ## ask KVM: the suite on this host and on every simulated target
+	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
+	    $(if $(K),-k "$(K)") -- $(ARGS)
+
+report: venv ## merge journals into reports: FROM="a/journal.jsonl b/journal.jsonl" O=folder
+	@$(VENV) -m tools.report --out "$(O)" $(FROM)
+
+test: venv-dev ## ask the harness about itself
+	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" $(ARGS)
+
+lint: venv-dev ## ruff and mypy --strict
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m mypy .
+
+clean: ## remove what the commands made
+	rm -rf .venv "$(O)" .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

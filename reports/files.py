@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All reports of a run into one folder, each file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from . import bench, html, junit, ktap
+from .model import Run
+
+Writer = Callable[[Run], Iterable[str]]
+
+WRITERS: dict[str, Writer] = {
+    "results.ktap": ktap.nested,
+    "junit.xml": junit.strict,
+    "report.html": html.page,
+}
+"""The reports with a fixed name: each a pure function from a run to pieces of text."""
+
+
+class ReportError(Exception):
+    """A report cannot be written; its text is one sentence for the user."""
+
+
+def write_reports(run: Run, folder: Path) -> list[Path]:
+    """Write every report of *run* into *folder*; return the files, in order."""
+    written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
+    written += [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
+    return written
+
+
+def write_file(path: Path, pieces: Iterable[str]) -> Path:
+    """Write *pieces* as UTF-8 into *path* by way of a temporary file beside it; return *path*."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(fd, "w", encoding="utf-8", newline="\n", buffering=1 << 16) as file:
+            file.writelines(pieces)
+            os.fchmod(fd, 0o644)
+        Path(temporary).replace(path)
+        temporary = ""
+    except OSError as error:
+        raise ReportError(f"cannot write the report {path}: {error.strerror}") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink()
+    return path

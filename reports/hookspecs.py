@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The hook by which the bench tells the reporter what is under test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_kvm_targets(config: pytest.Config) -> list[dict[str, Any]] | None:
+    """Return the chosen targets, in the order of the reports.
+
+    Each is a dict: name, kind ("host", "sim" or "lab"), arch, mode, generation, simulated,
+    usable, reason (None if usable), facts {name: text, number or bool}. Asked once, in the
+    process that writes the journal, before the first test.
+    """

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The journal: one JSON record a line, written as things happen, by one process.
+
+Every record has ``type``; unknown types and unknown fields are left alone by readers. Texts
+are raw here and cleaned when read. Version 1 of the schema:
+
+========== ==========================================================================
+type       fields (those in brackets may be missing)
+========== ==========================================================================
+session    version, time_ns, machine, facts {name: text, number or bool}
+target     name, kind, arch, mode, generation, simulated, usable, reason, facts
+collection nodeids [...]; several records add up, in order
+start      nodeid, time_ns: written before the test runs
+sample     nodeid, [target], metric, variant, unit, values, columns, rows, note
+log        nodeid, [target], text: follows its test's start, precedes its result
+result     nodeid, target, subject, verdict, [ending, message, reason, duration_ns,
+           start_ns, file, line, known_issue, repro]
+end        time_ns, exit_status, [stopped]
+========== ==========================================================================
+
+Each record is one write(2), so nothing that was recorded is lost with the process. When it
+also reaches the disk is `Sync`'s matter; docs/decisions/journal.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+VERSION = 1
+"""Version of the schema above: readers refuse others."""
+
+COLLECTION_CHUNK = 500
+"""Node ids in one collection record: a torn line loses no more than these."""
+
+_ENCODE = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
+
+
+class Sync(enum.StrEnum):
+    """When records are forced to the disk, beyond what the kernel does by itself."""
+
+    START = "start"  # Before each test: the test that panics this machine is named.
+    SECOND = "second"  # At most once a second.
+    NEVER = "never"
+
+
+class JournalError(Exception):
+    """The journal cannot be written; its text is one sentence for the user."""
+
+
+class Journal:
+    """The one writer of one journal.
+
+    Without a path, or where the path is a pipe or a device, memory keeps the records too, so
+    `read` gives them back. A journal that an earlier session left without its end record is
+    kept beside the new one under the name PATH.unfinished.
+    """
+
+    def __init__(self, path: Path | None, sync: Sync = Sync.SECOND) -> None:
+        self.path = path
+        self.sync = sync
+        self._synced_s = time.monotonic()
+        self._fd = -1
+        self._length = 0
+        self._memory: io.BytesIO | None = None
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _keep_unfinished(path)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+                self._fd = os.open(path, flags, 0o644)
+            if path is None or not path.is_file():
+                self._memory = io.BytesIO()
+        except OSError as error:
+            raise JournalError(_sentence(path, error)) from error
+
+    def write(self, kind: str, /, **fields: object) -> None:
+        """Append one record; JournalError if the file system refuses it.
+
+        After that error the journal goes on in memory, the refused record included, so the
+        session can still be judged and shown.
+        """
+        line = (_ENCODE({"type": kind, **fields}) + "\n").encode("ascii")
+        if self._memory is not None:
+            self._memory.write(line)
+        if self._fd >= 0:
+            try:
+                _write_all(self._fd, line)
+            except OSError as error:
+                self._go_on_in_memory(line)
+                raise JournalError(_sentence(self.path, error)) from error
+            self._length += len(line)
+
+    def start(self, nodeid: str, time_ns: int) -> None:
+        """Record that *nodeid* is about to run, and let the disk have it if `sync` says so."""
+        self.write("start", nodeid=nodeid, time_ns=time_ns)
+        now_s = time.monotonic()
+        if self.sync is Sync.START or (self.sync is Sync.SECOND and now_s - self._synced_s >= 1):
+            self._synced_s = now_s
+            self._fdatasync()
+
+    def collection(self, nodeids: list[str]) -> None:
+        """Record what will run, in order."""
+        for first in range(0, len(nodeids), COLLECTION_CHUNK):
+            self.write("collection", nodeids=nodeids[first : first + COLLECTION_CHUNK])
+
+    def read(self) -> Iterator[bytes]:
+        """Yield every line written so far."""
+        if self._memory is not None:
+            yield from self._memory.getvalue().splitlines(keepends=True)
+        elif self.path is not None:
+            with self.path.open("rb") as lines:
+                yield from lines
+
+    def close(self) -> None:
+        """Force everything to the disk and close; closing twice is harmless."""
+        self._fdatasync()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _go_on_in_memory(self, line: bytes) -> None:
+        if self._memory is None and self.path is not None:
+            with self.path.open("rb") as written:
+                self._memory = io.BytesIO()
+                self._memory.write(written.read(self._length))
+                self._memory.write(line)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _fdatasync(self) -> None:
+        # Pipes and character devices, /dev/stdout among them, cannot be synced.
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _keep_unfinished(path: Path) -> None:
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as old:
+        old.seek(max(0, path.stat().st_size - 4096))
+        last = old.read().rstrip().rpartition(b"\n")[2]
+    if not last.startswith(b'{"type":"end"'):
+        path.replace(path.with_name(path.name + ".unfinished"))
+
+
+def _sentence(path: Path | None, error: OSError) -> str:
+    return f"cannot write the journal {path}: {error.strerror}; choose another place with --journal or O="

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""JUnit XML: one test suite for each target and subject, through the junit-xml library.
+
+What the library builds is put right before it is written: no ``disabled``, times with three
+decimals and also when they are 0, and every failure has a message (without one the library
+drops the element, and the test looks passed). Suites are built in pieces, so memory does not
+grow with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import quoteattr
+
+from junit_xml import TestCase, TestSuite
+
+from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
+from .text import clip
+
+PIECE = 500
+"""Test cases built at a time."""
+
+OUTPUT_LIMIT = 100_000
+"""Characters of output a case: Jenkins keeps no more, and libxml2 refuses ten million."""
+
+Attributes = dict[str, str]
+
+
+def strict(run: Run) -> Iterator[str]:
+    """Yield *run* as JUnit XML that Jenkins' strict schema accepts."""
+    yield from _document(run, places=False)
+
+
+def located(run: Run) -> Iterator[str]:
+    """Yield *run* as JUnit XML with the file and line that GitLab and GitHub show."""
+    yield from _document(run, places=True)
+
+
+def _document(run: Run, *, places: bool) -> Iterator[str]:
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    yield _tag("testsuites", {"name": "kvm counters", **_sums(run.results)}) + "\n"
+    host = run.sessions[0].machine if run.sessions else ""
+    for target, results in by_target(run):
+        for subject, tests in by_subject(results):
+            yield from _suite(target, subject, tests, host, places)
+    yield "</testsuites>\n"
+
+
+def _suite(target: Target, subject: str, tests: Sequence[Result], host: str, places: bool) -> Iterator[str]:
+    skipped = sum(test.verdict in (Verdict.SKIP, Verdict.XFAIL) for test in tests)
+    attributes = {"name": f"{target.name}.{subject}", **_sums(tests), "skipped": str(skipped)}
+    started_ns = min(test.start_ns for test in tests)
+    if started_ns:
+        attributes["timestamp"] = datetime.fromtimestamp(started_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    if host:
+        attributes["hostname"] = host
+    yield _tag("testsuite", attributes) + "\n"
+    properties = TestSuite("", properties=_properties(target)).build_xml_doc().find("properties")
+    if properties is not None:
+        yield ET.tostring(properties, encoding="unicode") + "\n"
+    for first in range(0, len(tests), PIECE):
+        yield _cases(f"{target.name}.{subject}", tests[first : first + PIECE], places)
+    yield "</testsuite>\n"
+
+
+def _cases(classname: str, tests: Sequence[Result], places: bool) -> str:
+    cases = [_case(classname, test, places) for test in tests]
+    lines = []
+    for test, element in zip(tests, TestSuite("", cases).build_xml_doc(), strict=True):
+        element.set("time", _seconds(test.duration_ns))
+        lines.append(ET.tostring(element, encoding="unicode"))
+    return "\n".join(lines) + "\n"
+
+
+def _case(classname: str, test: Result, places: bool) -> TestCase:
+    case = TestCase(test.name, classname, stdout=_output(test))
+    if places and test.file:
+        case.file, case.line = test.file, str(test.line) if test.line else None
+    if test.verdict in (Verdict.ERROR, Verdict.TIMEOUT):
+        case.add_error_info(_message(test), _detail(test), test.verdict.value)
+    elif test.verdict.bad:
+        case.add_failure_info(_message(test), _detail(test), test.verdict.value)
+    elif test.verdict is not Verdict.PASS:
+        # The library knows no type of a skip; GitLab shows the content, others the message.
+        case.add_skipped_info(_message(test), _message(test))
+    return case
+
+
+def _message(test: Result) -> str:
+    """Return the one line of a result that is not a pass; never empty."""
+    if test.verdict is Verdict.XPASS:
+        return f"known issue {test.known_issue or 'not named'} no longer shows"
+    if test.verdict is Verdict.XFAIL:
+        return f"expected failure: {test.known_issue or test.reason or 'no reason given'}"
+    return test.message or test.reason or test.verdict.value
+
+
+def _detail(test: Result) -> str:
+    parts = (test.message, test.reason, test.log, f"reproduce: {test.repro}" if test.repro else "")
+    return clip("\n".join(part for part in parts if part), OUTPUT_LIMIT)
+
+
+def _output(test: Result) -> str | None:
+    """Return the log where no failure element holds it."""
+    return clip(test.log, OUTPUT_LIMIT) or None if not test.verdict.bad else None
+
+
+def _properties(target: Target) -> Attributes:
+    words = {
+        "target": target.name,
+        "kind": target.kind,
+        "arch": target.arch,
+        "mode": target.mode,
+        "generation": target.generation,
+        "simulated": str(target.simulated).lower(),
+    }
+    return {name: value for name, value in words.items() if value} | {
+        f"fact.{name}": str(value) for name, value in target.facts
+    }
+
+
+def _sums(tests: Sequence[Result]) -> Attributes:
+    seen = counts(tests)
+    return {
+        "tests": str(len(tests)),
+        "failures": str(seen[Verdict.FAIL] + seen[Verdict.XPASS]),
+        "errors": str(seen[Verdict.ERROR] + seen[Verdict.TIMEOUT]),
+        "time": _seconds(sum(test.duration_ns for test in tests)),
+    }
+
+
+def _seconds(duration_ns: int) -> str:
+    return f"{duration_ns / 1e9:.3f}"
+
+
+def _tag(name: str, attributes: Attributes) -> str:
+    # quoteattr leaves line ends alone, but every text of the model that gets here is one line.
+    return f"<{name} {' '.join(f'{key}={quoteattr(value)}' for key, value in attributes.items())}>"

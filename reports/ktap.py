@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KTAP version 1, nested, and TAP version 13, flat (Documentation/dev-tools/ktap.rst).
+
+Nested is for people and the KUnit parser, flat for every reader behind kselftest. Only
+result shapes that all of them read alike are written: an expected failure is ``ok``, a skip
+is never ``not ok``, and no directive stands behind what it would turn around.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
+from .names import slug
+from .text import clip_line, defuse
+
+LOG_LINES = 60
+"""Lines of a log shown before its result; kselftest's runner filters byte by byte."""
+
+LINE_LIMIT = 400
+REASON_LIMIT = 120
+
+_VALUE = re.compile(r"\b(?:0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*)\b")
+
+_DIRECTIVE = {
+    Verdict.SKIP: "SKIP",
+    Verdict.XFAIL: "XFAIL",
+    Verdict.ERROR: "ERROR",
+    Verdict.TIMEOUT: "TIMEOUT",
+}
+
+
+def nested(run: Run) -> Iterator[str]:
+    """Yield the lines of *run* as KTAP version 1: target, then subject, then test."""
+    groups = list(by_target(run))
+    yield f"KTAP version 1\n1..{len(groups)}\n"
+    for number, (target, results) in enumerate(groups, 1):
+        name = slug(target.name)
+        subjects = list(by_subject(results))
+        yield f"  KTAP version 1\n  # Subtest: {name}\n"
+        yield from _diagnostics(_about(target), "  ")
+        yield f"  1..{len(subjects)}\n"
+        for place, (subject, tests) in enumerate(subjects, 1):
+            yield f"    KTAP version 1\n    # Subtest: {subject}\n    1..{len(tests)}\n"
+            for position, test in enumerate(tests, 1):
+                yield from _test(test, position, test.name, "    ")
+            yield f"  {_parent(tests)} {place} {subject}{_skipped(tests)}\n"
+        yield f"{_parent(results)} {number} {name}{_skipped(results)}\n"
+    yield totals(run.results)
+
+
+def flat(run: Run) -> Iterator[str]:
+    """Yield the lines of *run* as one TAP version 13 document, as kselftest wants it.
+
+    Names are target, subject and test joined by dots, the target left out if there is only
+    one. A run in which nothing ran is the plan 1..0 with the first reason.
+    """
+    yield "TAP version 13\n"
+    results = run.results
+    ran = any(result.verdict is not Verdict.SKIP for result in results)
+    if not ran:
+        why = constant(results[0].reason) if results else "no test chosen"
+        yield f"1..0 # SKIP {why}\n"
+        return
+    for target in run.targets:
+        yield from _diagnostics([f"target {target.name}", *_about(target)], "")
+    yield f"1..{len(results)}\n"
+    several = len({result.target for result in results}) > 1
+    for number, result in enumerate(results, 1):
+        path = f"{result.subject}.{result.name}"
+        yield from _test(result, number, f"{slug(result.target)}.{path}" if several else path, "")
+    yield totals(results)
+
+
+def totals(results: Iterable[Result]) -> str:
+    """Return the Totals line: six counters in the order of kselftest.h; a timeout is an error."""
+    seen = counts(results)
+    return (
+        f"# Totals: pass:{seen[Verdict.PASS]} fail:{seen[Verdict.FAIL]} xfail:{seen[Verdict.XFAIL]}"
+        f" xpass:{seen[Verdict.XPASS]} skip:{seen[Verdict.SKIP]}"
+        f" error:{seen[Verdict.ERROR] + seen[Verdict.TIMEOUT]}\n"
+    )
+
+
+def constant(reason: str) -> str:
+    """Return *reason* fit to stand behind a directive: one short text on every machine.
+
+    LKFT makes it part of the published name, so values become N.
+    """
+    text = _VALUE.sub("N", defuse(reason)).replace("#", "(hash)")
+    return clip_line(text, REASON_LIMIT) or "no reason given"
+
+
+def _test(result: Result, number: int, name: str, indent: str) -> Iterator[str]:
+    word = "not ok" if result.verdict.bad else "ok"
+    directive = _DIRECTIVE.get(result.verdict)
+    if result.verdict is not Verdict.PASS:
+        yield from _diagnostics(_story(result), indent)
+    if directive is None:
+        yield f"{indent}{word} {number} {name}\n"
+    elif result.verdict.bad:
+        yield f"{indent}{word} {number} {name} # {directive}\n"
+    else:
+        why = constant(result.known_issue or result.reason)
+        yield f"{indent}{word} {number} {name} # {directive} {why}\n"
+
+
+def _story(result: Result) -> Iterator[str]:
+    """Yield what people want to know of a result that is not a pass."""
+    if result.verdict is Verdict.XPASS:
+        yield f"known issue {result.known_issue or 'not named'} no longer shows: remove or narrow its entry"
+    if result.message:
+        yield result.message
+    if result.reason and (result.known_issue or result.reason != constant(result.reason)):
+        yield f"reason: {result.reason}"
+    if result.repro:
+        yield f"reproduce: {result.repro}"
+    lines = [line for line in result.log.splitlines() if line != result.message]
+    if len(lines) > LOG_LINES:
+        half = LOG_LINES // 2
+        lines[half:-half] = [f"… {len(lines) - LOG_LINES} lines left out …"]
+    yield from lines
+
+
+def _about(target: Target) -> Iterator[str]:
+    words = [target.kind, target.arch, target.mode, target.generation]
+    yield ("simulated: " if target.simulated else "") + " ".join(word for word in words if word)
+    if target.reason:
+        yield target.reason
+    for name, value in target.facts:
+        yield f"{name}: {value}"
+
+
+def _diagnostics(lines: Iterable[str], indent: str) -> Iterator[str]:
+    for line in lines:
+        text = defuse(clip_line(line.replace("\t", "    "), LINE_LIMIT))
+        yield f"{indent}# {text}\n" if text else f"{indent}#\n"
+
+
+def _parent(results: Iterable[Result]) -> str:
+    return "not ok" if any(result.verdict.bad for result in results) else "ok"
+
+
+def _skipped(results: Iterable[Result]) -> str:
+    return " # SKIP all skipped" if all(result.verdict is Verdict.SKIP for result in results) else ""

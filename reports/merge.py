@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Several sessions as one run: every machine's targets kept apart, nothing counted twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from .model import Ending, Result, Run, Target, Verdict
+from .names import distinct
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Return *runs* as one, in their order; names of tests made distinct.
+
+    A target that several machines had becomes ``target@machine`` for each of them. Where
+    one machine judged the same test on the same target twice, the later result counts, but
+    a test that did not run never replaces one that did. A target that cannot be used and
+    has no result becomes one skip with its reason.
+    """
+    placed = _apart(runs)
+    targets: dict[str, Target] = {}
+    results: dict[tuple[str, str], Result] = {}
+    for run in placed:
+        for target in run.targets:
+            if target.name not in targets or target.facts:
+                targets[target.name] = target
+        for result in run.results:
+            key = result.nodeid, result.target
+            if key not in results or result.ending is not Ending.NOT_RUN:
+                results[key] = result
+    judged = {result.target for result in results.values()}
+    merged = [*results.values(), *(_unusable(target) for target in targets.values() if _mute(target, judged))]
+    return Run(
+        sessions=tuple(session for run in runs for session in run.sessions),
+        targets=tuple(targets.values()),
+        results=tuple(distinct(ordered(merged, targets))),
+        problems=tuple(problem for run in runs for problem in run.problems),
+    )
+
+
+def ordered(results: Iterable[Result], targets: Iterable[str]) -> list[Result]:
+    """Return *results* by target as *targets* has them, then by subject as first met."""
+    place = {name: index for index, name in enumerate(targets)}
+    subjects: dict[tuple[str, str], int] = {}
+    kept = list(results)
+    for result in kept:
+        subjects.setdefault((result.target, result.subject), len(subjects))
+    kept.sort(key=lambda result: (place[result.target], subjects[result.target, result.subject]))
+    return kept
+
+
+def _apart(runs: Sequence[Run]) -> list[Run]:
+    machines: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for target in run.targets:
+            machines[target.name].add(_machine(run))
+    shared = {name for name, owners in machines.items() if len(owners) > 1}
+    return [_renamed(run, shared) for run in runs]
+
+
+def _renamed(run: Run, shared: set[str]) -> Run:
+    if not shared:
+        return run
+    new = {target.name: f"{target.name}@{_machine(run)}" for target in run.targets if target.name in shared}
+    return replace(
+        run,
+        targets=tuple(replace(target, name=new.get(target.name, target.name)) for target in run.targets),
+        results=tuple(
+            replace(result, target=new[result.target]) if result.target in new else result
+            for result in run.results
+        ),
+    )
+
+
+def _machine(run: Run) -> str:
+    return (run.sessions[0].machine if run.sessions else "") or "unknown"
+
+
+def _mute(target: Target, judged: set[str]) -> bool:
+    return not target.usable and target.name not in judged
+
+
+def _unusable(target: Target) -> Result:
+    return Result(
+        nodeid=f"target::{target.name}",
+        name="usable",
+        target=target.name,
+        subject="target",
+        verdict=Verdict.SKIP,
+        reason=target.reason or "not usable on this machine",
+    )

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run found, as frozen values: the one thing every writer reads.
+
+Readers (`read_journal`, `read_ktap`) build these values and clean every text on the way in
+(`text.clean`); writers are pure functions over a `Run`, so they agree on every count.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+Fact = str | int | bool
+Number = int | float
+
+LOCAL = "local"
+"""The target of tests that name none, and whose run declared none."""
+
+
+class Verdict(enum.StrEnum):
+    """What one test says about one target; every result has exactly one."""
+
+    PASS = enum.auto()
+    FAIL = enum.auto()
+    SKIP = enum.auto()
+    XFAIL = enum.auto()
+    XPASS = enum.auto()
+    ERROR = enum.auto()
+    TIMEOUT = enum.auto()
+
+    @property
+    def bad(self) -> bool:
+        """Whether this verdict makes the run fail."""
+        return self in _BAD
+
+
+_BAD = frozenset((Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT))
+
+
+class Ending(enum.StrEnum):
+    """How far a collected test came."""
+
+    FINISHED = "finished"
+    CRASHED = "crashed"  # It was running when the journal, or its worker, ended: verdict error.
+    NOT_RUN = "not-run"  # Its turn never came: verdict skip.
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing under test: where KVM's answers come from, architecture, mode, generation."""
+
+    name: str
+    kind: str = "host"  # "host", "sim" or "lab"
+    arch: str = ""
+    mode: str = ""
+    generation: str = ""
+    simulated: bool = False
+    usable: bool = True
+    reason: str = ""  # Why it is not usable, with the remedy.
+    facts: tuple[tuple[str, Fact], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name for people, with the word "simulated" wherever it applies."""
+        return f"{self.name} (simulated)" if self.simulated else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of measurements of one benchmark: one cell of the classic table, and its rows.
+
+    *values* are in *unit*. *columns* and *rows* are the raw readings behind them, if the
+    benchmark kept any: they go into bench/*.csv as they are.
+    """
+
+    metric: str
+    variant: str = ""  # "native", "trapped", or what else tells the series of a metric apart
+    unit: str = "ns"
+    values: tuple[Number, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Number, ...], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one test said about one target.
+
+    *nodeid* is pytest's name, *name* the kernel's: stable, unique within target and subject,
+    of the characters every kernel CI keeps (`names`). Times are ns, *start_ns* since 1970.
+    """
+
+    nodeid: str
+    name: str
+    target: str
+    subject: str
+    verdict: Verdict
+    ending: Ending = Ending.FINISHED
+    message: str = ""  # One line: what failed.
+    reason: str = ""  # One line: why skipped or expected to fail.
+    log: str = ""
+    start_ns: int = 0
+    duration_ns: int = 0
+    file: str = ""
+    line: int = 0  # 1 is the first line, 0 unknown.
+    known_issue: str = ""
+    repro: str = ""
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One pytest session on one machine: what a journal's session and end records say."""
+
+    machine: str = ""
+    facts: tuple[tuple[str, Fact], ...] = ()
+    started_ns: int = 0
+    ended_ns: int = 0
+    exit_status: int | None = None  # None: the session never came to its end.
+    stopped: str = ""  # Why pytest stopped early, in its words.
+
+    @property
+    def complete(self) -> bool:
+        """Whether the session wrote its end record."""
+        return self.exit_status is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that one or more journals say, in the order of targets, subjects and collection."""
+
+    sessions: tuple[Session, ...] = ()
+    targets: tuple[Target, ...] = ()
+    results: tuple[Result, ...] = ()
+    problems: tuple[str, ...] = ()  # What could not be read, one sentence each.
+
+    def target(self, name: str) -> Target:
+        """Return the target called *name*; KeyError if there is none."""
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise KeyError(name)
+
+    @property
+    def simulated(self) -> frozenset[str]:
+        """The names of the simulated targets: their figures are labelled so everywhere."""
+        return frozenset(target.name for target in self.targets if target.simulated)
+
+
+def by_target(run: Run) -> Iterator[tuple[Target, list[Result]]]:
+    """Yield each target that has results, with them, in the run's order."""
+    targets = {target.name: target for target in run.targets}
+    for name, results in groupby(run.results, key=lambda result: result.target):
+        yield targets[name], list(results)
+
+
+def by_subject(results: Iterable[Result]) -> Iterator[tuple[str, list[Result]]]:
+    """Yield each subject of one target's *results*, with its results, in their order."""
+    for subject, group in groupby(results, key=lambda result: result.subject):
+        yield subject, list(group)
+
+
+def counts(results: Iterable[Result]) -> dict[Verdict, int]:
+    """Return how often each verdict occurs; every verdict has an entry."""
+    seen = Counter(result.verdict for result in results)
+    return {verdict: seen[verdict] for verdict in Verdict}
+
+
+def exit_status(results: Iterable[Result]) -> int:
+    """Return 1 if anything failed, 4 if nothing ran (all skipped, or no result), else 0."""
+    verdicts = {result.verdict for result in results}
+    if verdicts & _BAD:
+        return 1
+    return 0 if verdicts - {Verdict.SKIP} else 4

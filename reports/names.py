@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's name of a test: stable, and of characters that every kernel CI keeps.
+
+pytest's node id holds brackets, slashes, colons and values' texts; LAVA, LKFT, SQUAD and
+KCIDB cut, fold or refuse those. A kernel name matches ``[A-Za-z][A-Za-z0-9_.-]*``, has at
+most `NAME_LIMIT` characters, and depends on nothing but node id and target. Where a
+character had to go, six digits of the node id's SHA-256 keep the names apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .model import LOCAL, Result
+
+NAME_LIMIT = 150
+"""Longest kernel name: SQUAD drops 256 characters of suite and test without a word."""
+
+_PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*\Z")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]+")
+_FOLD = re.compile(r"[^A-Za-z0-9]+")
+
+
+def digest(text: str) -> str:
+    """Return six hexadecimal digits that stand for *text*, lone surrogates included."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def fold(name: str) -> str:
+    """Return *name* as the coarsest reader sees it: names are distinct when their folds are."""
+    return _FOLD.sub("-", name).strip("-")
+
+
+def slug(text: str, source: str | None = None) -> str:
+    """Return *text* as a kernel name; unchanged if it is one.
+
+    Where that loses something, the digest of *source* (default: *text*) is appended.
+    """
+    if len(text) <= NAME_LIMIT and _PLAIN.match(text):
+        return text
+    parts = (_OTHER.sub("_", part).strip("_") for part in text.split("."))
+    bare = ".".join(part for part in parts if part)
+    if not bare[:1].isalpha():
+        bare = f"t_{bare}"
+    return f"{bare[: NAME_LIMIT - 7].rstrip('.')}-{digest(text if source is None else source)}"
+
+
+def kernel_name(nodeid: str, target: str) -> str:
+    """Return the kernel name of the test *nodeid* on *target*, whose word the name drops."""
+    _, separator, inner = nodeid.partition("::")
+    if not separator:
+        return "collection"
+    function, _, params = inner.partition("[")
+    params = _without(params.removesuffix("]"), target)
+    name = function.replace("::", ".")
+    return slug(f"{name}.{params}" if params else name, nodeid)
+
+
+def subject_of(nodeid: str) -> str:
+    """Return the subject a node id's file stands for: kvmtests/x86/test_clock.py is x86.clock."""
+    path = nodeid.partition("::")[0].removesuffix(".py").removeprefix("kvmtests/")
+    folder, _, module = path.rpartition("/")
+    module = module.removeprefix("test_")
+    return slug(f"{folder.replace('/', '.')}.{module}" if folder else module)
+
+
+def target_of(nodeid: str, targets: Sequence[str]) -> str:
+    """Return which of *targets* is a word of the node id's parameters, the longest first.
+
+    `LOCAL` if none is.
+    """
+    _, _, params = nodeid.partition("[")
+    params = f"-{params.removesuffix(']')}-"
+    return next((name for name in sorted(targets, key=len, reverse=True) if f"-{name}-" in params), LOCAL)
+
+
+def distinct(results: Sequence[Result]) -> list[Result]:
+    """Return *results* with names that no reader confuses, in the same order.
+
+    Names whose folds meet inside one subject of one target, or which repeat the subject's
+    or the target's own name (the KUnit parser gives up there), get their digest.
+    """
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for index, result in enumerate(results):
+        groups[result.target, result.subject, fold(result.name)].append(index)
+    renamed = list(results)
+    for (target, subject, _), indices in groups.items():
+        if len(indices) > 1 or results[indices[0]].name in (subject, target):
+            for index in indices:
+                result = results[index]
+                name = f"{result.name[: NAME_LIMIT - 7]}-{digest(result.nodeid)}"
+                renamed[index] = replace(result, name=name)
+    return renamed
+
+
+def _without(params: str, target: str) -> str:
+    framed = f"-{params}-".replace(f"-{target}-", "-", 1)
+    return framed[1:-1]

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pytest plug-in: records a session in the journal and writes the reports at its end.
+
+Only one process writes: the plain pytest process, or pytest-xdist's controller.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import hookspecs, merge, outcome, read_journal, summary
+from .files import ReportError, write_reports
+from .journal import VERSION, Journal, JournalError, Sync
+from .model import Run, exit_status
+
+USAGE = 2
+"""Exit status for what the user asked and cannot be had; pytest's own 4 means "nothing ran" here."""
+
+_JUDGED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.INTERRUPTED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+"""What pytest says of a session whose results tell more; what is left is its own trouble."""
+
+_LOOKS_ONLY = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked of the reporter."""
+
+    report_dir: Path | None
+    journal: Path | None
+    sync: Sync
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Options:
+        """Return the options of *config*; relative paths start where pytest was started."""
+        here = config.invocation_params.dir
+        report_dir = here / config.option.report_dir if config.option.report_dir else None
+        journal = here / config.option.journal if config.option.journal else None
+        if journal is None and report_dir is not None:
+            journal = report_dir / "journal.jsonl"
+        return cls(report_dir, journal, Sync(config.option.journal_sync))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the reporter."""
+    group = parser.getgroup("reports", "journal and reports")
+    group.addoption("--report-dir", metavar="DIR", help="write the journal and all reports into DIR")
+    group.addoption(
+        "--journal", metavar="FILE", help="write the journal to FILE (default: journal.jsonl in --report-dir)"
+    )
+    group.addoption(
+        "--journal-sync",
+        choices=[sync.value for sync in Sync],
+        default=Sync.SECOND.value,
+        help="when the disk has the journal: before each test, at most once a second, or as the kernel likes",
+    )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook pytest_kvm_targets."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the recorder where this process is the one that writes."""
+    looks_only = any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
+    if not hasattr(config, "workerinput") and not looks_only:
+        config.pluginmanager.register(Recorder(config, Options.of(config)), "kvm-recorder")
+
+
+class Recorder:
+    """Everything between a session's start and its reports."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config = config
+        self.options = options
+        self.journal: Journal | None = None
+        self.targets: list[str] = []
+        self.run = Run()
+        self.written: list[Path] = []
+        self.trouble = ""
+        self.stopped = ""
+        self.interrupted = False
+        self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
+        self._collected = False
+        self._uncollected: set[str] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Ask for the targets and open the journal, or end the session with one sentence."""
+        try:
+            targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
+            self.targets = [target["name"] for target in targets]
+            self.journal = Journal(self.options.journal, self.options.sync)
+            self.journal.write(
+                "session",
+                version=VERSION,
+                time_ns=time.time_ns(),
+                machine=socket.gethostname(),
+                facts=_machine_facts(),
+            )
+            for target in targets:
+                self.journal.write("target", **target)
+        except (JournalError, pytest.UsageError) as error:
+            pytest.exit(str(error), returncode=USAGE)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Record what will run."""
+        self._collection([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Record what will run, as the first worker says; all collect the same."""
+        self._collection(list(ids))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Record a module that cannot be collected, once however many workers say so."""
+        if report.outcome != "passed" and report.nodeid not in self._uncollected:
+            self._uncollected.add(report.nodeid)
+            self._record(outcome.collection_failure(report))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Record that a test is about to run."""
+        with self._writing() as journal:
+            journal.start(nodeid, time.time_ns())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the report of one phase; the last one makes the result."""
+        # With several workers the same test may run in more than one at a time.
+        worker = getattr(report, "node", None)
+        key = (str(getattr(worker, "workerinput", {}).get("workerid", "")), report.nodeid)
+        reports = self._pending.setdefault(key, [])
+        reports.append(report)
+        if report.when in ("teardown", outcome.LOST_WORKER):
+            del self._pending[key]
+            self._record(outcome.judge(reports, self.targets))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep why pytest stops early; its own reasons, such as -x, are no interruption."""
+        self.stopped = excinfo.exconly()
+        self.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
+        """Close the journal, write the reports, and say with the exit status what they say."""
+        if self.journal is not None:
+            self._finish(session, int(exitstatus))
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the summary by target and where the reports are."""
+        if self._wanted():
+            terminalreporter.section("summary by target")
+            for line in summary.lines(self.run):
+                terminalreporter.line(line)
+        for path in self.written:
+            terminalreporter.line(f"wrote {os.path.relpath(path, self.config.invocation_params.dir)}")
+        if self.trouble:
+            terminalreporter.line(self.trouble, red=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Journal]:
+        """Give the journal; what the file system refuses is told once, at the end."""
+        assert self.journal is not None, "pytest_sessionstart opens the journal"
+        try:
+            yield self.journal
+        except JournalError as error:
+            self.trouble = str(error)
+
+    def _wanted(self) -> bool:
+        """Whether this session is about targets or was asked for reports: else pytest's ways stay."""
+        return bool(self.targets or self.options.journal)
+
+    def _collection(self, nodeids: list[str]) -> None:
+        if nodeids and not self._collected:
+            self._collected = True
+            with self._writing() as journal:
+                journal.collection(nodeids)
+
+    def _record(self, found: outcome.Outcome) -> None:
+        key = {"nodeid": found.result["nodeid"], "target": found.result["target"]}
+        with self._writing() as journal:
+            for sample in found.samples:
+                journal.write("sample", **{**sample, **key})
+            if found.log:
+                journal.write("log", **key, text=found.log)
+            journal.write("result", **found.result)
+
+    def _finish(self, session: pytest.Session, status: int) -> None:
+        with self._writing() as journal:
+            stopped = str(session.shouldfail or session.shouldstop or self.stopped)
+            journal.write("end", time_ns=time.time_ns(), exit_status=status, stopped=stopped)
+        self.run = merge.merge(read_journal.parse(journal.read(), "this session"))
+        journal.close()
+        if not self._wanted():
+            return
+        if not self.interrupted and status in _JUDGED and self.run.results:
+            session.exitstatus = exit_status(self.run.results)
+        if self.options.report_dir is not None:
+            try:
+                self.written = write_reports(self.run, self.options.report_dir)
+            except ReportError as error:
+                self.trouble = str(error)
+        if self.trouble:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _machine_facts() -> dict[str, str]:
+    return {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "pytest": pytest.__version__,
+    }

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Journals back into the model, however they ended.
+
+A journal may be cut anywhere, hold torn or foreign lines, or be several journals one after
+the other. What was recorded is kept: a test that had started when the journal broke off is
+the crashed one, collected tests whose turn never came are not run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import merge, names
+from .journal import VERSION
+from .model import Ending, Fact, Number, Result, Run, Sample, Session, Target, Verdict
+from .text import TEXT_LIMIT, clean, clip, one_line
+
+Record = Mapping[str, Any]
+
+PROBLEMS_SHOWN = 20
+"""Unreadable lines named one by one for each journal; the rest are counted."""
+
+NOT_RUN = "not run"
+INTERRUPTED = "interrupted while it ran"
+CRASHED = "the run ended while this test was running"
+
+
+def read(paths: Sequence[Path]) -> Run:
+    """Return what all journals in *paths* say, merged; OSError if one cannot be opened."""
+    runs: list[Run] = []
+    for path in paths:
+        with path.open("rb") as lines:
+            runs.extend(parse(lines, str(path)))
+    return merge.merge(runs)
+
+
+def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
+    """Return one run for each session in *lines*, texts cleaned. Raises nothing."""
+    chapters: list[_Chapter] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        record = _record(line)
+        if record is None:
+            if line.strip():
+                problems.append(f"{name}:{number}: not a complete record, left out")
+            continue
+        if record["type"] == "session" or not chapters:
+            chapters.append(_Chapter())
+        complaint = chapters[-1].take(record)
+        if complaint:
+            problems.append(f"{name}:{number}: {complaint}")
+    if not chapters:
+        problems.append(f"{name}: holds no journal record")
+    if len(problems) > PROBLEMS_SHOWN:
+        problems[PROBLEMS_SHOWN:] = [f"{name}: {len(problems) - PROBLEMS_SHOWN} more lines left out"]
+    runs = [chapter.run() for chapter in chapters] or [Run()]
+    return [*runs[:-1], Run(runs[-1].sessions, runs[-1].targets, runs[-1].results, tuple(problems))]
+
+
+@dataclass(slots=True)
+class _Chapter:
+    """One session while its records come in."""
+
+    session: Session = field(default_factory=Session)
+    version: int = VERSION
+    targets: dict[str, Target] = field(default_factory=dict)
+    collected: dict[str, None] = field(default_factory=dict)
+    started: dict[str, int] = field(default_factory=dict)
+    results: dict[tuple[str, str], Result] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
+    logs: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def take(self, record: Record) -> str:
+        """Add *record*; return what is wrong with it, or nothing."""
+        kind = record["type"]
+        if kind == "session":
+            return self._session(record)
+        take = _TAKERS.get(kind) if self.version == VERSION else None
+        return take(self, record) or "" if take else ""
+
+    def run(self) -> Run:
+        """Return all of the session, tests in collection order, none of them missing."""
+        seen = {nodeid for nodeid, _ in self.results}
+        order = {nodeid: index for index, nodeid in enumerate(self.collected)}
+        known = sorted(self.results.items(), key=lambda item: (order.get(item[0][0], len(order)), item[0]))
+        lost = [nodeid for nodeid in (*self.collected, *self.started) if nodeid not in seen]
+        results = [result for _, result in known]
+        results += [self._missing(nodeid) for nodeid in dict.fromkeys(lost)]
+        results.sort(key=lambda result: order.get(result.nodeid, len(order)))
+        for result in results:
+            self.targets.setdefault(result.target, Target(result.target))
+        sessions = (self.session,) if self.version == VERSION else ()
+        return Run(sessions, tuple(self.targets.values()), tuple(merge.ordered(results, self.targets)))
+
+    def _session(self, record: Record) -> str:
+        self.version = _integer(record, "version")
+        self.session = Session(_line(record, "machine"), _facts(record), _integer(record, "time_ns"))
+        if self.version != VERSION:
+            return f"schema version {self.version} is not {VERSION}: its session is left out"
+        return ""
+
+    def _start(self, record: Record) -> None:
+        self.started[_nodeid(record)] = _integer(record, "time_ns")
+
+    def _collection(self, record: Record) -> None:
+        self.collected.update(dict.fromkeys(_nodeids(record)))
+
+    def _sample(self, record: Record) -> None:
+        self.samples.setdefault(self._key(record), []).append(_sample(record))
+
+    def _key(self, record: Record) -> tuple[str, str]:
+        nodeid = _nodeid(record)
+        target = _line(record, "target") or names.target_of(nodeid, tuple(self.targets))
+        return nodeid, sys.intern(target)
+
+    def _target(self, record: Record) -> str:
+        name = _line(record, "name")
+        if not name:
+            return "a target without a name, left out"
+        self.targets[name] = Target(
+            name=name,
+            kind=_line(record, "kind") or "host",
+            arch=_line(record, "arch"),
+            mode=_line(record, "mode"),
+            generation=_line(record, "generation"),
+            simulated=bool(record.get("simulated")),
+            usable=bool(record.get("usable", True)),
+            reason=_line(record, "reason"),
+            facts=_facts(record),
+        )
+        return ""
+
+    def _result(self, record: Record) -> str:
+        key = nodeid, target = self._key(record)
+        verdict = _verdict(record)
+        if not nodeid or verdict is None:
+            return "a result without node id or verdict, left out"
+        self.results[key] = Result(
+            nodeid=nodeid,
+            name=names.kernel_name(nodeid, target),
+            target=target,
+            subject=sys.intern(names.slug(_line(record, "subject") or names.subject_of(nodeid))),
+            verdict=verdict,
+            ending=Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED,
+            message=_line(record, "message"),
+            reason=sys.intern(_line(record, "reason")),
+            log=self.logs.pop(key, ""),
+            start_ns=_integer(record, "start_ns") or self.started.get(nodeid, 0),
+            duration_ns=max(0, _integer(record, "duration_ns")),
+            file=sys.intern(_line(record, "file")),
+            line=max(0, _integer(record, "line")),
+            known_issue=sys.intern(_line(record, "known_issue")),
+            repro=_line(record, "repro"),
+            samples=tuple(self.samples.pop(key, ())),
+        )
+        return ""
+
+    def _missing(self, nodeid: str) -> Result:
+        target = names.target_of(nodeid, tuple(self.targets))
+        crashed = nodeid in self.started and not self.session.complete
+        reason = INTERRUPTED if nodeid in self.started else NOT_RUN
+        return Result(
+            nodeid=nodeid,
+            name=names.kernel_name(nodeid, target),
+            target=target,
+            subject=sys.intern(names.subject_of(nodeid)),
+            verdict=Verdict.ERROR if crashed else Verdict.SKIP,
+            ending=Ending.CRASHED if crashed else Ending.NOT_RUN,
+            message=CRASHED if crashed else "",
+            reason="" if crashed else reason,
+            log=self.logs.pop((nodeid, target), ""),
+            start_ns=self.started.get(nodeid, 0),
+            samples=tuple(self.samples.pop((nodeid, target), ())),
+        )
+
+    def _log(self, record: Record) -> None:
+        key = self._key(record)
+        before = self.logs.get(key, "")
+        self.logs[key] = clip(before + clean(_raw(record, "text")), TEXT_LIMIT)
+
+    def _end(self, record: Record) -> None:
+        self.session = Session(
+            self.session.machine,
+            self.session.facts,
+            self.session.started_ns,
+            _integer(record, "time_ns"),
+            _integer(record, "exit_status"),
+            _line(record, "stopped"),
+        )
+
+
+_TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
+    "target": _Chapter._target,
+    "collection": _Chapter._collection,
+    "start": _Chapter._start,
+    "sample": _Chapter._sample,
+    "log": _Chapter._log,
+    "result": _Chapter._result,
+    "end": _Chapter._end,
+}
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("type"), str):
+        return None
+    return record
+
+
+def _raw(record: Record, key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _line(record: Record, key: str) -> str:
+    value = record.get(key)
+    return one_line(value) if isinstance(value, str) else ""
+
+
+def _nodeid(record: Record) -> str:
+    return _line(record, "nodeid")
+
+
+def _nodeids(record: Record) -> list[str]:
+    value = record.get("nodeids")
+    if not isinstance(value, list):
+        return []
+    return [one_line(nodeid) for nodeid in value if isinstance(nodeid, str)]
+
+
+def _integer(record: Record, key: str) -> int:
+    value = record.get(key)
+    return value if isinstance(value, int) and abs(value) < 1 << 63 else 0
+
+
+def _verdict(record: Record) -> Verdict | None:
+    try:
+        return Verdict(_raw(record, "verdict"))
+    except ValueError:
+        return None
+
+
+def _facts(record: Record) -> tuple[tuple[str, Fact], ...]:
+    facts = record.get("facts")
+    if not isinstance(facts, dict):
+        return ()
+    return tuple((one_line(str(name)), _fact(value)) for name, value in facts.items())
+
+
+def _fact(value: object) -> Fact:
+    if isinstance(value, bool | int):
+        return value
+    return one_line(value if isinstance(value, str) else json.dumps(value))
+
+
+def _numbers(value: object) -> tuple[Number, ...]:
+    if not isinstance(value, list):
+        return ()
+    numbers = (item for item in value if isinstance(item, int | float) and not isinstance(item, bool))
+    # Comparing leaves out NaN and infinities, and takes integers of any length.
+    return tuple(item for item in numbers if -1e300 < item < 1e300)
+
+
+def _sample(record: Record) -> Sample:
+    columns, rows = record.get("columns"), record.get("rows")
+    heads = tuple(one_line(str(head)) for head in columns) if isinstance(columns, list) else ()
+    readings = (_numbers(row) for row in rows) if isinstance(rows, list) else ()
+    return Sample(
+        metric=_line(record, "metric") or "unnamed",
+        variant=_line(record, "variant"),
+        unit=_line(record, "unit") or "ns",
+        values=_numbers(record.get("values")),
+        columns=heads,
+        rows=tuple(row for row in readings if len(row) == len(heads)),
+        note=_line(record, "note"),
+    )

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The closing summary on the terminal: a table by target, then every failure by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from .model import Ending, Result, Run, Verdict, by_target, counts
+from .text import clip_line
+
+MESSAGE_LIMIT = 300
+
+
+def lines(run: Run) -> Iterator[str]:
+    """Yield the lines of the summary of *run*, plain text."""
+    yield from table(run)
+    yield from named(run)
+    for problem in run.problems:
+        yield f"note: {problem}"
+
+
+def table(run: Run) -> Iterator[str]:
+    """Yield the table of verdicts by target, with a line for all where there are several."""
+    groups = list(by_target(run))
+    rows = [[target.title, *_numbers(results)] for target, results in groups]
+    if len(groups) > 1:
+        rows.append(["all", *_numbers(run.results)])
+    heads = ["target", *Verdict, "seconds"]
+    alignment = ("left", *["right"] * (len(heads) - 1))
+    # Texts only: tabulate would reformat what looks like a number.
+    yield from tabulate(rows, heads, "simple", disable_numparse=True, colalign=alignment).splitlines()
+
+
+def named(run: Run) -> Iterator[str]:
+    """Yield one line, or two, for each result that makes the run fail, and for what did not run."""
+    for verdict in (Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT):
+        for result in run.results:
+            if result.verdict is verdict:
+                yield from _bad(result)
+    missing = sum(result.ending is Ending.NOT_RUN for result in run.results)
+    if missing:
+        yield f"not run: {missing} collected tests, counted as skip"
+    for target in run.targets:
+        if not target.usable:
+            yield f"not usable: {target.name}: {target.reason}"
+
+
+def _bad(result: Result) -> Iterator[str]:
+    word = "CRASHED" if result.ending is Ending.CRASHED else result.verdict.upper()
+    yield f"{word:<7} {result.target} {result.subject} {result.name}"
+    if result.verdict is Verdict.XPASS:
+        issue = result.known_issue or "not named"
+        yield f"        known issue {issue} no longer shows: remove or narrow its entry"
+    elif result.message:
+        yield f"        {clip_line(result.message, MESSAGE_LIMIT)}"
+    if result.repro:
+        yield f"        reproduce: {result.repro}"
+
+
+def _numbers(results: Sequence[Result]) -> list[str]:
+    seen = counts(results)
+    seconds = sum(result.duration_ns for result in results) / 1e9
+    return [*(str(number) if number else "·" for number in seen.values()), f"{seconds:.2f}"]

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Journals from any machines into one set of reports: make report FROM="a.jsonl b.jsonl" O=folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports import read_journal, summary
+from reports.files import ReportError, write_reports
+
+USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the reports of the journals named in *argv*; return 0, or 2 with one sentence."""
+    parser = argparse.ArgumentParser(prog="report", description=__doc__)
+    parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL", help="a session's journal.jsonl")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where they go")
+    options = parser.parse_args(argv)
+    try:
+        run = read_journal.read(options.journals)
+        written = write_reports(run, options.out)
+    except (OSError, ReportError) as error:
+        print(f"report: {_sentence(error)}", file=sys.stderr)
+        return USAGE
+    for line in summary.lines(run):
+        print(line)
+    for path in written:
+        print(f"wrote {path}")
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot read the journal {error.filename}: {error.strerror}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names the plug-ins; holds no code."""
+
+pytest_plugins = [
+    "fixtures.plugins.options",
+    "fixtures.plugins.targets",
+    "fixtures.plugins.machines",
+    "fixtures.plugins.verdicts",
+    "fixtures.plugins.known_issues",
+    "reports.plugin",
+]

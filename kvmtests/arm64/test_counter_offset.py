@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KVM_ARM_SET_COUNTER_OFFSET: one offset for both counters of the whole VM.
+
+Source: Documentation/virt/kvm/api.rst, 4.139; arch/arm64/kvm/arch_timer.c:
+kvm_vm_ioctl_set_counter_offset().
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from fixtures.counters import Window, bracket
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.uapi import kvm_arm64
+from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
+
+pytestmark = [pytest.mark.generation("upstream")]
+
+MS = 1_000_000
+TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
+PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
+
+
+@pytest.fixture(autouse=True)
+def counter_offset(vm: Arm64Vm) -> None:
+    """KVM offers the ioctl."""
+    vm.require_counter_offset()
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_virtual_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int) -> None:
+    """The guest's CNTVCT_EL0 is the host counter - offset, modulo 2**64."""
+    vm.set_counter_offset(offset)
+
+    reading = vcpu.guest.read_cntvct()
+
+    assert reading.value in reading.window.shifted(-offset)
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_physical_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int) -> None:
+    """The guest's CNTPCT_EL0 is the host counter - offset, modulo 2**64."""
+    vm.set_counter_offset(offset)
+
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in reading.window.shifted(-offset)
+
+
+@pytest.mark.parametrize("offset", NONZERO_OFFSETS)
+@pytest.mark.parametrize(
+    "register", [pytest.param(TIMER_CNT, id="TIMER_CNT"), pytest.param(PTIMER_CNT, id="PTIMER_CNT")]
+)
+def test_counter_registers_follow_the_offset(
+    vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int, register: int
+) -> None:
+    """KVM_GET_ONE_REG of both counters gives the host counter - offset, modulo 2**64."""
+    vm.set_counter_offset(offset)
+
+    before, seen, after = bracket(vm.time.counter, lambda: vcpu.get_reg(register))
+
+    assert seen in Window(before, after).shifted(-offset)
+
+
+def test_offset_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """vCPUs made before and after the call all run with the offset."""
+    vm.set_counter_offset(12345)
+    late = vm.create_vcpu(2)
+
+    for vcpu in (*vcpus, late):
+        reading = vcpu.guest.read_cntvct()
+        assert reading.value in reading.window.shifted(-12345)
+
+
+def test_offset_may_be_set_before_any_vcpu(vm: Arm64Vm) -> None:
+    """An offset set on a VM without vCPUs holds for the vCPU made later."""
+    vm.set_counter_offset(12345)
+
+    reading = vm.create_vcpu(0).guest.read_cntvct()
+
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_offset_may_change_after_a_run(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Having run is no reason for EBUSY: the new offset holds at the next entry."""
+    vm.set_counter_offset(1000)
+    vcpu.guest.read_cntvct()
+
+    vm.set_counter_offset(5000)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-5000)
+
+
+def test_same_offset_again_later_changes_nothing(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Setting the same offset again, after any delay, keeps the guest on the same line."""
+    vm.set_counter_offset(12345)
+    vcpu.guest.read_cntvct()
+    vm.time.sleep_ns(5 * MS)
+
+    vm.set_counter_offset(12345)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-12345)
+
+
+@pytest.mark.parametrize(
+    "register", [pytest.param(TIMER_CNT, id="TIMER_CNT"), pytest.param(PTIMER_CNT, id="PTIMER_CNT")]
+)
+def test_counter_writes_are_ignored_afterwards(vm: Arm64Vm, vcpu: Arm64Vcpu, register: int) -> None:
+    """After the call KVM_SET_ONE_REG of a counter succeeds and changes nothing, for the VM's life."""
+    vm.set_counter_offset(12345)
+
+    vcpu.set_reg(register, 0)
+
+    virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
+    assert virtual.value in virtual.window.shifted(-12345)
+    assert physical.value in physical.window.shifted(-12345)
+
+
+def test_offset_zero_does_not_undo_the_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Offset 0 is an offset as well: counter writes stay ignored, and new vCPUs reset nothing."""
+    vm.set_counter_offset(0)
+
+    vcpu.set_reg(TIMER_CNT, 777)
+    vm.create_vcpu(1)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window
+
+
+@pytest.mark.parametrize("reserved", [pytest.param(1, id="one"), pytest.param(2**63, id="top-bit")])
+def test_reserved_field_must_be_zero(vm: Arm64Vm, vcpu: Arm64Vcpu, reserved: int) -> None:
+    """A reserved field that is not 0 gives EINVAL; offset and latch stay as they were."""
+    vm.set_counter_offset(12345)
+
+    with refused(errno.EINVAL):
+        vm.set_counter_offset(999, reserved)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_refused_call_does_not_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """After a refused call counter writes still take effect."""
+    with refused(errno.EINVAL):
+        vm.set_counter_offset(999, reserved=1)
+
+    before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(TIMER_CNT, 0))
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in Window(reading.before - after, reading.after - before)
+
+
+def test_bad_pointer_is_refused(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """A structure that cannot be read gives EFAULT; the offset stays."""
+    vm.set_counter_offset(12345)
+
+    with refused(errno.EFAULT):
+        vm.set_counter_offset_from(BAD_ADDRESS)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """While another thread is inside KVM_RUN the call gives EBUSY and changes nothing."""
+    vm.set_counter_offset(12345)
+    first, second = vcpus
+    with first.guest.spinning():
+        with refused(errno.EBUSY):
+            vm.set_counter_offset(999)
+        reading = second.guest.read_cntvct()
+
+    assert reading.value in reading.window.shifted(-12345)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Counters without offset calls: where they start, and setting them by value.
+
+Source: arch/arm64/kvm/arch_timer.c: kvm_timer_vcpu_init(), kvm_arm_timer_set_reg().
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window, bracket
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.targets import Probe
+from fixtures.uapi import kvm_arm64
+
+TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
+PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
+VALUES = [
+    pytest.param(0, id="zero"),
+    pytest.param(2**32, id="two-to-32"),
+    pytest.param(2**63, id="two-to-63"),
+    pytest.param(2**64 - 1, id="all-ones"),
+]
+
+
+def test_counter_frequency_is_the_hosts(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
+    """CNTFRQ_EL0 is not virtualised: the guest reads the host's frequency."""
+    assert vcpu.guest.read_cntfrq() == target_facts.facts["counter_hz"]
+
+
+def test_virtual_counter_starts_with_the_vcpu(vm: Arm64Vm) -> None:
+    """The virtual counter is 0 when a vCPU is made."""
+    before, vcpu, after = bracket(vm.time.counter, lambda: vm.create_vcpu(0))
+
+    reading = vcpu.guest.read_cntvct()
+
+    assert reading.value in Window(reading.before - after, reading.after - before)
+
+
+def test_new_vcpu_restarts_the_virtual_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Making another vCPU restarts the virtual counter of the ones that exist."""
+    vm.time.sleep_ns(5_000_000)
+
+    before, _, after = bracket(vm.time.counter, lambda: vm.create_vcpu(1))
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in Window(reading.before - after, reading.after - before)
+
+
+def test_physical_counter_is_the_hosts(vcpu: Arm64Vcpu) -> None:
+    """Without offset the guest's CNTPCT_EL0 is the host counter."""
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in reading.window
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_written_virtual_counter_goes_on_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
+    """KVM_SET_ONE_REG of KVM_REG_ARM_TIMER_CNT sets CNTVCT_EL0, which goes on counting."""
+    before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(TIMER_CNT, value))
+
+    reading = vcpu.guest.read_cntvct()
+
+    assert reading.value in Window(reading.before - after, reading.after - before).shifted(value)
+
+
+def test_written_virtual_counter_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """Writing the counter through one vCPU sets it for the whole VM."""
+    before, _, after = bracket(vm.time.counter, lambda: vcpus[0].set_reg(TIMER_CNT, 2**40))
+
+    reading = vcpus[1].guest.read_cntvct()
+
+    assert reading.value in Window(reading.before - after, reading.after - before).shifted(2**40)
+
+
+def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> None:
+    """KVM_REG_ARM_TIMER_CNT moves the virtual counter alone."""
+    vcpu.set_reg(TIMER_CNT, 2**40)
+
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in reading.window
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.generation("upstream")
+def test_written_physical_counter_goes_on_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
+    """KVM_SET_ONE_REG of KVM_REG_ARM_PTIMER_CNT sets CNTPCT_EL0, which goes on counting."""
+    vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
+    before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(PTIMER_CNT, value))
+
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in Window(reading.before - after, reading.after - before).shifted(value)
+
+
+@pytest.mark.parametrize("cval", [pytest.param(2**62, id="far"), pytest.param(1, id="past")])
+def test_counter_and_compare_value_are_different_registers(vcpu: Arm64Vcpu, cval: int) -> None:
+    """KVM_REG_ARM_TIMER_CVAL, whose id is CNTVCT_EL0's encoding, keeps its value across counter writes."""
+    vcpu.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CVAL, cval)
+
+    vcpu.set_reg(TIMER_CNT, 2**40)
+
+    assert vcpu.get_reg(kvm_arm64.KVM_REG_ARM_TIMER_CVAL) == cval

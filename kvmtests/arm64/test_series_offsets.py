@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The series' offset attributes: guest counter = host counter - offset, set for the whole VM.
+
+Source: KVM: Add idempotent controls for migrating system counter state, v3, patches 6 to 9;
+its Documentation/virt/kvm/devices/vcpu.rst, 2.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.values import Reading
+from fixtures.uapi import kvm_arm64
+from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
+
+pytestmark = [pytest.mark.generation("series")]
+
+MS = 1_000_000
+COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="physical")]
+
+
+@pytest.fixture(autouse=True)
+def attributes(vcpu: Arm64Vcpu) -> None:
+    """KVM offers the series' attributes."""
+    vcpu.require_series_offsets()
+
+
+def set_offset(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """Set the *counter*'s offset through *vcpu*."""
+    if counter == "virtual":
+        vcpu.virtual_offset = offset
+    else:
+        vcpu.physical_offset = offset
+
+
+def get_offset(vcpu: Arm64Vcpu, counter: str) -> int:
+    """Return the *counter*'s offset as *vcpu* has it."""
+    return vcpu.virtual_offset if counter == "virtual" else vcpu.physical_offset
+
+
+def read(vcpu: Arm64Vcpu, counter: str) -> Reading:
+    """Return what the guest on *vcpu* reads from the *counter*."""
+    return vcpu.guest.read_cntvct() if counter == "virtual" else vcpu.guest.read_cntpct()
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_offset_reads_back(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """KVM_GET_DEVICE_ATTR returns the 64 bits that were set."""
+    set_offset(vcpu, counter, offset)
+
+    assert get_offset(vcpu, counter) == offset
+
+
+def test_each_attribute_reads_back_its_own_offset(vcpu: Arm64Vcpu) -> None:
+    """With two different offsets set, each attribute returns its own."""
+    vcpu.virtual_offset = 5
+    vcpu.physical_offset = 7
+
+    assert (vcpu.virtual_offset, vcpu.physical_offset) == (5, 7)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_guest_counter_is_host_counter_minus_offset(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """The guest reads host counter - offset, modulo 2**64."""
+    set_offset(vcpu, counter, offset)
+
+    reading = read(vcpu, counter)
+
+    assert reading.value in reading.window.shifted(-offset)
+
+
+@pytest.mark.parametrize("offset", NONZERO_OFFSETS)
+def test_virtual_offset_leaves_the_physical_counter(vcpu: Arm64Vcpu, offset: int) -> None:
+    """Setting the virtual offset does not move the physical counter."""
+    vcpu.virtual_offset = offset
+
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in reading.window
+
+
+@pytest.mark.parametrize("offset", NONZERO_OFFSETS)
+def test_physical_offset_leaves_the_virtual_counter(vcpu: Arm64Vcpu, offset: int) -> None:
+    """Setting the physical offset does not move the virtual counter."""
+    virtual_offset = vcpu.virtual_offset
+
+    vcpu.physical_offset = offset
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-virtual_offset)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", NONZERO_OFFSETS)
+def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """Setting the offset through one vCPU sets it for all that exist, and their guests read it."""
+    others = [vcpu.vm.create_vcpu(number) for number in (1, 2)]
+
+    set_offset(others[0], counter, offset)
+
+    for each in (vcpu, *others):
+        assert get_offset(each, counter) == offset
+        reading = read(each, counter)
+        assert reading.value in reading.window.shifted(-offset)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
+    """Of two vCPUs that set different offsets the later one decides for both."""
+    other = vcpu.vm.create_vcpu(1)
+
+    set_offset(vcpu, counter, 1000)
+    set_offset(other, counter, 2000)
+
+    for each in (vcpu, other):
+        reading = read(each, counter)
+        assert reading.value in reading.window.shifted(-2000)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) -> None:
+    """Setting the same offset again, after any delay, keeps the guest on the same line."""
+    set_offset(vcpu, counter, 12345)
+    read(vcpu, counter)
+    vcpu.vm.time.sleep_ns(5 * MS)
+
+    set_offset(vcpu, counter, 12345)
+
+    reading = read(vcpu, counter)
+    assert reading.value in reading.window.shifted(-12345)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_offset_may_change_after_a_run(vcpu: Arm64Vcpu, counter: str) -> None:
+    """A vCPU that has run takes a new offset at its next entry: there is no EBUSY."""
+    set_offset(vcpu, counter, 1000)
+    read(vcpu, counter)
+
+    set_offset(vcpu, counter, 0)
+
+    reading = read(vcpu, counter)
+    assert reading.value in reading.window
+
+
+def test_new_vcpu_restarts_the_virtual_counter_of_all(vcpu: Arm64Vcpu) -> None:
+    """Creating a vCPU sets the virtual offset of the whole VM to the host counter."""
+    vcpu.virtual_offset = 12345
+
+    before = vcpu.vm.time.counter()
+    other = vcpu.vm.create_vcpu(1)
+    after = vcpu.vm.time.counter()
+
+    assert vcpu.virtual_offset == other.virtual_offset
+    assert before <= vcpu.virtual_offset <= after
+
+
+def test_new_vcpu_starts_without_physical_offset(vcpu: Arm64Vcpu) -> None:
+    """A new vCPU does not take the physical offset of its siblings: it starts with 0."""
+    vcpu.physical_offset = 12345
+
+    other = vcpu.vm.create_vcpu(1)
+
+    assert (vcpu.physical_offset, other.physical_offset) == (12345, 0)
+
+
+def test_both_counters_keep_their_own_offsets(vcpu: Arm64Vcpu) -> None:
+    """With both offsets set, each counter follows its own."""
+    vcpu.virtual_offset = 180 * 10**9
+    vcpu.physical_offset = 2**64 - 180 * 10**9
+
+    virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
+
+    assert virtual.value in virtual.window.shifted(-180 * 10**9)
+    assert physical.value in physical.window.shifted(180 * 10**9)
+
+
+def test_interrupt_numbers_are_other_attributes(vcpu: Arm64Vcpu) -> None:
+    """Offsets do not touch the interrupt numbers next to them: 27 and 30."""
+    vcpu.virtual_offset = 20
+    vcpu.physical_offset = 21
+
+    numbers = [
+        vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, number, "interrupt number").get_int()
+        for number in (kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER, kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER)
+    ]
+
+    assert numbers == [27, 30]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether each chosen target can be had, and what every KVM promises."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+
+import pytest
+
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.vcpu import Vcpu
+from fixtures.kvm.vm import Vm
+from fixtures.targets import Probe
+from fixtures.uapi import kvm as uapi
+
+
+@pytest.mark.every_target
+def test_target_is_usable(target_facts: Probe) -> None:
+    """KVM opens and speaks API version 12."""
+    if target_facts.reason is not None:
+        pytest.skip(target_facts.reason)
+
+    assert target_facts.usable
+
+
+def test_api_version_is_12(kvm: Kvm) -> None:
+    """KVM_GET_API_VERSION returns 12 (Documentation/virt/kvm/api.rst, 4.1)."""
+    assert kvm.handle.call(uapi.KVM_GET_API_VERSION) == 12
+
+
+def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm) -> None:
+    """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run (api.rst, 4.5)."""
+    assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) >= ctypes.sizeof(uapi.kvm_run)
+
+
+def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
+    """With immediate_exit KVM_RUN fails with EINTR and the guest stays where it was (api.rst, 5)."""
+    vcpu.require_capability(uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT")
+    start = vcpu.where()
+
+    vcpu.poke_without_entry()
+
+    assert vcpu.where() == start
+
+
+def test_vcpu_id_is_given_once(vm: Vm) -> None:
+    """KVM_CREATE_VCPU with an id in use is refused with EEXIST (virt/kvm/kvm_main.c)."""
+    vm.create_vcpu(0)
+
+    with refused(errno.EEXIST):
+        vm.handle.call(uapi.KVM_CREATE_VCPU, 0)
+
+
+@pytest.mark.parametrize(
+    "request_number",
+    [
+        pytest.param(uapi.KVM_SET_DEVICE_ATTR, id="set"),
+        pytest.param(uapi.KVM_GET_DEVICE_ATTR, id="get"),
+        pytest.param(uapi.KVM_HAS_DEVICE_ATTR, id="has"),
+    ],
+)
+def test_attribute_structure_must_be_readable(vcpu: Vcpu, request_number: int) -> None:
+    """A vCPU attribute ioctl with a bad structure pointer is refused with EFAULT."""
+    vcpu.require_capability(uapi.KVM_CAP_VCPU_ATTRIBUTES, "KVM_CAP_VCPU_ATTRIBUTES")
+
+    with refused(errno.EFAULT):
+        vcpu.handle.call(request_number, BAD_ADDRESS)

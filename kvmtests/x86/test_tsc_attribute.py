@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What KVM refuses around KVM_VCPU_TSC_CTRL, with which errno, and that refusing changes nothing.
+
+Source: Documentation/virt/kvm/devices/vcpu.rst; arch/x86/kvm/x86.c: kvm_vcpu_ioctl_device_attr().
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from fixtures.kvm.attribute import Attribute
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.x86 import X86Vcpu
+from fixtures.uapi import kvm_x86
+
+UNKNOWN = [
+    pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),
+    pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**64 - 1, id="attribute-all-ones"),
+    pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**32, id="attribute-zero-but-for-bit-32"),
+    pytest.param(1, kvm_x86.KVM_VCPU_TSC_OFFSET, id="group-1"),
+    pytest.param(2**32 - 1, kvm_x86.KVM_VCPU_TSC_OFFSET, id="group-all-ones"),
+]
+
+
+@pytest.fixture(autouse=True)
+def attribute(vcpu: X86Vcpu) -> None:
+    """KVM offers KVM_VCPU_TSC_OFFSET."""
+    if not vcpu.tsc_offset_attribute.exists():
+        raise CapabilityMissing("KVM_VCPU_TSC_OFFSET")
+
+
+@pytest.fixture
+def unknown(vcpu: X86Vcpu, group: int, number: int) -> Attribute:
+    """An attribute that no KVM knows."""
+    return vcpu.attribute(group, number, f"group {group}, attribute {number:#x}")
+
+
+@pytest.mark.parametrize(("group", "number"), UNKNOWN)
+def test_unknown_attribute_does_not_exist(unknown: Attribute) -> None:
+    """KVM_HAS_DEVICE_ATTR of an unknown group or attribute gives ENXIO."""
+    with refused(errno.ENXIO):
+        unknown.probe()
+
+
+@pytest.mark.parametrize(("group", "number"), UNKNOWN)
+def test_unknown_attribute_is_not_read(unknown: Attribute) -> None:
+    """KVM_GET_DEVICE_ATTR of an unknown attribute gives ENXIO."""
+    with refused(errno.ENXIO):
+        unknown.get_u64()
+
+
+@pytest.mark.parametrize(("group", "number"), UNKNOWN)
+def test_unknown_attribute_is_not_set(vcpu: X86Vcpu, unknown: Attribute) -> None:
+    """KVM_SET_DEVICE_ATTR of an unknown attribute gives ENXIO and leaves the offset alone."""
+    before = vcpu.tsc_offset
+
+    with refused(errno.ENXIO):
+        unknown.set_u64(777)
+
+    assert vcpu.tsc_offset == before
+
+
+@pytest.mark.parametrize(("group", "number"), UNKNOWN)
+def test_unknown_attribute_comes_before_a_bad_pointer(unknown: Attribute) -> None:
+    """An unknown attribute with a bad value pointer gives ENXIO: the pointer is not touched."""
+    with refused(errno.ENXIO):
+        unknown.set_from(BAD_ADDRESS)
+    with refused(errno.ENXIO):
+        unknown.get_into(BAD_ADDRESS)
+
+
+@pytest.mark.parametrize(
+    "address", [pytest.param(BAD_ADDRESS, id="kernel-address"), pytest.param(8, id="unmapped")]
+)
+def test_bad_value_pointer_is_refused(vcpu: X86Vcpu, address: int) -> None:
+    """GET and SET with a value pointer outside of this process give EFAULT; the offset stays."""
+    before = vcpu.tsc_offset
+
+    with refused(errno.EFAULT):
+        vcpu.tsc_offset_attribute.set_from(address)
+    with refused(errno.EFAULT):
+        vcpu.tsc_offset_attribute.get_into(address)
+
+    assert vcpu.tsc_offset == before
+
+
+def test_existence_does_not_read_the_pointer(vcpu: X86Vcpu) -> None:
+    """KVM_HAS_DEVICE_ATTR of a known attribute succeeds whatever its pointer is."""
+    vcpu.tsc_offset_attribute.probe(BAD_ADDRESS)
+
+    assert vcpu.tsc_offset_attribute.exists(BAD_ADDRESS)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Ask KVM: run the suite on the chosen targets and write the reports (`make check`).
+
+Exit status: 0 all well (skips and expected failures included), 1 something failed, 2 usage,
+4 nothing could run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+USAGE = 2
+NOTHING_RAN = 4
+_STATUS = {
+    pytest.ExitCode.USAGE_ERROR: USAGE,
+    pytest.ExitCode.NO_TESTS_COLLECTED: NOTHING_RAN,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run pytest on kvmtests/ as *argv* asks; return the exit status."""
+    arguments = _parse(argv)
+    os.chdir(ROOT)
+    return status(pytest.main(pytest_arguments(arguments)))
+
+
+def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
+    """Return pytest's command line."""
+    words = ["kvmtests", "--report-dir", arguments.out, "-n", arguments.jobs]
+    for name in arguments.target:
+        words += ["--target", name]
+    if arguments.keyword:
+        words += ["-k", arguments.keyword]
+    return [*words, *arguments.pytest_arguments]
+
+
+def status(code: int | pytest.ExitCode) -> int:
+    """Return this command's exit status for pytest's *code*."""
+    return _STATUS.get(pytest.ExitCode(code), int(code)) if code in set(pytest.ExitCode) else int(code)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools.check", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--target", action="append", default=[], metavar="NAME", help="only this target (repeatable)"
+    )
+    parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
+    parser.add_argument(
+        "--jobs", default="auto", metavar="N", help="worker processes (default: one per core)"
+    )
+    parser.add_argument(
+        "-k", dest="keyword", metavar="EXPRESSION", help="only tests that match, as pytest -k"
+    )
+    parser.add_argument(
+        "pytest_arguments", nargs="*", metavar="-- ARGUMENTS", help="further pytest arguments"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -16,16 +16,17 @@ def csv_files(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
     Series with raw columns are written with them; others as ``variant,value_UNIT``.
     Series with different columns never share a file.
     """
-    files: dict[str, list[Sample]] = defaultdict(list)
+    labelled = run.simulated
+    files: dict[tuple[str, tuple[str, ...]], list[Sample]] = defaultdict(list)
     for result in run.results:
         for sample in result.samples:
-            heads = "-".join(sample.columns)
-            stem = slug(f"{result.target}.{slug(sample.metric)}", f"{result.target} {sample.metric} {heads}")
-            files[f"{stem}.csv"].append(sample)
-    for name, samples in files.items():
-        columns = samples[0].columns
-        same = [sample for sample in samples if sample.columns == columns]
-        yield name, _rows(same) if columns else _values(same)
+            label = ".simulated" if result.target in labelled else ""
+            stem = f"{slug(result.target)}.{slug(sample.metric)}{label}"
+            files[stem, sample.columns].append(sample)
+    for (stem, columns), samples in files.items():
+        shared = sum(other == stem for other, _ in files) > 1
+        name = f"{stem}.{'-'.join(map(slug, columns)) or 'values'}.csv" if shared else f"{stem}.csv"
+        yield name, _rows(samples) if columns else _values(samples)
 
 
 def _rows(samples: list[Sample]) -> Iterator[str]:

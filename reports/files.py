@@ -8,14 +8,22 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import bench, html, junit, ktap
+from . import bench, collector, html, junit, kcidb, ktap, lava, squad, table
 from .model import Run
 
 Writer = Callable[[Run], Iterable[str]]
 
 WRITERS: dict[str, Writer] = {
     "results.ktap": ktap.nested,
+    "results.tap": ktap.flat,
+    "results.csv": table.rows,
     "junit.xml": junit.strict,
+    "junit-located.xml": junit.located,
+    "kcidb.json": kcidb.submission,
+    "squad/tests.json": squad.tests,
+    "squad/metrics.json": squad.metrics,
+    "squad/metadata.json": squad.metadata,
+    "lava/results.txt": lava.lines,
     "report.html": html.page,
 }
 """The reports with a fixed name: each a pure function from a run to pieces of text."""
@@ -27,8 +35,9 @@ class ReportError(Exception):
 
 def write_reports(run: Run, folder: Path) -> list[Path]:
     """Write every report of *run* into *folder*; return the files, in order."""
-    written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
-    written += [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
+    with collector.paused():
+        written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
+        written += [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
     return written
 
 

@@ -67,11 +67,12 @@ def _suite(target: Target, subject: str, tests: Sequence[Result], host: str, pla
 
 def _cases(classname: str, tests: Sequence[Result], places: bool) -> str:
     cases = [_case(classname, test, places) for test in tests]
-    lines = []
-    for test, element in zip(tests, TestSuite("", cases).build_xml_doc(), strict=True):
+    suite = TestSuite("", cases).build_xml_doc()
+    for test, element in zip(tests, suite, strict=True):
         element.set("time", _seconds(test.duration_ns))
-        lines.append(ET.tostring(element, encoding="unicode"))
-    return "\n".join(lines) + "\n"
+        element.tail = "\n"
+    text = ET.tostring(suite, encoding="unicode")
+    return text[text.index(">") + 1 : text.rindex("</testsuite>")]
 
 
 def _case(classname: str, test: Result, places: bool) -> TestCase:

@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from .model import LOCAL, Result
 
@@ -30,6 +31,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
 
 
+@lru_cache(maxsize=4096)
 def fold(name: str) -> str:
     """Return *name* as the coarsest reader sees it: names are distinct when their folds are."""
     return _FOLD.sub("-", name).strip("-")
@@ -51,15 +53,20 @@ def slug(text: str, source: str | None = None) -> str:
 
 def kernel_name(nodeid: str, target: str) -> str:
     """Return the kernel name of the test *nodeid* on *target*, whose word the name drops."""
-    _, separator, inner = nodeid.partition("::")
-    if not separator:
-        return "collection"
+    _, separator, inner = without(nodeid, target).partition("::")
+    return _inner_name(inner) if separator else "collection"
+
+
+@lru_cache(maxsize=4096)
+def _inner_name(inner: str) -> str:
+    # The same text comes once for each target, one soon after the other.
     function, _, params = inner.partition("[")
-    params = _without(params.removesuffix("]"), target)
     name = function.replace("::", ".")
-    return slug(f"{name}.{params}" if params else name, nodeid)
+    params = params.removesuffix("]")
+    return slug(f"{name}.{params}" if params else name, f"::{inner}")
 
 
+@lru_cache(maxsize=4096)
 def subject_of(nodeid: str) -> str:
     """Return the subject a node id's file stands for: kvmtests/x86/test_clock.py is x86.clock."""
     path = nodeid.partition("::")[0].removesuffix(".py").removeprefix("kvmtests/")
@@ -75,7 +82,8 @@ def target_of(nodeid: str, targets: Sequence[str]) -> str:
     """
     _, _, params = nodeid.partition("[")
     params = f"-{params.removesuffix(']')}-"
-    return next((name for name in sorted(targets, key=len, reverse=True) if f"-{name}-" in params), LOCAL)
+    found = (name for name in sorted(targets, key=len, reverse=True) if f"-{name}-" in params)
+    return next(found, LOCAL)
 
 
 def distinct(results: Sequence[Result]) -> list[Result]:
@@ -92,11 +100,17 @@ def distinct(results: Sequence[Result]) -> list[Result]:
         if len(indices) > 1 or results[indices[0]].name in (subject, target):
             for index in indices:
                 result = results[index]
-                name = f"{result.name[: NAME_LIMIT - 7]}-{digest(result.nodeid)}"
+                same = without(result.nodeid, result.target)
+                name = f"{result.name[: NAME_LIMIT - 7]}-{digest(same)}"
                 renamed[index] = replace(result, name=name)
     return renamed
 
 
-def _without(params: str, target: str) -> str:
-    framed = f"-{params}-".replace(f"-{target}-", "-", 1)
-    return framed[1:-1]
+def without(nodeid: str, target: str) -> str:
+    """Return *nodeid* without the word *target* among its parameters: the same for all targets."""
+    test, bracket, params = nodeid.partition("[")
+    if not bracket:
+        return nodeid
+    # A target that was renamed in a merge still stands in the node id under its own name.
+    framed = f"-{params.removesuffix(']')}-".replace(f"-{target.partition('@')[0]}-", "-", 1)
+    return f"{test}[{framed[1:-1]}]"

@@ -12,10 +12,11 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import merge, names
+from . import collector, merge, names
 from .journal import VERSION
 from .model import Ending, Fact, Number, Result, Run, Sample, Session, Target, Verdict
 from .text import TEXT_LIMIT, clean, clip, one_line
@@ -25,6 +26,10 @@ Record = Mapping[str, Any]
 PROBLEMS_SHOWN = 20
 """Unreadable lines named one by one for each journal; the rest are counted."""
 
+_START = b'{"type":"start",'
+_DECODE = json.JSONDecoder().decode
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
+
 NOT_RUN = "not run"
 INTERRUPTED = "interrupted while it ran"
 CRASHED = "the run ended while this test was running"
@@ -32,11 +37,12 @@ CRASHED = "the run ended while this test was running"
 
 def read(paths: Sequence[Path]) -> Run:
     """Return what all journals in *paths* say, merged; OSError if one cannot be opened."""
-    runs: list[Run] = []
-    for path in paths:
-        with path.open("rb") as lines:
-            runs.extend(parse(lines, str(path)))
-    return merge.merge(runs)
+    with collector.paused():
+        runs: list[Run] = []
+        for path in paths:
+            with path.open("rb") as lines:
+                runs.extend(parse(lines, str(path)))
+        return merge.merge(runs)
 
 
 def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
@@ -44,6 +50,9 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
     chapters: list[_Chapter] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
+        if line.startswith(_START) and line.endswith(b"}\n") and chapters:
+            chapters[-1].start_lines.append(line)
+            continue
         record = _record(line)
         if record is None:
             if line.strip():
@@ -70,6 +79,7 @@ class _Chapter:
     version: int = VERSION
     targets: dict[str, Target] = field(default_factory=dict)
     collected: dict[str, None] = field(default_factory=dict)
+    start_lines: list[bytes] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
@@ -86,12 +96,17 @@ class _Chapter:
     def run(self) -> Run:
         """Return all of the session, tests in collection order, none of them missing."""
         seen = {nodeid for nodeid, _ in self.results}
+        if not (self.session.complete and self.collected.keys() <= seen):
+            self._read_starts()
+        lost = dict.fromkeys(id_ for id_ in (*self.collected, *self.started) if id_ not in seen)
+        results = [*self.results.values(), *map(self._missing, lost)]
+        # What was never collected, a module that cannot be imported for one, comes last.
         order = {nodeid: index for index, nodeid in enumerate(self.collected)}
-        known = sorted(self.results.items(), key=lambda item: (order.get(item[0][0], len(order)), item[0]))
-        lost = [nodeid for nodeid in (*self.collected, *self.started) if nodeid not in seen]
-        results = [result for _, result in known]
-        results += [self._missing(nodeid) for nodeid in dict.fromkeys(lost)]
-        results.sort(key=lambda result: order.get(result.nodeid, len(order)))
+        known = [result for result in results if result.nodeid in order]
+        others = [result for result in results if result.nodeid not in order]
+        known.sort(key=lambda result: order[result.nodeid])
+        others.sort(key=lambda result: (result.nodeid, result.target))
+        results = [*known, *others]
         for result in results:
             self.targets.setdefault(result.target, Target(result.target))
         sessions = (self.session,) if self.version == VERSION else ()
@@ -105,7 +120,19 @@ class _Chapter:
         return ""
 
     def _start(self, record: Record) -> None:
-        self.started[_nodeid(record)] = _integer(record, "time_ns")
+        self.started[self._nodeid(record)] = _integer(record, "time_ns")
+
+    def _read_starts(self) -> None:
+        """Read the start records: only tests without a result need theirs, so this waits."""
+        for line in self.start_lines:
+            record = _record(line)
+            if record is not None:
+                self._start(record)
+
+    def _nodeid(self, record: Record) -> str:
+        raw = record.get("nodeid")
+        # Nearly always one that the collection record has brought, and that is clean.
+        return raw if isinstance(raw, str) and raw in self.collected else _line(record, "nodeid")
 
     def _collection(self, record: Record) -> None:
         self.collected.update(dict.fromkeys(_nodeids(record)))
@@ -114,8 +141,8 @@ class _Chapter:
         self.samples.setdefault(self._key(record), []).append(_sample(record))
 
     def _key(self, record: Record) -> tuple[str, str]:
-        nodeid = _nodeid(record)
-        target = _line(record, "target") or names.target_of(nodeid, tuple(self.targets))
+        nodeid = self._nodeid(record)
+        target = _word(record, "target") or names.target_of(nodeid, tuple(self.targets))
         return nodeid, sys.intern(target)
 
     def _target(self, record: Record) -> str:
@@ -144,17 +171,17 @@ class _Chapter:
             nodeid=nodeid,
             name=names.kernel_name(nodeid, target),
             target=target,
-            subject=sys.intern(names.slug(_line(record, "subject") or names.subject_of(nodeid))),
+            subject=_subject(_word(record, "subject")) or names.subject_of(nodeid),
             verdict=verdict,
             ending=Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED,
             message=_line(record, "message"),
-            reason=sys.intern(_line(record, "reason")),
+            reason=_word(record, "reason"),
             log=self.logs.pop(key, ""),
-            start_ns=_integer(record, "start_ns") or self.started.get(nodeid, 0),
+            start_ns=_integer(record, "start_ns"),
             duration_ns=max(0, _integer(record, "duration_ns")),
-            file=sys.intern(_line(record, "file")),
+            file=_word(record, "file"),
             line=max(0, _integer(record, "line")),
-            known_issue=sys.intern(_line(record, "known_issue")),
+            known_issue=_word(record, "known_issue"),
             repro=_line(record, "repro"),
             samples=tuple(self.samples.pop(key, ())),
         )
@@ -168,7 +195,7 @@ class _Chapter:
             nodeid=nodeid,
             name=names.kernel_name(nodeid, target),
             target=target,
-            subject=sys.intern(names.subject_of(nodeid)),
+            subject=names.subject_of(nodeid),
             verdict=Verdict.ERROR if crashed else Verdict.SKIP,
             ending=Ending.CRASHED if crashed else Ending.NOT_RUN,
             message=CRASHED if crashed else "",
@@ -207,7 +234,7 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
 
 def _record(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
+        record = _DECODE(line.decode())
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
@@ -222,11 +249,23 @@ def _raw(record: Record, key: str) -> str:
 
 def _line(record: Record, key: str) -> str:
     value = record.get(key)
-    return one_line(value) if isinstance(value, str) else ""
+    return one_line(value) if value and isinstance(value, str) else ""
 
 
-def _nodeid(record: Record) -> str:
-    return _line(record, "nodeid")
+def _word(record: Record, key: str) -> str:
+    """Return a text that comes again and again, the same object each time."""
+    value = record.get(key)
+    return _cleaned(value) if value and isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=4096)
+def _cleaned(text: str) -> str:
+    return one_line(text)
+
+
+@lru_cache(maxsize=4096)
+def _subject(text: str) -> str:
+    return names.slug(text) if text else ""
 
 
 def _nodeids(record: Record) -> list[str]:
@@ -242,10 +281,8 @@ def _integer(record: Record, key: str) -> int:
 
 
 def _verdict(record: Record) -> Verdict | None:
-    try:
-        return Verdict(_raw(record, "verdict"))
-    except ValueError:
-        return None
+    value = record.get("verdict")
+    return _VERDICTS.get(value) if isinstance(value, str) else None
 
 
 def _facts(record: Record) -> tuple[tuple[str, Fact], ...]:

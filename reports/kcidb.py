@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KCIDB schema 5.3: a submission of checkouts, builds (one for each target) and tests.
+
+KCIDB knows no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
+verdict's own word in misc. A test that did not run is MISS. Every series of a benchmark is
+one more test, DONE, with its mean as ``number``: the verdict stays apart from the figure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from . import names
+from .model import Ending, Result, Run, Sample, Target, Verdict
+from .stats import summarize
+from .text import clip
+
+ORIGIN = "kvm_counters"
+"""Who submits: ``[a-z0-9_]+``."""
+
+PATH = "kselftest.kvm"
+"""Where our tests stand in KCIDB's tree of tests."""
+
+EXCERPT_LIMIT = 16_000
+"""Characters of a log excerpt: the schema allows 16384, and `clip` adds a few."""
+
+_STATUS = {
+    Verdict.PASS: "PASS",
+    Verdict.XFAIL: "PASS",
+    Verdict.FAIL: "FAIL",
+    Verdict.XPASS: "FAIL",
+    Verdict.SKIP: "SKIP",
+    Verdict.ERROR: "ERROR",
+    Verdict.TIMEOUT: "ERROR",
+}
+
+_ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+Object = dict[str, Any]
+
+
+def submission(run: Run) -> Iterator[str]:
+    """Yield *run* as the JSON of one submission, one object a line."""
+    session = identity(run)
+    checkout = {"id": f"{ORIGIN}:{session}", "origin": ORIGIN, "valid": True}
+    targets = {result.target for result in run.results}
+    builds = [_build(target, session) for target in run.targets if target.name in targets]
+    yield '{"version":{"major":5,"minor":3},\n"checkouts":['
+    yield _ENCODE(checkout)
+    yield '],\n"builds":['
+    yield from _listed(builds)
+    yield '],\n"tests":['
+    yield from _listed(_tests(run, session))
+    yield "]}\n"
+
+
+def status(result: Result) -> str:
+    """Return KCIDB's status word for *result*."""
+    return "MISS" if result.ending is Ending.NOT_RUN else _STATUS[result.verdict]
+
+
+def identity(run: Run) -> str:
+    """Return what names this run among all others: 16 hexadecimal digits."""
+    text = "\n".join(f"{session.machine} {session.started_ns}" for session in run.sessions)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _build(target: Target, session: str) -> Object:
+    build: Object = {
+        "id": f"{ORIGIN}:{session}-{names.slug(target.name)}",
+        "origin": ORIGIN,
+        "checkout_id": f"{ORIGIN}:{session}",
+        "comment": target.title,
+        "misc": {**_words(target), "facts": dict(target.facts)},
+    }
+    if target.arch:
+        build["architecture"] = target.arch
+    return build
+
+
+def _tests(run: Run, session: str) -> Iterator[Object]:
+    targets = {target.name: target for target in run.targets}
+    builds = {name: f"{ORIGIN}:{session}-{names.slug(name)}" for name in targets}
+    machine = run.sessions[0].machine if run.sessions else ""
+    number = 0
+    for result in run.results:
+        number += 1
+        target = targets[result.target]
+        test = _test(result, target, f"{session}-{number}", builds[result.target], machine)
+        yield test
+        for sample in result.samples:
+            if sample.values:
+                number += 1
+                yield _measurement(test, sample, f"{session}-{number}")
+
+
+def _test(result: Result, target: Target, identity: str, build: str, machine: str) -> Object:
+    test: Object = {
+        "id": f"{ORIGIN}:{identity}",
+        "build_id": build,
+        "origin": ORIGIN,
+        "path": f"{PATH}.{result.subject}.{result.name}",
+        "status": status(result),
+        "duration": result.duration_ns / 1e9,
+        "environment": _environment(target),
+    }
+    if result.start_ns:
+        test["start_time"] = _rfc3339(result.start_ns)
+    if result.log and result.verdict is not Verdict.PASS:
+        test["log_excerpt"] = clip(result.log, EXCERPT_LIMIT)
+    words = {
+        "verdict": result.verdict.value,
+        "nodeid": result.nodeid,
+        "message": result.message,
+        "reason": result.reason,
+        "known_issue": result.known_issue,
+        "reproduce": result.repro,
+        "runtime": machine,
+    }
+    test["misc"] = {name: value for name, value in words.items() if value}
+    return test
+
+
+def _rfc3339(time_ns: int) -> str:
+    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest_ns // 1000:06}+00:00"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _measurement(test: Object, sample: Sample, identity: str) -> Object:
+    seen = summarize(sample.values)
+    leaf = names.slug(f"{sample.metric}.{sample.variant}" if sample.variant else sample.metric)
+    return {
+        **{name: test[name] for name in ("build_id", "origin", "environment")},
+        "id": f"{ORIGIN}:{identity}",
+        "path": f"{test['path']}.{leaf}",
+        "status": "DONE",
+        "number": {"value": seen.mean, "unit": sample.unit, "prefix": "metric"},
+        "misc": {
+            "metric": sample.metric,
+            "variant": sample.variant,
+            "count": seen.count,
+            "deviation": seen.deviation,
+            "median": seen.median,
+            "p95": seen.p95,
+            "simulated": test["environment"]["misc"]["simulated"],
+        },
+    }
+
+
+@lru_cache(maxsize=64)
+def _environment(target: Target) -> Object:
+    return {"comment": target.title, "misc": {"platform": target.name, "simulated": target.simulated}}
+
+
+def _words(target: Target) -> Object:
+    return {
+        "kind": target.kind,
+        "mode": target.mode,
+        "generation": target.generation,
+        "simulated": target.simulated,
+    }
+
+
+def _listed(objects: Iterator[Object] | list[Object]) -> Iterator[str]:
+    separator = "\n"
+    for item in objects:
+        yield separator + _ENCODE(item)
+        separator = ",\n"

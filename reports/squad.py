@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""SQUAD's three files: tests, metrics and metadata, as squad-client submits them.
+
+SQUAD knows pass, fail and skip. As in KTAP, an expected failure is a pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from .kcidb import identity
+from .model import Result, Run, Sample, Verdict
+from .names import slug
+from .stats import summarize
+from .text import clip
+
+LOG_LIMIT = 4_000
+"""Characters of a log: squad-client takes files of at most 5 MB."""
+
+UNIT_LIMIT = 30
+
+_ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
+
+def tests(run: Run) -> Iterator[str]:
+    """Yield {"suite/name": {"result": word, "log": text}}; the log only where there is more to say."""
+    entries = (
+        (_place(result), {"result": word(result), **({"log": log} if (log := _log(result)) else {})})
+        for result in run.results
+    )
+    yield from _object(entries)
+
+
+def metrics(run: Run) -> Iterator[str]:
+    """Yield {"suite/name": {"value": number, "unit": text}}: mean, median and 95th percentile."""
+    entries: dict[str, object] = {}
+    labelled = run.simulated
+    for result in run.results:
+        for sample in result.samples:
+            if not sample.values:
+                continue
+            seen = summarize(sample.values)
+            name = figure(sample, simulated=result.target in labelled)
+            for kind, value in (("mean", seen.mean), ("median", seen.median), ("p95", seen.p95)):
+                unit = sample.unit[:UNIT_LIMIT]
+                entries[f"{suite(result)}/{name}.{kind}"] = {"value": value, "unit": unit}
+    yield from _object(entries.items())
+
+
+def metadata(run: Run) -> Iterator[str]:
+    """Yield what names the job, and which suites' figures are simulated."""
+    simulated = sorted(slug(name) for name in run.simulated)
+    yield _ENCODE({"job_id": identity(run), "simulated_targets": simulated}) + "\n"
+
+
+def figure(sample: Sample, *, simulated: bool) -> str:
+    """Return the kernel name of a series, labelled if its target is simulated."""
+    parts = (sample.metric, sample.variant, "simulated" if simulated else "")
+    return slug(".".join(part for part in parts if part))
+
+
+def word(result: Result) -> str:
+    """Return SQUAD's, and LAVA's, word for *result*."""
+    if result.verdict.bad:
+        return "fail"
+    return "skip" if result.verdict is Verdict.SKIP else "pass"
+
+
+def suite(result: Result) -> str:
+    """Return the suite of *result*: target and subject."""
+    return f"{slug(result.target)}.{result.subject}"
+
+
+def _place(result: Result) -> str:
+    return f"{suite(result)}/{result.name}"
+
+
+def _log(result: Result) -> str:
+    if result.verdict is Verdict.PASS:
+        return ""
+    parts = (f"verdict: {result.verdict}", result.message, result.reason, result.log)
+    return clip("\n".join(part for part in parts if part), LOG_LIMIT)
+
+
+def _object(entries: Iterable[tuple[str, object]]) -> Iterator[str]:
+    separator = "{\n"
+    for name, value in entries:
+        yield f"{separator}{_ENCODE(name)}: {_ENCODE(value)}"
+        separator = ",\n"
+    yield "{}\n" if separator == "{\n" else "\n}\n"

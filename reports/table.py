@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""results.csv: one row for each result, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from .model import Result, Run
+
+HEADS = (
+    "target",
+    "simulated",
+    "subject",
+    "name",
+    "verdict",
+    "ending",
+    "duration_s",
+    "message",
+    "reason",
+    "known_issue",
+    "nodeid",
+)
+
+# A spreadsheet takes a cell that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@")
+
+
+def rows(run: Run) -> Iterator[str]:
+    """Yield *run* as CSV (RFC 4180, but lines end in LF), heads first."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    simulated = run.simulated
+    writer.writerow(HEADS)
+    for result in run.results:
+        writer.writerow([_text(cell) for cell in _cells(result, simulated)])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _cells(result: Result, simulated: frozenset[str]) -> tuple[str, ...]:
+    return (
+        result.target,
+        "yes" if result.target in simulated else "no",
+        result.subject,
+        result.name,
+        result.verdict,
+        result.ending,
+        f"{result.duration_ns / 1e9:.6f}",
+        result.message,
+        result.reason,
+        result.known_issue,
+        result.nodeid,
+    )
+
+
+def _text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-only
+"use strict";
+// The matrix of tests by target. Everything else on the page is there without this script.
+// Texts become text nodes and nothing else: the page's policy forbids markup made from text.
+
+const WORDS = {
+  p: ["pass", "✓"], f: ["fail", "fail"], s: ["skip", "skip"], x: ["xfail", "xfail"], u: ["xpass", "xpass"],
+  e: ["error", "error"], t: ["timeout", "time"], n: ["not run", "–"],
+};
+const BAD = "feut";
+const FEW = 150; // rows up to which everything is open from the start
+const CHUNK = 100; // rows that one "show more" adds
+const FIRST = 100; // rows shown after a filter, in all subjects together
+
+const json = (id) => JSON.parse(document.getElementById(id).textContent);
+const data = json("data");
+const width = data.targets.length;
+const total = data.subjects.reduce((sum, subject) => sum + subject.tests.length, 0);
+let logs = null;
+let lowerLogs = null;
+
+const state = { query: "", verdicts: new Set(), targets: new Set(), subject: "", changes: false };
+const $ = (id) => document.getElementById(id);
+
+/** Return an element: properties by name, "aria-…" and "data-…" as attributes, children appended. */
+function make(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (name.includes("-") || name === "colspan" || name === "scope") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Return a name with places where it may be broken. */
+function breakable(name) {
+  return name.split(/(?<=[-.@_])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+}
+
+// ---- the data, unpacked when needed
+
+function logOf(detail) {
+  logs ??= json("logs");
+  return detail.l === undefined ? "" : logs[detail.l];
+}
+
+function detailsOf(subject) {
+  if (!subject.map) {
+    subject.map = new Map();
+    const steps = subject.details || [];
+    for (let i = 0, cell = 0, detail = 0; i < steps.length; i += 2) {
+      cell += steps[i];
+      detail += steps[i + 1];
+      subject.map.set(cell, data.details[detail]);
+    }
+  }
+  return subject.map;
+}
+
+function textOf(detail) {
+  detail.text ??= [detail.m, detail.r, detail.k, detail.i].filter(Boolean).join("\n").toLowerCase();
+  return detail.text;
+}
+
+function lowerLog(detail) {
+  if (detail.l === undefined) return "";
+  lowerLogs ??= (logs ??= json("logs")).map((log) => log.toLowerCase());
+  return lowerLogs[detail.l];
+}
+
+// ---- filters
+
+function filtered() {
+  return Boolean(state.query || state.verdicts.size || state.targets.size || state.changes);
+}
+
+/** Return whether the words of the search are all in a test's name or in what it says. */
+function found(subject, row, words) {
+  const name = subject.lower[row];
+  if (words.every((word) => name.includes(word))) return true;
+  const details = detailsOf(subject);
+  for (let column = 0; column < width; column++) {
+    const detail = details.get(row * width + column);
+    if (detail && words.every((word) => name.includes(word) || textOf(detail).includes(word)
+        || lowerLog(detail).includes(word))) return true;
+  }
+  return false;
+}
+
+/** Return the rows of a subject that the filters leave. */
+function rowsOf(subject) {
+  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length) subject.lower ??= subject.tests.map((test) => `${subject.name} ${test}`.toLowerCase());
+  const columns = data.targets.map((target, index) => index)
+    .filter((index) => !state.targets.size || state.targets.has(data.targets[index].name));
+  const rows = [];
+  for (let row = 0; row < subject.tests.length; row++) {
+    const shown = columns.some((column) => wanted(subject, row * width + column));
+    if (shown && (!words.length || found(subject, row, words))) rows.push(row);
+  }
+  return rows;
+}
+
+function wanted(subject, cell) {
+  const letter = subject.letters[cell];
+  if (letter === " ") return false;
+  if (state.verdicts.size && !state.verdicts.has(letter)) return false;
+  return !state.changes || Boolean(subject.old && cell in subject.old);
+}
+
+function isBad(subject, row) {
+  for (let column = 0; column < width; column++) {
+    if (BAD.includes(subject.letters[row * width + column])) return true;
+  }
+  return false;
+}
+
+// ---- the table
+
+function head() {
+  const cells = data.targets.map((target) => make("th", { scope: "col" }, ...breakable(target.name),
+    ...(target.simulated ? [make("small", null, "simulated")] : [])));
+  return make("thead", null, make("tr", null, make("th", { scope: "col" }, "test"), ...cells));
+}
+
+function draw() {
+  const table = make("table", { className: "matrix" }, make("caption", { className: "soft", hidden: true },
+    "verdict of each test on each target"), head());
+  let shown = 0;
+  let left = FIRST;
+  for (const subject of data.subjects) {
+    if (state.subject && subject.name !== state.subject) continue;
+    const rows = rowsOf(subject);
+    if (!rows.length) continue;
+    shown += rows.length;
+    const group = new Group(subject, rows);
+    table.append(group.body);
+    if (group.eager()) left -= group.open(left);
+  }
+  $("matrix").replaceChildren(table);
+  $("shown").textContent = `${shown.toLocaleString("en")} of ${total.toLocaleString("en")} tests`;
+  if (!shown) $("matrix").append(make("p", { className: "soft" }, "No test matches."));
+}
+
+/** One subject: a row that opens and closes it, and the rows of its tests. */
+class Group {
+  constructor(subject, rows) {
+    this.subject = subject;
+    // What needs attention comes first where most rows wait behind "show more".
+    const calm = filtered() || total <= FEW;
+    this.urgent = calm ? rows : rows.filter((row) => isBad(subject, row));
+    this.rest = calm ? [] : rows.filter((row) => !isBad(subject, row));
+    this.waiting = null;
+    this.button = make("button", { type: "button", "aria-expanded": "false" }, subject.name);
+    this.button.addEventListener("click", () => (this.waiting ? this.close() : this.open(CHUNK)));
+    const number = make("small", null, ` ${rows.length.toLocaleString("en")}`);
+    const cells = data.targets.map((_, column) => this.tally(rows, column));
+    this.body = make("tbody", { className: "tests" },
+      make("tr", { className: "subject" }, make("th", { scope: "rowgroup" }, this.button, number), ...cells));
+  }
+
+  tally(rows, column) {
+    let bad = 0, good = 0, other = 0;
+    for (const row of rows) {
+      const letter = this.subject.letters[row * width + column];
+      if (BAD.includes(letter)) bad++;
+      else if (letter === "p") good++;
+      else if (letter !== " ") other++;
+    }
+    if (bad) return make("td", null, make("span", { className: "count-bad" }, `${bad.toLocaleString("en")} bad`));
+    if (good) return make("td", null, `${good.toLocaleString("en")} ✓`);
+    return make("td", null, other ? `${other.toLocaleString("en")} –` : "");
+  }
+
+  eager() {
+    return filtered() || total <= FEW || this.urgent.length > 0;
+  }
+
+  /** Show up to *limit* rows; return how many. */
+  open(limit) {
+    this.button.setAttribute("aria-expanded", "true");
+    const first = this.urgent.length ? this.urgent : this.rest;
+    this.waiting = this.urgent.length ? [...this.urgent, ...this.rest] : this.rest;
+    return this.more(Math.max(0, Math.min(limit, first.length)));
+  }
+
+  close() {
+    this.button.setAttribute("aria-expanded", "false");
+    this.waiting = null;
+    while (this.body.children.length > 1) this.body.lastChild.remove();
+  }
+
+  more(count) {
+    const next = this.waiting.splice(0, count);
+    this.last?.remove();
+    this.body.append(...next.map((row) => this.row(row)));
+    if (this.waiting.length) {
+      const bad = this.waiting.some((row) => isBad(this.subject, row));
+      const words = bad || filtered() ? "more" : "more without a failure";
+      const button = make("button", { type: "button", className: "link" },
+        `show ${Math.min(CHUNK, this.waiting.length)} of ${this.waiting.length.toLocaleString("en")} ${words}`);
+      button.addEventListener("click", () => this.more(CHUNK));
+      this.last = make("tr", { className: "more" }, make("td", { colspan: width + 1 }, button));
+      this.body.append(this.last);
+    }
+    return next.length;
+  }
+
+  row(row) {
+    const name = this.subject.tests[row];
+    const link = make("a", { href: `#${address(this.subject, row)}` }, ...breakable(name));
+    const cells = data.targets.map((target, column) => this.cell(row, column, target.name, name));
+    return make("tr", { className: "test" }, make("th", { scope: "row" }, link), ...cells);
+  }
+
+  cell(row, column, target, name) {
+    const place = row * width + column;
+    const letter = this.subject.letters[place];
+    if (letter === " ") return make("td");
+    const [word, mark] = WORDS[letter];
+    const old = this.subject.old?.[place];
+    const said = old === undefined ? "" : `, ${old === " " ? "new" : `was ${WORDS[old][0]}`}`;
+    const button = make("button", {
+      type: "button", className: `cell v-${letter}`, title: word + said, "aria-expanded": "false",
+      "aria-label": `${word}${said}: ${name} on ${target}`,
+    }, mark);
+    if (old !== undefined) button.classList.add("changed");
+    if (state.verdicts.size && !state.verdicts.has(letter)) button.classList.add("dim");
+    button.addEventListener("click", () => toggle(button, this.subject, row, column));
+    return make("td", null, button);
+  }
+}
+
+function address(subject, row) {
+  return `test=${encodeURIComponent(`${subject.name}/${subject.tests[row]}`)}`;
+}
+
+/** Open or close the panel of one cell, below its row. */
+function toggle(button, subject, row, column) {
+  const open = button.getAttribute("aria-expanded") === "true";
+  document.querySelectorAll("tr.panel").forEach((panel) => panel.remove());
+  document.querySelectorAll(".cell[aria-expanded=true]").forEach((cell) => cell.setAttribute("aria-expanded", "false"));
+  if (open) return;
+  button.setAttribute("aria-expanded", "true");
+  button.closest("tr").after(make("tr", { className: "panel" },
+    make("td", { colspan: width + 1 }, ...panel(subject, row, column))));
+}
+
+function panel(subject, row, column) {
+  const place = row * width + column;
+  const letter = subject.letters[place];
+  const target = data.targets[column];
+  const detail = detailsOf(subject).get(place) || {};
+  const word = detail.c ? "crashed" : WORDS[letter][0];
+  const terms = [
+    ["target", target.name + (target.simulated ? " (simulated)" : "")],
+    ["says", detail.m], ["reason", detail.r], ["known issue", detail.k],
+    ["baseline", subject.old?.[place] === undefined ? "" : WORDS[subject.old[place]]?.[0] || "not there"],
+    ["took", detail.d === undefined ? "" : `${detail.d} ms`], ["where", detail.f], ["pytest", detail.i],
+  ].filter(([, value]) => value);
+  const list = make("dl", null, ...terms.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, value)]));
+  const parts = [make("p", null, make("span", { className: `v v-${letter}` }, word), " ",
+    make("b", null, `${subject.name} ${subject.tests[row]}`)), list];
+  if (detail.p) parts.push(reproduce(detail.p));
+  const log = logOf(detail);
+  if (log) parts.push(make("pre", { tabIndex: 0 }, log));
+  return parts;
+}
+
+function reproduce(command) {
+  const code = make("code", null, command);
+  const button = make("button", { type: "button", className: "link" }, "copy");
+  button.addEventListener("click", () => {
+    getSelection().selectAllChildren(code);
+    navigator.clipboard?.writeText(command).then(() => { button.textContent = "copied"; }, () => {});
+  });
+  return make("p", { className: "repro" }, make("span", { className: "soft" }, "reproduce"), code, button);
+}
+
+// ---- controls
+
+function chip(label, count, set, value) {
+  const button = make("button", { type: "button", className: "chip", "aria-pressed": String(set.has(value)) }, label);
+  if (count !== null) button.append(" ", make("b", null, count.toLocaleString("en")));
+  button.addEventListener("click", () => {
+    if (!set.delete(value)) set.add(value);
+    button.setAttribute("aria-pressed", String(set.has(value)));
+    changed();
+  });
+  return button;
+}
+
+function controls() {
+  const seen = {};
+  for (const subject of data.subjects) {
+    for (const letter of subject.letters) seen[letter] = (seen[letter] || 0) + 1;
+  }
+  const verdicts = Object.keys(WORDS).filter((letter) => seen[letter]);
+  $("verdicts").replaceChildren(...verdicts.map((letter) => chip(WORDS[letter][0], seen[letter], state.verdicts, letter)));
+  if (width > 1) {
+    $("targets").replaceChildren(...data.targets.map((target) => chip(target.name, null, state.targets, target.name)));
+  }
+  const subjects = data.subjects.map((subject) => make("option", { value: subject.name }, subject.name));
+  $("subject").replaceChildren(make("option", { value: "" }, "every subject"), ...subjects);
+  $("subject").value = state.subject;
+  $("search").value = state.query;
+  $("changes").hidden = !data.baseline;
+  $("changes").setAttribute("aria-pressed", String(state.changes));
+}
+
+let timer = 0;
+function changed() {
+  clearTimeout(timer);
+  draw();
+  const parts = new URLSearchParams();
+  if (state.query) parts.set("q", state.query);
+  if (state.verdicts.size) parts.set("verdict", [...state.verdicts].map((letter) => WORDS[letter][0]).join(","));
+  if (state.targets.size) parts.set("target", [...state.targets].join(","));
+  if (state.subject) parts.set("subject", state.subject);
+  if (state.changes) parts.set("changes", "1");
+  history.replaceState(null, "", `#${parts}`);
+}
+
+/** Take filters, or one test, from the address. */
+function fromAddress() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const split = (name) => (parts.get(name) || "").split(",").filter(Boolean);
+  const test = parts.get("test") || "";
+  const cut = test.indexOf("/");
+  state.query = parts.get("q") || "";
+  state.subject = cut > 0 ? test.slice(0, cut) : parts.get("subject") || "";
+  state.targets = new Set(split("target"));
+  state.verdicts = new Set(Object.keys(WORDS).filter((letter) => split("verdict").includes(WORDS[letter][0])));
+  state.changes = parts.get("changes") === "1";
+  controls();
+  draw();
+  if (cut > 0) showTest(test.slice(0, cut), test.slice(cut + 1));
+}
+
+function showTest(subjectName, name) {
+  const subject = data.subjects.find((one) => one.name === subjectName);
+  const row = subject ? subject.tests.indexOf(name) : -1;
+  if (row < 0) return;
+  const group = new Group(subject, [row]);
+  const table = make("table", { className: "matrix" }, head(), group.body);
+  group.open(1);
+  const back = make("button", { type: "button", className: "link" }, "show every test");
+  back.addEventListener("click", () => { state.subject = ""; controls(); changed(); });
+  $("matrix").replaceChildren(table, back);
+  $("shown").textContent = "1 test";
+  const cells = [...table.querySelectorAll(".cell")];
+  const worst = cells.find((cell) => isBadCell(cell)) || cells[0];
+  worst?.click();
+  $("matrix").scrollIntoView();
+}
+
+const isBadCell = (cell) => [...BAD].some((letter) => cell.classList.contains(`v-${letter}`));
+
+function step(forward) {
+  const cells = [...document.querySelectorAll(".cell")].filter(isBadCell);
+  if (!cells.length) return;
+  const here = cells.indexOf(document.activeElement);
+  const next = cells[(here + (forward ? 1 : cells.length - 1) + (here < 0 && !forward ? 1 : 0)) % cells.length];
+  next.focus();
+  if (next.getAttribute("aria-expanded") !== "true") next.click();
+  next.scrollIntoView({ block: "nearest" });
+}
+
+function move(key) {
+  const here = document.activeElement;
+  const row = here.closest("tr");
+  const column = here.closest("td").cellIndex;
+  let next = null;
+  if (key === "ArrowLeft" || key === "ArrowRight") {
+    const cells = [...row.querySelectorAll(".cell")];
+    next = cells[cells.indexOf(here) + (key === "ArrowLeft" ? -1 : 1)];
+  } else {
+    const rows = [...document.querySelectorAll("tr.test")].filter((one) => one.cells[column]?.firstChild);
+    next = rows[rows.indexOf(row) + (key === "ArrowUp" ? -1 : 1)]?.cells[column].firstChild;
+  }
+  next?.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
+  if (event.key === "Escape") {
+    const open = document.querySelector(".cell[aria-expanded=true]");
+    if (open) { open.click(); open.focus(); } else if (typing) { document.activeElement.blur(); }
+    return;
+  }
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") { event.preventDefault(); $("search").focus(); }
+  else if (event.key === "n" || event.key === "p") step(event.key === "n");
+  else if (event.key.startsWith("Arrow") && document.activeElement.classList.contains("cell")) {
+    event.preventDefault();
+    move(event.key);
+  }
+});
+
+$("search").addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => { state.query = $("search").value; changed(); }, 80);
+});
+$("subject").addEventListener("change", () => { state.subject = $("subject").value; changed(); });
+$("changes").addEventListener("click", () => { state.changes = !state.changes; controls(); changed(); });
+addEventListener("hashchange", fromAddress);
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach((element) => { element.open = true; });
+});
+// The head of the matrix sticks below the controls, however many lines those take.
+new ResizeObserver(() => {
+  document.documentElement.style.setProperty("--under", `${$("controls").offsetHeight}px`);
+}).observe($("controls"));
+
+$("controls").hidden = false;
+fromAddress();

@@ -15,7 +15,7 @@ from fixtures.kvm.arm64 import Arm64Vcpu
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi import kvm, kvm_arm64
 
 TIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL
 UNKNOWN = [
@@ -131,3 +131,17 @@ def test_unknown_attribute_is_not_set(vcpu: Arm64Vcpu, number: int) -> None:
 
     with refused(errno.ENXIO):
         attribute(vcpu, number).set_from(BAD_ADDRESS)
+
+
+@pytest.mark.parametrize(
+    "request_number",
+    [
+        pytest.param(kvm.KVM_SET_DEVICE_ATTR, id="set"),
+        pytest.param(kvm.KVM_GET_DEVICE_ATTR, id="get"),
+        pytest.param(kvm.KVM_HAS_DEVICE_ATTR, id="has"),
+    ],
+)
+def test_structure_must_be_readable(vcpu: Arm64Vcpu, request_number: int) -> None:
+    """A vCPU attribute ioctl with a bad structure pointer is refused with EFAULT."""
+    with refused(errno.EFAULT):
+        vcpu.handle.call(request_number, BAD_ADDRESS)

@@ -9,7 +9,6 @@ import errno
 import pytest
 
 from fixtures.kvm.expect import refused
-from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.vcpu import Vcpu
 from fixtures.kvm.vm import Vm
@@ -52,19 +51,3 @@ def test_vcpu_id_is_given_once(vm: Vm) -> None:
 
     with refused(errno.EEXIST):
         vm.handle.call(uapi.KVM_CREATE_VCPU, 0)
-
-
-@pytest.mark.parametrize(
-    "request_number",
-    [
-        pytest.param(uapi.KVM_SET_DEVICE_ATTR, id="set"),
-        pytest.param(uapi.KVM_GET_DEVICE_ATTR, id="get"),
-        pytest.param(uapi.KVM_HAS_DEVICE_ATTR, id="has"),
-    ],
-)
-def test_attribute_structure_must_be_readable(vcpu: Vcpu, request_number: int) -> None:
-    """A vCPU attribute ioctl with a bad structure pointer is refused with EFAULT."""
-    vcpu.require_capability(uapi.KVM_CAP_VCPU_ATTRIBUTES, "KVM_CAP_VCPU_ATTRIBUTES")
-
-    with refused(errno.EFAULT):
-        vcpu.handle.call(request_number, BAD_ADDRESS)

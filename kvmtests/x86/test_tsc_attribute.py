@@ -15,7 +15,7 @@ from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.x86 import X86Vcpu
-from fixtures.uapi import kvm_x86
+from fixtures.uapi import kvm, kvm_x86
 
 UNKNOWN = [
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),
@@ -93,3 +93,17 @@ def test_existence_does_not_read_the_pointer(vcpu: X86Vcpu) -> None:
     vcpu.tsc_offset_attribute.probe(BAD_ADDRESS)
 
     assert vcpu.tsc_offset_attribute.exists(BAD_ADDRESS)
+
+
+@pytest.mark.parametrize(
+    "request_number",
+    [
+        pytest.param(kvm.KVM_SET_DEVICE_ATTR, id="set"),
+        pytest.param(kvm.KVM_GET_DEVICE_ATTR, id="get"),
+        pytest.param(kvm.KVM_HAS_DEVICE_ATTR, id="has"),
+    ],
+)
+def test_structure_must_be_readable(vcpu: X86Vcpu, request_number: int) -> None:
+    """A vCPU attribute ioctl with a bad structure pointer is refused with EFAULT."""
+    with refused(errno.EFAULT):
+        vcpu.handle.call(request_number, BAD_ADDRESS)

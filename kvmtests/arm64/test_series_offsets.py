@@ -10,7 +10,6 @@ from __future__ import annotations
 import pytest
 
 from fixtures.kvm.arm64 import Arm64Vcpu
-from fixtures.kvm.values import Reading
 from fixtures.uapi import kvm_arm64
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
@@ -39,11 +38,6 @@ def get_offset(vcpu: Arm64Vcpu, counter: str) -> int:
     return vcpu.virtual_offset if counter == "virtual" else vcpu.physical_offset
 
 
-def read(vcpu: Arm64Vcpu, counter: str) -> Reading:
-    """Return what the guest on *vcpu* reads from the *counter*."""
-    return vcpu.guest.read_cntvct() if counter == "virtual" else vcpu.guest.read_cntpct()
-
-
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_offset_reads_back(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
@@ -67,7 +61,7 @@ def test_guest_counter_is_host_counter_minus_offset(vcpu: Arm64Vcpu, counter: st
     """The guest reads host counter - offset, modulo 2**64."""
     set_offset(vcpu, counter, offset)
 
-    reading = read(vcpu, counter)
+    reading = vcpu.guest.read_counter(counter)
 
     assert reading.value in reading.window.shifted(-offset)
 
@@ -103,7 +97,7 @@ def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset
 
     for each in (vcpu, *others):
         assert get_offset(each, counter) == offset
-        reading = read(each, counter)
+        reading = each.guest.read_counter(counter)
         assert reading.value in reading.window.shifted(-offset)
 
 
@@ -116,7 +110,7 @@ def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
     set_offset(other, counter, 2000)
 
     for each in (vcpu, other):
-        reading = read(each, counter)
+        reading = each.guest.read_counter(counter)
         assert reading.value in reading.window.shifted(-2000)
 
 
@@ -124,12 +118,12 @@ def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
 def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) -> None:
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
     set_offset(vcpu, counter, 12345)
-    read(vcpu, counter)
+    vcpu.guest.read_counter(counter)
     vcpu.vm.time.sleep_ns(5 * MS)
 
     set_offset(vcpu, counter, 12345)
 
-    reading = read(vcpu, counter)
+    reading = vcpu.guest.read_counter(counter)
     assert reading.value in reading.window.shifted(-12345)
 
 
@@ -137,11 +131,11 @@ def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) 
 def test_offset_may_change_after_a_run(vcpu: Arm64Vcpu, counter: str) -> None:
     """A vCPU that has run takes a new offset at its next entry: there is no EBUSY."""
     set_offset(vcpu, counter, 1000)
-    read(vcpu, counter)
+    vcpu.guest.read_counter(counter)
 
     set_offset(vcpu, counter, 0)
 
-    reading = read(vcpu, counter)
+    reading = vcpu.guest.read_counter(counter)
     assert reading.value in reading.window
 
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps and judgements that several subjects of x86 share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from fixtures.counters import Window, bracket
+from fixtures.kvm.values import ClockFlags, Reading
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.uapi import msr_index
+
+Result = TypeVar("Result")
+
+
+def timed(vm: X86Vm, call: Callable[[], Result]) -> tuple[Window, Result]:
+    """Return the host TSC values between which *call* happened, and its result."""
+    before, result, after = bracket(vm.time.counter, call)
+    return Window(before, after), result
+
+
+def ticks_between(earlier: Window, later: Window) -> Window:
+    """Return how many ticks can lie between an instant in *earlier* and one in *later*."""
+    return Window(later.first - earlier.last, later.last - earlier.first)
+
+
+def continued(value: int, since: Window, now: Window) -> Window:
+    """Return what a TSC reads in *now* that was *value* in *since*, both in host ticks, unscaled."""
+    return ticks_between(since, now).shifted(value)
+
+
+def host_reading(vcpu: X86Vcpu) -> Reading:
+    """KVM_GET_MSRS of IA32_TSC, between two readings of the host's TSC."""
+    return Reading(*bracket(vcpu.vm.time.counter, lambda: vcpu.get_msr(msr_index.MSR_IA32_TSC)))
+
+
+def check_tsc_continues(vcpu: X86Vcpu, value: int, since: Window) -> None:
+    """Fail unless guest and host read the TSC that was *value* in *since* and has gone on unscaled."""
+    for reader, reading in {"guest": vcpu.guest.read_tsc(), "host": host_reading(vcpu)}.items():
+        expected = continued(value, since, reading.window)
+        if reading.value not in expected:
+            raise AssertionError(f"the {reader} reads a TSC of {expected.describe(reading.value)}")
+
+
+def enter_all(vcpus: Iterable[X86Vcpu]) -> None:
+    """Let every vCPU enter its guest once, as its pending requests need."""
+    for vcpu in vcpus:
+        vcpu.guest.read_tsc()
+
+
+def flags_after_entry(*vcpus: X86Vcpu) -> ClockFlags:
+    """Return KVM_GET_CLOCK's flags after each of *vcpus*, of one VM, has entered its guest."""
+    enter_all(vcpus)
+    return vcpus[0].vm.clock().flags

@@ -11,6 +11,11 @@ O      ?= out
 JOBS   ?= auto
 VENV   := .venv/bin/python
 
+# Byte code goes beside the environment, not into the tree, and is kept even where the
+# surroundings switch it off: starting from source costs seconds in each worker.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help check test lint clean report venv venv-dev
 

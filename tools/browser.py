@@ -42,6 +42,7 @@ class Page:
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
+        self._scripted = True
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -66,12 +67,13 @@ class Page:
         return result
 
     def open(self, url: str) -> None:
-        """Load *url* and wait until it is loaded and painted."""
+        """Load *url* and wait until it is loaded and, where scripts run, painted."""
+        self.events.clear()
         self.call("Page.navigate", url=url)
-        self.evaluate(
-            "new Promise(done => { const paint = () => requestAnimationFrame(() => setTimeout(done, 0));"
-            " document.readyState === 'complete' ? paint() : addEventListener('load', paint); })"
-        )
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._receive())
+        if self._scripted:
+            self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))")
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of the JavaScript *expression*, promises awaited."""
@@ -93,6 +95,7 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._scripted = script
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
 
     def screenshot(self, path: Path) -> None:

@@ -35,7 +35,7 @@ function make(tag, properties, ...children) {
 
 /** Return a name with places where it may be broken. */
 function breakable(name) {
-  return name.split(/(?<=[-.@_])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+  return name.split(/(?<=[-.@])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
 }
 
 // ---- the data, unpacked when needed
@@ -80,6 +80,7 @@ function found(subject, row, words) {
   const name = subject.lower[row];
   if (words.every((word) => name.includes(word))) return true;
   const details = detailsOf(subject);
+  if (!details.size) return false;
   for (let column = 0; column < width; column++) {
     const detail = details.get(row * width + column);
     if (detail && words.every((word) => name.includes(word) || textOf(detail).includes(word)
@@ -92,11 +93,13 @@ function found(subject, row, words) {
 function rowsOf(subject) {
   const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length) subject.lower ??= subject.tests.map((test) => `${subject.name} ${test}`.toLowerCase());
-  const columns = data.targets.map((target, index) => index)
+  const all = !state.targets.size && !state.verdicts.size && !state.changes;
+  if (all && !words.length) return subject.tests.map((_, row) => row);
+  const columns = data.targets.map((_, index) => index)
     .filter((index) => !state.targets.size || state.targets.has(data.targets[index].name));
   const rows = [];
   for (let row = 0; row < subject.tests.length; row++) {
-    const shown = columns.some((column) => wanted(subject, row * width + column));
+    const shown = all || columns.some((column) => wanted(subject, row * width + column));
     if (shown && (!words.length || found(subject, row, words))) rows.push(row);
   }
   return rows;
@@ -209,7 +212,7 @@ class Group {
 
   row(row) {
     const name = this.subject.tests[row];
-    const link = make("a", { href: `#${address(this.subject, row)}` }, ...breakable(name));
+    const link = make("a", { href: `#${address(this.subject, row)}` }, name);
     const cells = data.targets.map((target, column) => this.cell(row, column, target.name, name));
     return make("tr", { className: "test" }, make("th", { scope: "row" }, link), ...cells);
   }
@@ -227,7 +230,7 @@ class Group {
     }, mark);
     if (old !== undefined) button.classList.add("changed");
     if (state.verdicts.size && !state.verdicts.has(letter)) button.classList.add("dim");
-    button.addEventListener("click", () => toggle(button, this.subject, row, column));
+    button.place = [this.subject, row, column];
     return make("td", null, button);
   }
 }
@@ -235,6 +238,11 @@ class Group {
 function address(subject, row) {
   return `test=${encodeURIComponent(`${subject.name}/${subject.tests[row]}`)}`;
 }
+
+$("matrix").addEventListener("click", (event) => {
+  const button = event.target.closest(".cell");
+  if (button) toggle(button, ...button.place);
+});
 
 /** Open or close the panel of one cell, below its row. */
 function toggle(button, subject, row, column) {
@@ -334,6 +342,7 @@ function fromAddress() {
   state.verdicts = new Set(Object.keys(WORDS).filter((letter) => split("verdict").includes(WORDS[letter][0])));
   state.changes = parts.get("changes") === "1";
   controls();
+  stick();
   draw();
   if (cut > 0) showTest(test.slice(0, cut), test.slice(cut + 1));
 }
@@ -409,9 +418,10 @@ addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((element) => { element.open = true; });
 });
 // The head of the matrix sticks below the controls, however many lines those take.
-new ResizeObserver(() => {
+function stick() {
   document.documentElement.style.setProperty("--under", `${$("controls").offsetHeight}px`);
-}).observe($("controls"));
+}
 
 $("controls").hidden = false;
+new ResizeObserver(stick).observe($("controls"));
 fromAddress();

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every writer against its reader, on hostile names and texts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from reports import html, html_data, junit, kcidb, ktap, lava, model, names, read_ktap, squad, table, text
+from reports.model import Run, Verdict
+from reports.tests import samples
+from reports.tests.texts import NASTY, runs, texts, words
+
+hostile = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+ILLEGAL_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def verdicts(run: Run) -> Counter[str]:
+    """Return how often each verdict occurs."""
+    return Counter(result.verdict.value for result in run.results)
+
+
+@given(texts)
+def test_clean_leaves_nothing_hostile_and_is_stable(raw: str) -> None:
+    """A cleaned text is legal in XML, has no escape sequences, and cleaning again changes nothing."""
+    cleaned = text.clean(raw)
+
+    assert not ILLEGAL_XML.search(cleaned)
+    assert "\x1b" not in cleaned
+    assert "\r" not in cleaned
+    assert text.clean(cleaned) == cleaned
+    cleaned.encode("utf-8")
+
+
+@given(texts)
+def test_defused_text_holds_no_trigger(raw: str) -> None:
+    """Nothing that a kernel CI searches logs for is left, wherever it stood."""
+    lines = text.defuse(text.clean(raw)).split("\n")
+
+    for line in lines:
+        assert not re.search(r"\[(fail|skip)\]|\b(FAIL|SKIP):|# *(SKIP|Subtest:)|<LAVA_", line)
+        assert not re.match(r"\s*((not )?ok\b|1\.\.\d|K?TAP version|Bail out!)", line)
+
+
+@given(words, words)
+def test_kernel_names_are_stable_and_of_allowed_characters(first: str, second: str) -> None:
+    """Different node ids have different names; the same id has the same, whatever it holds."""
+    one, two = (names.kernel_name(f"a.py::test[{word}]", "host") for word in (first, second))
+
+    for name in (one, two):
+        assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)
+        assert len(name) <= names.NAME_LIMIT
+        assert ".." not in name
+        assert not name.endswith(".")
+    assert (one == two) == (first == second or {first, second} == {"", "host"})
+
+
+@hostile
+@given(run=runs)
+def test_nested_ktap_reads_back_with_the_same_verdicts(run: Run) -> None:
+    """read_ktap undoes ktap.nested: targets, subjects, names, verdicts."""
+    again = read_ktap.parse("".join(ktap.nested(run)))
+
+    assert again.problems == ()
+    told = [(result.target, result.subject, result.name, result.verdict) for result in run.results]
+    assert [(result.target, result.subject, result.name, result.verdict) for result in again.results] == told
+
+
+@hostile
+@given(run=runs)
+def test_flat_tap_reads_back_with_the_same_verdicts(run: Run) -> None:
+    """The flat document holds every result with its verdict, or is the plan 1..0 if none ran."""
+    again = read_ktap.parse("".join(ktap.flat(run)))
+
+    if model.exit_status(run.results) == 4:
+        assert [result.verdict for result in again.results] == [Verdict.SKIP]
+    else:
+        assert [result.verdict for result in again.results] == [result.verdict for result in run.results]
+
+
+@hostile
+@given(run=runs)
+def test_totals_line_counts_every_result_once(run: Run) -> None:
+    """The six counters add up to the number of results."""
+    totals = ktap.totals(run.results)
+
+    assert re.fullmatch(r"# Totals: pass:\d+ fail:\d+ xfail:\d+ xpass:\d+ skip:\d+ error:\d+\n", totals)
+    assert sum(map(int, re.findall(r"\d+", totals))) == len(run.results)
+
+
+@hostile
+@given(run=runs)
+def test_junit_counters_are_its_elements(run: Run) -> None:
+    """Written counters equal the elements, and those the model's verdicts."""
+    for write in (junit.strict, junit.located):
+        root = ET.fromstring("".join(write(run)))  # noqa: S314
+
+        cases = root.findall("testsuite/testcase")
+        seen = verdicts(run)
+        assert len(cases) == int(root.attrib["tests"]) == len(run.results)
+        assert len(root.findall(".//failure")) == int(root.attrib["failures"]) == seen["fail"] + seen["xpass"]
+        assert len(root.findall(".//error")) == int(root.attrib["errors"]) == seen["error"] + seen["timeout"]
+        assert len(root.findall(".//skipped")) == seen["skip"] + seen["xfail"]
+        places = [(case.attrib["classname"], case.attrib["name"]) for case in cases]
+        assert len(set(places)) == len(places)
+
+
+@hostile
+@given(run=runs)
+def test_kcidb_counts_agree(run: Run) -> None:
+    """The submission is JSON with one test a result, its path of legal elements."""
+    told = json.loads("".join(kcidb.submission(run)))
+
+    seen = verdicts(run)
+    statuses = Counter(test["status"] for test in told["tests"])
+    assert statuses["PASS"] == seen["pass"] + seen["xfail"]
+    assert statuses["FAIL"] == seen["fail"] + seen["xpass"]
+    assert statuses["ERROR"] == seen["error"] + seen["timeout"]
+    assert statuses["SKIP"] == seen["skip"]
+    for test in told["tests"]:
+        assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", test["path"])
+
+
+@hostile
+@given(run=runs)
+def test_squad_and_lava_say_the_same(run: Run) -> None:
+    """SQUAD's tests and LAVA's lines hold each result once, with the same word."""
+    tests = json.loads("".join(squad.tests(run)))
+    lines = [line.split() for line in "".join(lava.lines(run)).splitlines()]
+
+    results = [line for line in lines if not line[0].startswith("lava-test-set")]
+    assert all(len(line) == 2 for line in results)
+    assert [line[1] for line in results] == [entry["result"] for entry in tests.values()]
+    assert len(tests) == len(run.results)
+    assert all(len(name) <= 256 for name in tests)
+
+
+@hostile
+@given(run=runs)
+def test_csv_holds_every_result(run: Run) -> None:
+    """results.csv reads back row for row; no cell is a formula."""
+    rows = list(csv.DictReader(io.StringIO("".join(table.rows(run)))))
+
+    assert [row["verdict"] for row in rows] == [result.verdict.value for result in run.results]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+
+
+@hostile
+@given(run=runs)
+def test_html_keeps_hostile_text_text(run: Run) -> None:
+    """No text opens an element, the data reads back, and every result has its letter."""
+    page = "".join(html.page(run))
+
+    assert page.count("<script") == 3
+    assert "<!--" not in page
+    blocks = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', page, re.DOTALL)
+    data = {name: json.loads(block) for name, block in blocks}
+    letters = Counter("".join(subject["letters"] for subject in data["data"]["subjects"]))
+    del letters[html_data.ABSENT]
+    assert letters == Counter(html_data.letter(result) for result in run.results)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_each_nasty_text_keeps_its_failure_a_failure(nasty: str) -> None:
+    """A failing test stays one failure for KTAP whatever its message and log say."""
+    run = samples.run(8)
+    (bad, *others) = run.results
+    message = text.one_line(nasty)
+    broken = model.Result(
+        **{name: getattr(bad, name) for name in ("nodeid", "name", "target", "subject")},
+        verdict=Verdict.FAIL,
+        message=message,
+        log=text.clean(f"{nasty}\n{nasty}"),
+    )
+    run = Run(run.sessions, run.targets, (broken, *others))
+
+    again = read_ktap.parse("".join(ktap.nested(run)))
+
+    assert [result.verdict for result in again.results] == [result.verdict for result in run.results]
+
+
+def test_eleven_megabyte_line_is_cut_for_those_who_cannot_take_it() -> None:
+    """A line of 11 MB passes through every writer; JUnit stays below libxml2's 10 MB."""
+    run = samples.run(8)
+    (bad, *others) = run.results
+    log = text.clip("x" * 11_000_000, text.TEXT_LIMIT)
+    broken = model.Result(bad.nodeid, bad.name, bad.target, bad.subject, Verdict.FAIL, log=log)
+    run = Run(run.sessions, run.targets, (broken, *others))
+
+    sizes = {
+        write: len("".join(write(run))) for write in (ktap.nested, junit.strict, kcidb.submission, html.page)
+    }
+
+    assert max(sizes.values()) < 300_000

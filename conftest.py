@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.targets",
     "fixtures.plugins.machines",
+    "fixtures.plugins.second_host",
     "fixtures.plugins.verdicts",
     "fixtures.plugins.known_issues",
     "reports.plugin",

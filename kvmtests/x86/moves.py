@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What claims about moving x86 guests share: guests with kvmclock, and where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fixtures.counters import wrap
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.values import KvmclockReading
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.migration.ticks import NS_PER_S, ticks_at_khz
+from fixtures.migration.x86 import Source
+from fixtures.migration.x86_procedure import ByOffset
+
+S = NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a vCPU's clocks stood at one instant, as its guest read them."""
+
+    tsc: int
+    kvmclock_ns: int
+
+    def line(self, khz: int) -> int:
+        """Return guest TSC - f · kvmclock in ticks, modulo 2**64: what a move must not change."""
+        return wrap(self.tsc - ticks_at_khz(self.kvmclock_ns, khz))
+
+
+def new_vm(kvm: Kvm) -> X86Vm:
+    """Return a new VM without vCPUs."""
+    vm = kvm.create_vm()
+    assert isinstance(vm, X86Vm)
+    return vm
+
+
+def new_guest(kvm: Kvm, vcpus: int = 2, uptime_ns: int = S) -> X86Vm:
+    """Return a VM whose *vcpus* use kvmclock and have been up for *uptime_ns*."""
+    vm = new_vm(kvm)
+    for number in range(vcpus):
+        vm.create_vcpu(number)
+    resume(vm)
+    vm.time.sleep_ns(uptime_ns)
+    return vm
+
+
+def x86_vcpus(vm: X86Vm) -> list[X86Vcpu]:
+    """Return the VM's vCPUs."""
+    return [vcpu for vcpu in vm.vcpus if isinstance(vcpu, X86Vcpu)]
+
+
+def resume(vm: X86Vm) -> None:
+    """Let each guest use its kvmclock page, as the restored MSR makes it."""
+    for vcpu in x86_vcpus(vm):
+        vcpu.guest.enable_kvmclock()
+
+
+def places(vm: X86Vm) -> list[Place]:
+    """Return where each vCPU's guest finds its clocks."""
+    return [_place(vcpu.guest.read_kvmclock()) for vcpu in x86_vcpus(vm)]
+
+
+def save(vm: X86Vm) -> Source:
+    """Return what the documented algorithm takes from a stopped guest."""
+    return ByOffset().save(vm, x86_vcpus(vm))
+
+
+def restore(source: Source, kvm: Kvm, realtime_ns: int | None) -> X86Vm:
+    """Return a VM on *kvm* that goes on where *source* stood, by the documented algorithm."""
+    vm = new_vm(kvm)
+    ByOffset().restore(source, vm, realtime_ns)
+    resume(vm)
+    return vm
+
+
+def require_offsets(vcpu: X86Vcpu) -> None:
+    """`CapabilityMissing` unless KVM takes TSC offsets and keeps them.
+
+    That a backend takes and ignores them is another claim's failure (test_tsc_offset.py).
+    """
+    if not vcpu.tsc_offset_attribute.exists():
+        raise CapabilityMissing("KVM_VCPU_TSC_OFFSET")
+    old, vcpu.tsc_offset = vcpu.tsc_offset, 12345
+    kept = vcpu.tsc_offset == 12345
+    vcpu.tsc_offset = old
+    if not kept:
+        raise CapabilityMissing("KVM_VCPU_TSC_OFFSET that is honoured")
+
+
+def _place(reading: KvmclockReading) -> Place:
+    return Place(reading.tsc, reading.kvmclock_ns)

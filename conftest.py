@@ -8,5 +8,6 @@ pytest_plugins = [
     "fixtures.plugins.second_host",
     "fixtures.plugins.verdicts",
     "fixtures.plugins.known_issues",
+    "fixtures.plugins.lab",
     "reports.plugin",
 ]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest handed to another VM of the same host: by the documented algorithm, and by live update."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window, signed
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.x86 import X86Vcpu
+from fixtures.migration import x86
+from fixtures.migration.ticks import ticks_at_khz
+from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
+from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save, x86_vcpus
+
+pytestmark = [pytest.mark.usefixtures("tsc_clocksource")]
+
+MS = 1_000_000
+
+# Rounding of kvmclock on either side, and how far CLOCK_MONOTONIC_RAW and the TSC part between
+# two snapshots of the master clock: about 1 ppm of the few ms that a test lasts.
+LINE_MARGIN_NS = 40
+
+
+@pytest.fixture(autouse=True)
+def offsets(vcpu: X86Vcpu) -> None:
+    """KVM takes TSC offsets and keeps them."""
+    vcpu.vm.require_realtime()
+    require_offsets(vcpu)
+
+
+@pytest.mark.parametrize("blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * MS, id="20ms")])
+def test_tsc_and_kvmclock_move_together(kvm: Kvm, blackout_ns: int) -> None:
+    """Guest TSC - f · kvmclock is the same in the new VM, on every vCPU."""
+    guest = new_guest(kvm, uptime_ns=MS)
+    before = places(guest)
+    source = save(guest)
+    guest.time.sleep_ns(blackout_ns)
+
+    moved = restore(source, kvm, source.clock.realtime_ns)
+
+    margin = ticks_at_khz(LINE_MARGIN_NS, source.tsc_khz)
+    for old, new in zip(before, places(moved), strict=True):
+        line = old.line(source.tsc_khz)
+        assert new.line(source.tsc_khz) in Window(line, line).widened(margin)
+
+
+def test_vcpus_keep_their_distance(kvm: Kvm) -> None:
+    """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
+    guest = new_guest(kvm, uptime_ns=MS)
+    x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
+    source = save(guest)
+
+    moved = restore(source, kvm, source.clock.realtime_ns)
+
+    first, second = (vcpu.tsc_offset for vcpu in x86_vcpus(moved))
+    assert signed(second - first) == -12345
+    assert x86_vcpus(moved)[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
+
+
+@pytest.mark.parametrize("delay_ns", [pytest.param(0, id="at-once"), pytest.param(20 * MS, id="20ms")])
+def test_live_update_keeps_the_tsc_to_the_tick(kvm: Kvm, delay_ns: int) -> None:
+    """With the offsets carried over unchanged each guest's TSC stays on its line, whatever the delay."""
+    source = save(new_guest(kvm, uptime_ns=MS))
+    successor = new_vm(kvm)
+    vcpus = [successor.create_vcpu(number) for number in range(2)]
+    successor.time.sleep_ns(delay_ns)
+
+    for vcpu, offset in zip(vcpus, x86.live_update_offsets(source), strict=True):
+        vcpu.tsc_offset = offset
+
+    for vcpu, offset in zip(vcpus, source.tsc_offsets, strict=True):
+        reading = vcpu.guest.read_tsc()
+        assert vcpu.tsc_offset == offset
+        assert reading.value in reading.window.shifted(offset)

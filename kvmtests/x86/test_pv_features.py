@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Paravirtual MSRs exist as CPUID says, if user space asks for that.
+
+Source: Documentation/virt/kvm/api.rst, KVM_CAP_ENFORCE_PV_FEATURE_CPUID; arch/x86/kvm/x86.c.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.kvm.errors import GuestFault
+from fixtures.kvm.x86 import X86Vcpu, X86Vm, cpuid_without
+from fixtures.kvm.x86_guest import GENERAL_PROTECTION
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.kvm_para import (
+    KVM_CPUID_FEATURES,
+    KVM_FEATURE_CLOCKSOURCE,
+    MSR_KVM_STEAL_TIME,
+    MSR_KVM_SYSTEM_TIME,
+    MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_KVM_WALL_CLOCK,
+    MSR_KVM_WALL_CLOCK_NEW,
+)
+from fixtures.uapi.names import msr_name
+
+CLOCK_MSRS = (
+    MSR_KVM_WALL_CLOCK,
+    MSR_KVM_SYSTEM_TIME,
+    MSR_KVM_WALL_CLOCK_NEW,
+    MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_KVM_STEAL_TIME,
+)
+ALL_MSRS = [
+    pytest.param(msr, id=msr_name(msr).replace(" ", "-"))
+    for msr in (MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, *range(0x4B564D00, 0x4B564D08))
+]
+
+
+@pytest.fixture(autouse=True)
+def capability(vm: X86Vm) -> None:
+    """KVM can let CPUID decide."""
+    vm.require(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID")
+
+
+def restrict(vcpu: X86Vcpu, features: int) -> None:
+    """Take *features* out of leaf 0x40000001, and make the leaf count."""
+    vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1)
+    vcpu.set_cpuid(cpuid_without(vcpu.vm.cpuid, KVM_CPUID_FEATURES, "eax", features))
+
+
+@pytest.mark.parametrize("msr", ALL_MSRS)
+def test_msr_without_its_feature_does_not_exist(vcpu: X86Vcpu, msr: int) -> None:
+    """With the capability enabled and the leaf empty, RDMSR and WRMSR raise #GP in the guest."""
+    restrict(vcpu, 2**32 - 1)
+
+    with pytest.raises(GuestFault) as read:
+        vcpu.guest.rdmsr(msr)
+    with pytest.raises(GuestFault) as write:
+        vcpu.guest.wrmsr(msr, 0)
+
+    assert (read.value.vector, write.value.vector) == (GENERAL_PROTECTION, GENERAL_PROTECTION)
+
+
+@pytest.mark.parametrize("msr", CLOCK_MSRS)
+def test_cpuid_alone_hides_nothing(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
+    """Without the capability enabled an empty leaf leaves the MSRs usable."""
+    vcpu.set_cpuid(cpuid_without(vm.cpuid, KVM_CPUID_FEATURES, "eax", 2**32 - 1))
+
+    vcpu.guest.wrmsr(msr, 0)
+
+    assert vcpu.guest.rdmsr(msr).value == 0
+
+
+def test_features_decide_one_by_one(vcpu: X86Vcpu) -> None:
+    """Without KVM_FEATURE_CLOCKSOURCE the legacy MSRs are gone and the new ones work."""
+    restrict(vcpu, 1 << KVM_FEATURE_CLOCKSOURCE)
+
+    with pytest.raises(GuestFault):
+        vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME)
+    vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME_NEW)
+
+    assert vcpu.guest.read_kvmclock().version % 2 == 0
+
+
+def test_enforcement_can_be_taken_back(vcpu: X86Vcpu) -> None:
+    """Enabled with argument 0 the capability lets all MSRs exist again."""
+    restrict(vcpu, 2**32 - 1)
+
+    vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 0)
+
+    vcpu.guest.enable_kvmclock()
+    assert vcpu.guest.read_kvmclock().version % 2 == 0

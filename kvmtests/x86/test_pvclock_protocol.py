@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How KVM writes kvmclock's pages: versions, registration, flags.
+
+Source: Documentation/virt/kvm/x86/msr.rst; arch/x86/kvm/x86.c: kvm_setup_guest_pvclock(),
+kvm_write_system_time().
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import threading
+
+import pytest
+
+from fixtures.counters import wrap
+from fixtures.guests import layout
+from fixtures.kvm.expect import refused
+from fixtures.kvm.threads import together
+from fixtures.kvm.values import Pvclock
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.kvm_para import (
+    KVM_MSR_ENABLED,
+    MSR_KVM_SYSTEM_TIME,
+    MSR_KVM_SYSTEM_TIME_NEW,
+)
+from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
+from kvmtests.x86.steps import enter_all
+
+S = 1_000_000_000
+PAGE_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
+ELSEWHERE = layout.SHARED + 0x200
+
+
+def update(vcpu: X86Vcpu) -> Pvclock:
+    """Have KVM update the page of *vcpu* once, and return it."""
+    vcpu.vm.set_clock(1000 * S)
+    vcpu.guest.read_tsc()
+    return vcpu.guest.pvclock()
+
+
+def page_bytes(vm: X86Vm, address: int) -> bytes:
+    """Return the bytes of a page that was registered at *address*."""
+    return bytes(vm.memory[address : address + PAGE_SIZE])
+
+
+def clear_flag(vcpu: X86Vcpu, flag: int) -> None:
+    """Clear a flag in the page of *vcpu*, as its guest does."""
+    at = layout.pvclock(vcpu.id) + pvclock_vcpu_time_info.flags.offset
+    vcpu.vm.memory[at] &= ~flag
+
+
+def test_versions_of_finished_updates_are_even(vcpu: X86Vcpu) -> None:
+    """Each update leaves an even version behind, larger than the one before, and never 0 at first."""
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    versions = [vcpu.guest.pvclock().version]
+
+    versions += [update(vcpu).version for _ in range(3)]
+
+    assert versions == sorted(set(versions))
+    assert versions[0] >= 2
+    assert [version % 2 for version in versions] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("scribbled", "version"),
+    [
+        pytest.param(7, 10, id="odd"),
+        pytest.param(1000, 1002, id="even"),
+        pytest.param(2**32 - 1, 2, id="largest-odd"),
+        pytest.param(2**32 - 2, 0, id="largest-even"),
+    ],
+)
+def test_version_counts_from_what_the_guest_left(vcpu: X86Vcpu, scribbled: int, version: int) -> None:
+    """Whatever the guest wrote into version, the next update goes over an odd one to an even one."""
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    at = layout.pvclock(vcpu.id)
+    vcpu.vm.memory[at : at + 4] = scribbled.to_bytes(4, "little")
+
+    page = update(vcpu)
+
+    assert page.version == version
+    assert page.system_time_ns >= 1000 * S
+
+
+def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu]) -> None:
+    """A reader that heeds the version finds one content for each version, while KVM updates the page."""
+    written, reader = vcpus
+    written.guest.enable_kvmclock()
+    written.guest.read_tsc()
+    done = threading.Event()
+
+    def write() -> list[Pvclock]:
+        pages = []
+        try:
+            for second in range(200):
+                written.vm.set_clock(second * S)
+                written.guest.read_tsc()
+                pages.append(written.guest.pvclock())
+        finally:
+            done.set()
+        return pages
+
+    def watch() -> list[Pvclock]:
+        pages = reader.guest.watch_pvclock(written.id, looks=100_000)
+        while not done.is_set():
+            pages += reader.guest.watch_pvclock(written.id, looks=100_000)
+        return pages
+
+    finished, seen = together(write, watch)
+
+    contents = {page.version: page for page in finished}
+    for page in seen:
+        assert page == contents.setdefault(page.version, page)
+
+
+def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
+    """The legacy and the new MSR read back what was last written to either, by guest or host."""
+    value = layout.pvclock(vcpu.id) | KVM_MSR_ENABLED
+
+    vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME, value)
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, value + 0x100)
+
+    assert vcpu.get_msr(MSR_KVM_SYSTEM_TIME) == value + 0x100
+    assert vcpu.get_msr(MSR_KVM_SYSTEM_TIME_NEW) == value + 0x100
+    assert vcpu.guest.rdmsr(MSR_KVM_SYSTEM_TIME).value == value + 0x100
+
+
+def test_host_may_register_the_page(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """A page that user space registers, as after migration, is written at the next entry."""
+    vm.set_clock(1000 * S)
+
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, layout.pvclock(vcpu.id) | KVM_MSR_ENABLED)
+
+    assert vcpu.guest.pvclock().version == 0
+    assert vcpu.guest.read_kvmclock().kvmclock_ns >= 1000 * S
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.parametrize(
+    "distance", [1 << 1, 1 << 2, 0x36, layout.PAGE_SIZE - PAGE_SIZE - ELSEWHERE % 0x1000]
+)
+def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance: int) -> None:
+    """KVM strips only bit 0: an unaligned structure is as good as another, up to the page's end."""
+    address = ELSEWHERE + distance
+    vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, address | KVM_MSR_ENABLED)
+
+    vcpu.guest.read_tsc()
+
+    clock = vm.clock()
+    page = pvclock_vcpu_time_info.from_buffer_copy(vm.memory, address)
+    seen = Pvclock(
+        page.version,
+        page.tsc_timestamp,
+        page.system_time,
+        page.tsc_to_system_mul,
+        page.tsc_shift,
+        page.flags,
+    )
+    assert seen.kvmclock_ns(wrap(clock.host_tsc + vcpu.tsc_offset)) == clock.kvmclock_ns
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param(layout.SHARED + layout.PAGE_SIZE - 8, id="across-two-pages"),
+        pytest.param(1 << 40, id="no-memory-there"),
+    ],
+)
+def test_impossible_address_is_kept_and_not_written(vm: X86Vm, vcpu: X86Vcpu, address: int) -> None:
+    """An address that KVM cannot write is taken, reads back, and the guest runs on without a page."""
+    before = bytes(vm.memory[layout.SHARED : layout.SHARED + 2 * layout.PAGE_SIZE])
+
+    vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, address | KVM_MSR_ENABLED)
+    vcpu.guest.read_tsc()
+
+    assert vcpu.get_msr(MSR_KVM_SYSTEM_TIME_NEW) == address | KVM_MSR_ENABLED
+    assert bytes(vm.memory[layout.SHARED : layout.SHARED + 2 * layout.PAGE_SIZE]) == before
+
+
+def test_moved_page_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Registered at a new address, only the structure there is written; the old bytes stay."""
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    old = page_bytes(vm, layout.pvclock(vcpu.id))
+
+    vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, ELSEWHERE | KVM_MSR_ENABLED)
+    update(vcpu)
+
+    assert page_bytes(vm, layout.pvclock(vcpu.id)) == old
+    assert page_bytes(vm, ELSEWHERE) > bytes(PAGE_SIZE)
+
+
+def test_each_vcpu_has_its_own_page(vcpus: list[X86Vcpu]) -> None:
+    """A vCPU without a page gets none because another has one."""
+    first, second = vcpus
+    first.guest.enable_kvmclock()
+
+    enter_all(vcpus)
+
+    assert first.guest.pvclock().version > 0
+    assert page_bytes(second.vm, layout.pvclock(second.id)) == bytes(PAGE_SIZE)
+
+
+@pytest.fixture
+def stopped(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
+    """A vCPU whose page says PVCLOCK_GUEST_STOPPED."""
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    vcpu.kvmclock_ctrl()
+    vcpu.guest.read_tsc()
+    assert vcpu.guest.pvclock().flags & PVCLOCK_GUEST_STOPPED
+    return vcpu
+
+
+def test_stopped_flag_stays_until_the_guest_clears_it(stopped: X86Vcpu) -> None:
+    """Updates keep PVCLOCK_GUEST_STOPPED as long as the guest has not cleared it."""
+    assert [update(stopped).flags & PVCLOCK_GUEST_STOPPED for _ in range(3)] == [PVCLOCK_GUEST_STOPPED] * 3
+
+
+def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
+    """Once the guest has cleared PVCLOCK_GUEST_STOPPED no update brings it back; the stable bit stays."""
+    flags = stopped.guest.pvclock().flags & ~PVCLOCK_GUEST_STOPPED
+    clear_flag(stopped, PVCLOCK_GUEST_STOPPED)
+
+    assert [update(stopped).flags for _ in range(3)] == [flags] * 3
+
+
+def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's page without the flag."""
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    for vcpu in vcpus:
+        vcpu.guest.enable_kvmclock()
+    enter_all(vcpus)
+
+    vcpus[0].kvmclock_ctrl()
+    enter_all(vcpus)
+
+    stopped = [vcpu.guest.pvclock().flags & PVCLOCK_GUEST_STOPPED for vcpu in vcpus]
+    assert stopped == [PVCLOCK_GUEST_STOPPED, 0]
+
+
+def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """KVM_KVMCLOCK_CTRL leaves the page alone until the vCPU enters its guest."""
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    before = vcpu.guest.pvclock()
+
+    vcpu.kvmclock_ctrl()
+    vcpu.poke_without_entry()
+
+    assert vcpu.guest.pvclock() == before
+
+
+def test_stopped_flag_needs_the_page_still(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """KVM_KVMCLOCK_CTRL after the guest has taken its page back is refused with EINVAL."""
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    vcpu.guest.disable_kvmclock()
+
+    with refused(errno.EINVAL):
+        vcpu.kvmclock_ctrl()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A call that KVM refuses has not happened: clock, flags, frequencies, offsets and MSRs stay.
+
+Source: Documentation/virt/kvm/api.rst; virt/kvm/kvm_main.c; arch/x86/kvm/x86.c.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fixtures.guests import layout
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.spans import spanned
+from fixtures.kvm.values import ClockFlags, Pvclock
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86_guest import StealTime
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_x86
+from fixtures.uapi.ioctl import IO, IOR, IOW, KVMIO
+from fixtures.uapi.kvm_para import (
+    MSR_KVM_STEAL_TIME,
+    MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_KVM_WALL_CLOCK_NEW,
+)
+from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
+from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
+
+S = 1_000_000_000
+MARGIN_NS = 1_000
+STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
+NO_MSR = 0x4B564DFF  # in KVM's range, and nobody's
+VcpuCall = Callable[[X86Vm, list[X86Vcpu]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What user space can read of a VM and that does not move by itself."""
+
+    flags: ClockFlags
+    khz: tuple[int, ...]  # of the VM and of each vCPU
+    tsc_offsets: tuple[int, ...]
+    msrs: tuple[tuple[int, ...], ...]
+    steal_times: tuple[StealTime, ...]
+
+
+def state_of(vm: X86Vm, vcpus: list[X86Vcpu]) -> State:
+    """Read everything."""
+    return State(
+        flags=vm.clock().flags,
+        khz=(vm.tsc_khz, *(vcpu.tsc_khz for vcpu in vcpus)),
+        tsc_offsets=tuple(vcpu.tsc_offset for vcpu in vcpus),
+        msrs=tuple(tuple(vcpu.get_msr(msr) for msr in STORED_MSRS) for vcpu in vcpus),
+        steal_times=tuple(vcpu.guest.steal_time() for vcpu in vcpus),
+    )
+
+
+def furnish(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """Give everything a value of its own, so that a change would show."""
+    vm.set_clock(1000 * S)
+    for number, vcpu in enumerate(vcpus):
+        vcpu.tsc_offset = 2**40
+        vcpu.set_msr(MSR_IA32_TSC_ADJUST, 77 + number)
+        vcpu.set_msr(MSR_KVM_STEAL_TIME, layout.steal_time(vcpu.id))
+        vcpu.guest.enable_kvmclock()
+    vcpus[0].guest.write_wall_clock()
+    enter_all(vcpus)
+
+
+def refuse(name: str, number: int, call: VcpuCall) -> object:
+    """Return one row of the table: a call, and the errno with which KVM must refuse it."""
+    return pytest.param(number, call, id=name)
+
+
+SYSTEM_TIME_OF_A_VM = IOW(KVMIO, 0x7B, kvm_x86.kvm_regs)  # KVM_SET_CLOCK's number, another size
+
+CALLS = [
+    refuse("set-clock-unknown-flag", errno.EINVAL, lambda vm, _: vm.set_clock(1, flags=1)),
+    refuse("set-clock-all-flags", errno.EINVAL, lambda vm, _: vm.set_clock(1, flags=2**32 - 1)),
+    refuse(
+        "set-clock-unknown-flag-with-realtime",
+        errno.EINVAL,
+        lambda vm, _: vm.set_clock(1, flags=1 << 4, realtime_ns=1),
+    ),
+    refuse("set-clock-bad-pointer", errno.EFAULT, lambda vm, _: vm.handle.call(uapi.KVM_SET_CLOCK, 8)),
+    refuse(
+        "get-clock-bad-pointer", errno.EFAULT, lambda vm, _: vm.handle.call(uapi.KVM_GET_CLOCK, BAD_ADDRESS)
+    ),
+    refuse("set-clock-other-size", errno.ENOTTY, lambda vm, _: vm.handle.call(SYSTEM_TIME_OF_A_VM, 8)),
+    refuse("unknown-of-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(IO(KVMIO, 0xFF))),
+    refuse("vcpu-attribute-on-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(uapi.KVM_HAS_DEVICE_ATTR, 8)),
+    refuse("vcpu-twice", errno.EEXIST, lambda vm, _: vm.handle.call(uapi.KVM_CREATE_VCPU, 1)),
+    refuse("vcpu-id-too-large", errno.EINVAL, lambda vm, _: vm.handle.call(uapi.KVM_CREATE_VCPU, 2**31)),
+    refuse(
+        "offset-bad-pointer",
+        errno.EFAULT,
+        lambda _, vcpus: vcpus[0].tsc_offset_attribute.set_from(BAD_ADDRESS),
+    ),
+    refuse(
+        "offset-unknown-attribute",
+        errno.ENXIO,
+        lambda _, vcpus: vcpus[1].attribute(0, 2, "attribute 2").set_u64(5),
+    ),
+    refuse(
+        "offset-unknown-group", errno.ENXIO, lambda _, vcpus: vcpus[1].attribute(3, 0, "group 3").set_u64(5)
+    ),
+    refuse("unknown-of-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(IO(KVMIO, 0xFF))),
+    refuse("clock-on-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(uapi.KVM_SET_CLOCK, 8)),
+    refuse("no-such-msr", 0, lambda _, vcpus: vcpus[0].set_msr(NO_MSR, 1)),
+    refuse("steal-time-reserved-bits", 0, lambda _, vcpus: vcpus[0].set_msr(MSR_KVM_STEAL_TIME, 2)),
+    refuse("no-such-capability", errno.EINVAL, lambda _, vcpus: vcpus[0].enable_cap(10**6)),
+    refuse(
+        "unread-clock",
+        errno.EINVAL,
+        lambda _, vcpus: vcpus[0].handle.call(IOR(KVMIO, 0x7C, uapi.kvm_one_reg)),
+    ),
+]
+
+
+def contents(vcpus: list[X86Vcpu]) -> list[Pvclock]:
+    """Return what the pages say, without how often they were written."""
+    return [replace(vcpu.guest.pvclock(), version=0) for vcpu in vcpus]
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.parametrize(("number", "call"), CALLS)
+def test_refused_call_changes_nothing(vm: X86Vm, vcpus: list[X86Vcpu], number: int, call: VcpuCall) -> None:
+    """Refused with its errno, a call leaves clock, flags, frequencies, offsets, MSRs and pages alone."""
+    furnish(vm, vcpus)
+    before, pages = state_of(vm, vcpus), contents(vcpus)
+    clock_span, clock = spanned(vm.time, vm.clock)
+    readings = [vcpu.guest.read_tsc() for vcpu in vcpus]
+
+    with refused(number):
+        call(vm, vcpus)
+
+    assert state_of(vm, vcpus) == before
+    last_span, last = spanned(vm.time, vm.clock)
+    assert last.kvmclock_ns - clock.kvmclock_ns in clock_span.until(last_span).widened(MARGIN_NS)
+    for vcpu, reading in zip(vcpus, readings, strict=True):
+        check_tsc_continues(vcpu, reading.value, since=reading.window)
+    assert flags_after_entry(*vcpus) == before.flags
+    assert contents(vcpus) == pages

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steal time: how long a vCPU's thread waited for a CPU.
+
+Source: Documentation/virt/kvm/x86/msr.rst; arch/x86/kvm/x86.c: record_steal_time().
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.guests import layout
+from fixtures.kvm.errors import BenchError, GuestFault
+from fixtures.kvm.expect import refused
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86_guest import GENERAL_PROTECTION, StealTime
+from fixtures.targets import Target
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME
+
+MS = 1_000_000
+RESERVED = [pytest.param(1 << bit, id=f"bit-{bit}") for bit in range(1, 6)]
+
+
+@pytest.fixture(autouse=True)
+def steal_time(vm: X86Vm) -> None:
+    """KVM offers steal time, which needs the scheduler's statistics."""
+    vm.require(uapi.KVM_CAP_STEAL_TIME, "KVM_CAP_STEAL_TIME")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long this thread has waited for a CPU in all, in ns, and how to make it wait more."""
+
+    so_far_ns: Callable[[], int]
+    wait: Callable[[], None]
+
+
+@pytest.fixture
+def waiting(target: Target) -> Waiting:
+    """The calling thread's waits; on a simulated host a vCPU's thread never waits."""
+    if target.simulated:
+        return Waiting(lambda: 0, lambda: None)
+    return Waiting(run_delay_ns, wait_for_a_crowded_cpu)
+
+
+def run_delay_ns() -> int:
+    """Return the second figure of schedstat (Documentation/scheduler/sched-stats.rst)."""
+    path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return int(path.read_text(encoding="ascii").split()[1])
+
+
+def wait_for_a_crowded_cpu() -> None:
+    """Share one CPU with a program that never sleeps until this thread has waited for 5 ms of it."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    rival = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    enough_ns = run_delay_ns() + 5 * MS
+    deadline_s = time.monotonic() + 5
+    try:
+        while run_delay_ns() < enough_ns:
+            if time.monotonic() > deadline_s:
+                raise BenchError("the scheduler never made this thread wait for its CPU")
+    finally:
+        rival.kill()
+        rival.wait()
+        os.sched_setaffinity(0, allowed)
+
+
+def enable(vcpu: X86Vcpu) -> StealTime:
+    """Register steal time as a guest does at boot, and return it after one more entry."""
+    vcpu.guest.wrmsr(MSR_KVM_STEAL_TIME, layout.steal_time(vcpu.id) | KVM_MSR_ENABLED)
+    vcpu.guest.read_tsc()
+    return vcpu.guest.steal_time()
+
+
+@pytest.mark.parametrize("reserved", RESERVED)
+def test_reserved_bits_are_refused(vcpu: X86Vcpu, reserved: int) -> None:
+    """Bits 1 to 5 of the MSR are reserved: #GP in the guest, refused from the host, the old value stays."""
+    enable(vcpu)
+    value = vcpu.get_msr(MSR_KVM_STEAL_TIME)
+
+    with pytest.raises(GuestFault) as fault:
+        vcpu.guest.wrmsr(MSR_KVM_STEAL_TIME, value | reserved)
+    with refused(0):
+        vcpu.set_msr(MSR_KVM_STEAL_TIME, value | reserved)
+
+    assert fault.value.vector == GENERAL_PROTECTION
+    assert vcpu.get_msr(MSR_KVM_STEAL_TIME) == value == vcpu.guest.rdmsr(MSR_KVM_STEAL_TIME).value
+
+
+def test_area_is_consistent(vcpu: X86Vcpu) -> None:
+    """The version is even and not 0; flags are 0, and a vCPU that ran is not marked preempted."""
+    area = enable(vcpu)
+
+    assert area.version > 0
+    assert area.version % 2 == 0
+    assert area.flags == 0
+
+
+def test_steal_is_what_the_thread_waited(vcpu: X86Vcpu, waiting: Waiting) -> None:
+    """Between two entries steal grows by what the vCPU's thread waited for its CPU."""
+    enable(vcpu)
+    outer_before = waiting.so_far_ns()
+    vcpu.guest.read_tsc()
+    before, inner_before = vcpu.guest.steal_time(), waiting.so_far_ns()
+
+    waiting.wait()
+
+    inner_after = waiting.so_far_ns()
+    vcpu.guest.read_tsc()
+    after, outer_after = vcpu.guest.steal_time(), waiting.so_far_ns()
+    waited = Window(inner_after - inner_before, outer_after - outer_before)
+    assert after.steal_ns - before.steal_ns in waited
+    assert after.version % 2 == 0
+
+
+def test_area_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
+    """A vCPU that has not registered steal time gets none written."""
+    first, second = vcpus
+    enable(first)
+
+    second.guest.read_tsc()
+
+    assert second.guest.steal_time() == StealTime(0, 0, 0, 0)
+
+
+def test_disabled_area_is_not_written(vcpu: X86Vcpu) -> None:
+    """After the guest has cleared the enable bit KVM leaves the area alone."""
+    enable(vcpu)
+    vcpu.guest.wrmsr(MSR_KVM_STEAL_TIME, layout.steal_time(vcpu.id))
+    vcpu.guest.read_tsc()
+    before = vcpu.guest.steal_time()
+
+    for _ in range(3):
+        vcpu.vm.time.sleep_ns(MS)
+        vcpu.guest.read_tsc()
+
+    assert vcpu.guest.steal_time() == before

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The wall clock structure: written at once and once for each write of its MSR, for the whole VM.
+
+Source: Documentation/virt/kvm/x86/msr.rst; arch/x86/kvm/x86.c: kvm_write_wall_clock().
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.guests import layout
+from fixtures.kvm.spans import spanned
+from fixtures.kvm.values import WallClock
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.uapi.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW
+from fixtures.uapi.pvclock import pvclock_wall_clock
+from kvmtests.x86.steps import enter_all
+
+S = 1_000_000_000
+MARGIN_NS = 1_000
+
+WALL_CLOCK_MSRS = pytest.mark.parametrize(
+    "msr",
+    [
+        pytest.param(MSR_KVM_WALL_CLOCK_NEW, id="new-msr"),
+        pytest.param(MSR_KVM_WALL_CLOCK, id="legacy-msr"),
+    ],
+)
+
+
+def epoch_window(vm: X86Vm) -> Window:
+    """Return what CLOCK_REALTIME was when kvmclock was 0, as KVM_GET_CLOCK and the host tell now."""
+    span, clock = spanned(vm.time, vm.clock)
+    return span.realtime_ns.shifted(-clock.kvmclock_ns).widened(MARGIN_NS)
+
+
+def structure(vm: X86Vm) -> bytes:
+    """Return the bytes at the wall clock's address."""
+    return bytes(vm.memory[layout.WALL_CLOCK : layout.WALL_CLOCK + ctypes.sizeof(pvclock_wall_clock)])
+
+
+@WALL_CLOCK_MSRS
+@pytest.mark.parametrize("kvmclock_ns", [0, 1000 * S])
+def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: int, kvmclock_ns: int) -> None:
+    """Wall clock plus kvmclock is CLOCK_REALTIME; nsec is below a second."""
+    vm.set_clock(kvmclock_ns)
+
+    wall_clock = vcpu.guest.write_wall_clock(msr)
+
+    assert wall_clock.epoch_ns in epoch_window(vm)
+    assert wall_clock.nsec < S
+
+
+def test_wall_clock_follows_set_clock_when_asked_again(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """The structure stays as written, whatever kvmclock does, until the MSR is written again."""
+    first = vcpu.guest.write_wall_clock()
+    written = structure(vm)
+
+    vm.set_clock(1000 * S)
+    vcpu.guest.read_tsc()
+    unasked = structure(vm)
+    again = vcpu.guest.write_wall_clock()
+
+    assert unasked == written
+    assert again.version == first.version + 2
+    assert again.epoch_ns in epoch_window(vm)
+    assert first.epoch_ns - again.epoch_ns > 900 * S
+
+
+@WALL_CLOCK_MSRS
+def test_host_may_ask(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
+    """KVM_SET_MSRS of the MSR writes the structure before it returns, as a restored VM needs."""
+    vcpu.set_msr(msr, layout.WALL_CLOCK)
+
+    raw = pvclock_wall_clock.from_buffer_copy(structure(vm))
+    assert WallClock(raw.version, raw.sec, raw.nsec).epoch_ns in epoch_window(vm)
+
+
+def test_address_belongs_to_the_vm(vcpus: list[X86Vcpu]) -> None:
+    """Both MSRs of all vCPUs read back the address that any of them wrote."""
+    first, second = vcpus
+    enter_all(vcpus)
+
+    second.guest.write_wall_clock()
+
+    for vcpu in (first, second):
+        assert vcpu.get_msr(MSR_KVM_WALL_CLOCK_NEW) == layout.WALL_CLOCK
+        assert vcpu.guest.rdmsr(MSR_KVM_WALL_CLOCK).value == layout.WALL_CLOCK
+
+
+def test_version_of_a_scribbled_structure_ends_even(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """An odd version that the guest left there goes on to an even one."""
+    vm.memory[layout.WALL_CLOCK] = 7
+
+    assert vcpu.guest.write_wall_clock().version % 2 == 0
+
+
+def test_address_zero_writes_nothing(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Address 0 is no place for the structure."""
+    before = bytes(vm.memory[:64])
+
+    vcpu.guest.wrmsr(MSR_KVM_WALL_CLOCK_NEW, 0)
+
+    assert bytes(vm.memory[:64]) == before

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .model import Ending, Result, Run, Target, Verdict
+from .model import LOCAL, Ending, Result, Run, Target, Verdict
 from .names import distinct
 
 
@@ -30,6 +30,7 @@ def merge(runs: Sequence[Run]) -> Run:
             key = result.nodeid, result.target
             if key not in results or result.ending is not Ending.NOT_RUN:
                 results[key] = result
+    _forget_waiting(results)
     judged = {result.target for result in results.values()}
     merged = [*results.values(), *(_unusable(target) for target in targets.values() if _mute(target, judged))]
     return Run(
@@ -49,6 +50,15 @@ def ordered(results: Iterable[Result], targets: Iterable[str]) -> list[Result]:
         subjects.setdefault((result.target, result.subject), len(subjects))
     kept.sort(key=lambda result: (place[result.target], subjects[result.target, result.subject]))
     return kept
+
+
+def _forget_waiting(results: dict[tuple[str, str], Result]) -> None:
+    """Drop tests that wait under no target in one session and ran under theirs in another."""
+    ran = {nodeid for (nodeid, _), result in results.items() if result.ending is not Ending.NOT_RUN}
+    waiting = [key for key, result in results.items() if result.ending is Ending.NOT_RUN]
+    for nodeid, target in waiting:
+        if nodeid in ran and target == LOCAL:
+            del results[nodeid, target]
 
 
 def _apart(runs: Sequence[Run]) -> list[Run]:

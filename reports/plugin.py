@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from . import hookspecs, merge, outcome, read_journal, summary
+from . import hookspecs, merge, names, outcome, read_journal, summary
 from .files import ReportError, write_reports
 from .journal import VERSION, Journal, JournalError, Sync
-from .model import Run, exit_status
+from .live import LiveLine, wanted
+from .model import Run, Verdict, exit_status
 
 USAGE = 2
 """Exit status for what the user asked and cannot be had; pytest's own 4 means "nothing ran" here."""
@@ -96,6 +98,7 @@ class Recorder:
         self.trouble = ""
         self.stopped = ""
         self.interrupted = False
+        self.live: LiveLine | None = None
         self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
         self._collected = False
         self._uncollected: set[str] = set()
@@ -118,6 +121,7 @@ class Recorder:
                 self.journal.write("target", **target)
         except (JournalError, pytest.UsageError) as error:
             pytest.exit(str(error), returncode=USAGE)
+        self._go_live()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Record what will run."""
@@ -138,6 +142,8 @@ class Recorder:
         """Record that a test is about to run."""
         with self._writing() as journal:
             journal.start(nodeid, time.time_ns())
+        if self.live is not None:
+            self.live.start(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the report of one phase; the last one makes the result."""
@@ -150,6 +156,12 @@ class Recorder:
             del self._pending[key]
             self._record(outcome.judge(reports, self.targets))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
+        """Leave pytest's letters out where the live line tells more."""
+        category, letter, word = yield
+        return (category, letter, word) if self.live is None else (category, "", "")
+
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep why pytest stops early; its own reasons, such as -x, are no interruption."""
         self.stopped = excinfo.exconly()
@@ -158,6 +170,8 @@ class Recorder:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
         """Close the journal, write the reports, and say with the exit status what they say."""
+        if self.live is not None:
+            self.live.close()
         if self.journal is not None:
             self._finish(session, int(exitstatus))
         return (yield)
@@ -186,9 +200,21 @@ class Recorder:
         """Whether this session is about targets or was asked for reports: else pytest's ways stay."""
         return bool(self.targets or self.options.journal)
 
+    def _go_live(self) -> None:
+        environment = os.environ
+        is_terminal = sys.stdout.isatty() and self.config.option.verbose == 0
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if self._wanted() and reporter is not None and wanted(environment, is_terminal=is_terminal):
+            # The line takes the place of pytest's own progress: paths, letters, percentage.
+            reporter.showfspath = False
+            reporter._show_progress_info = False
+            self.live = LiveLine(self.config.get_terminal_writer(), environment)
+
     def _collection(self, nodeids: list[str]) -> None:
         if nodeids and not self._collected:
             self._collected = True
+            if self.live is not None:
+                self.live.total = len(nodeids)
             with self._writing() as journal:
                 journal.collection(nodeids)
 
@@ -200,6 +226,14 @@ class Recorder:
             if found.log:
                 journal.write("log", **key, text=found.log)
             journal.write("result", **found.result)
+        if self.live is not None:
+            self._show(self.live, found.result)
+
+    def _show(self, live: LiveLine, result: dict[str, Any]) -> None:
+        name = names.kernel_name(result["nodeid"], result["target"])
+        subject = result.get("subject") or names.subject_of(result["nodeid"])
+        where = f"{result['target']} {subject} {name}"
+        live.result(result["nodeid"], where, Verdict(result["verdict"]), result.get("message", ""))
 
     def _finish(self, session: pytest.Session, status: int) -> None:
         with self._writing() as journal:

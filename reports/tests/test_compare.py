@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run against its baseline, and the statistics behind it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from reports import compare, html, stats
+from reports.compare import Kind
+from reports.model import Result, Run, Sample, Target, Verdict
+
+
+def run(**verdicts: str) -> Run:
+    """Return a run with one result for each name."""
+    results = (Result(name, name, "host", "x86.clock", Verdict(word)) for name, word in verdicts.items())
+    return Run(targets=(Target("host"),), results=tuple(results))
+
+
+def measured(*values: float) -> Run:
+    """Return a run with one benchmark."""
+    (result,) = run(bench="pass").results
+    return Run(targets=(Target("host"),), results=(replace(result, samples=(Sample("m", values=values),)),))
+
+
+def test_each_kind_of_change_is_told_apart() -> None:
+    """New failures, mended tests, new skips and additions; what stayed is not named."""
+    before = run(same="fail", broke="pass", mended="fail", skipped="pass", gone="pass", skip_fails="skip")
+    after = run(same="fail", broke="error", mended="pass", skipped="skip", added="pass", skip_fails="xpass")
+
+    found = compare.compare(before, after)
+
+    assert {change.new.name: change.kind for change in found.changes} == {
+        "broke": Kind.NEW_FAILURE,
+        "skip_fails": Kind.NEW_FAILURE,
+        "mended": Kind.FIXED,
+        "skipped": Kind.NEW_SKIP,
+        "added": Kind.ADDED,
+    }
+    assert [result.name for result in found.gone] == ["gone"]
+
+
+def test_a_failure_that_is_new_to_the_suite_counts_as_new_failure() -> None:
+    """A test that the baseline lacks and that fails is no mere addition."""
+    found = compare.compare(run(), run(added="fail"))
+
+    assert [change.kind for change in found.changes] == [Kind.NEW_FAILURE]
+
+
+def test_noise_is_no_shift_and_a_shift_within_noise_is_found() -> None:
+    """Samples of one distribution do not differ; a shift of one deviation does, at any scale."""
+    chance = random.Random(3)  # noqa: S311
+    first = [chance.gauss(54, 12) for _ in range(400)]
+    again = [chance.gauss(54, 12) for _ in range(400)]
+    moved = [chance.gauss(66, 12) for _ in range(400)]
+
+    assert compare.compare(measured(*first), measured(*again)).shifts == ()
+    (shift,) = compare.compare(measured(*first), measured(*moved)).shifts
+    assert shift.delta > 0.4
+    assert shift.new - shift.old == pytest.approx(12, abs=3)
+
+
+def test_large_percentage_on_few_noisy_samples_is_no_shift() -> None:
+    """Doubling on three samples proves nothing, so nothing is claimed."""
+    assert compare.compare(measured(50, 10, 90), measured(100, 20, 180)).shifts == ()
+
+
+def test_rank_test_agrees_with_a_worked_example() -> None:
+    """Two series without overlap: delta 1, and the normal approximation's p with continuity."""
+    found = stats.rank_test([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+
+    assert found.delta == 1.0
+    assert found.p_value == pytest.approx(0.01219, abs=1e-5)
+
+
+def test_rank_test_of_equal_or_no_values_claims_nothing() -> None:
+    """Ties everywhere, or a series without values, are no evidence."""
+    assert stats.rank_test([1, 1, 1], [1, 1]).p_value == 1.0
+    assert stats.rank_test([], [1]).p_value == 1.0
+
+
+def test_summary_of_known_values() -> None:
+    """Mean, deviation and interpolated percentiles of 1 … 100."""
+    found = stats.summarize(list(range(1, 101)))
+
+    assert (found.mean, found.median, found.minimum, found.maximum) == (50.5, 50.5, 1, 100)
+    assert found.deviation == pytest.approx(29.0115, abs=1e-4)
+    assert found.p95 == pytest.approx(95.05)
+
+
+def test_histogram_counts_every_value_once() -> None:
+    """Outliers land in the outermost bins, equal values in one."""
+    _, _, heights = stats.histogram([*range(1000), 10**9], 10)
+    _, width, equal = stats.histogram([5] * 7, 10)
+
+    assert sum(heights) == 1001
+    assert (width, equal[0]) == (0, 7)
+
+
+def test_page_shows_the_comparison() -> None:
+    """The page names new failures and marks changed cells; without a baseline it does neither."""
+    before, after = run(broke="pass"), run(broke="fail")
+
+    page = "".join(html.page(after, compare.compare(before, after)))
+
+    assert "Since the baseline" in page
+    assert '"old":{"0":"p"}' in page
+    assert "Since the baseline" not in "".join(html.page(after))

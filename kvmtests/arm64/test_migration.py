@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest's counters moved to another host, by offset and by value, series and upstream.
+
+Source: docs/migration.md; series v3, Documentation/virt/kvm/devices/vcpu.rst, 2; api.rst, 4.139.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from fixtures.counters import Window, wrap
+from fixtures.host_pair import Difference, HostPair
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.values import Reading
+from fixtures.migration import arm64
+from fixtures.migration.arm64 import Bracket
+from fixtures.migration.ticks import ticks_at_hz
+from fixtures.uapi import kvm_arm64
+
+TwoHosts = Callable[[Difference], HostPair]
+Read = Callable[[Arm64Vcpu], Reading]
+
+S = 1_000_000_000
+TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
+PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
+SYNCHRONISATION_NS = 3_000_000
+
+MOVES = [
+    pytest.param(Difference(), 0, id="same-counter-at-once"),
+    pytest.param(Difference(counter=5), 4 * S, id="just-booted-4s"),
+    pytest.param(Difference(counter=2**63 + 1), 3600 * S, id="counter-far-ahead-1h"),
+    pytest.param(Difference(counter=2**64 - 250), 7800 * S, id="counter-about-to-wrap-2h10min"),
+    pytest.param(Difference(counter=5), 40 * 86400 * S, id="just-booted-40-days"),
+    pytest.param(Difference(counter=5, synchronisation_ns=SYNCHRONISATION_NS), 4 * S, id="3ms-ahead"),
+    pytest.param(Difference(counter=5, synchronisation_ns=-SYNCHRONISATION_NS), 4 * S, id="3ms-behind"),
+    pytest.param(Difference(counter=5, synchronisation_ns=-5 * S), 4 * S, id="stepped-5s-back"),
+    pytest.param(Difference(counter=5, leap_seconds=1), 4 * S, id="leap-second"),
+]
+
+
+def new_vm(kvm: Kvm) -> Arm64Vm:
+    """Return a new VM without vCPUs."""
+    vm = kvm.create_vm()
+    assert isinstance(vm, Arm64Vm)
+    return vm
+
+
+def bracketed(vm: Arm64Vm, count: Callable[[], int]) -> Bracket:
+    """Return *count* with CLOCK_REALTIME around it, the tightest of several."""
+    time = vm.time
+    return arm64.tightest(Bracket(time.realtime_ns(), count(), time.realtime_ns()) for _ in range(5))
+
+
+def frequency_hz(vcpu: Arm64Vcpu) -> int:
+    """Return CNTFRQ_EL0 as the guest reads it."""
+    return vcpu.guest.read_cntfrq()
+
+
+def check_restored(hosts: HostPair, vcpu: Arm64Vcpu, read: Read, source: Bracket, arrived: Bracket) -> None:
+    """Fail unless the guest's counter goes on from *source* by CLOCK_REALTIME, within the bound.
+
+    That is true time, but for what the hosts' clocks differ by: the known gap, at its size.
+    """
+    hz = frequency_hz(vcpu)
+    different = hosts.difference
+    clock = vcpu.vm.time
+    first_ns = clock.realtime_ns()
+    value = read(vcpu).value
+    last_ns = clock.realtime_ns()
+    expected = Window(arm64.count_now(source, first_ns, hz), arm64.count_now(source, last_ns, hz))
+    bound = arm64.bound_ticks(source, arrived, hz)
+    assert value in expected.widened(bound)
+    error_ns = different.synchronisation_ns - different.leap_seconds * S
+    true_ns = first_ns - error_ns - source.realtime_ns
+    lived = Window(0, ticks_at_hz(last_ns - first_ns, hz)).widened(bound)
+    ideal = wrap(source.count + ticks_at_hz(true_ns, hz))
+    assert wrap(value - ideal - ticks_at_hz(error_ns, hz)) in lived
+
+
+def cntvct(vcpu: Arm64Vcpu) -> Reading:
+    """Read the virtual counter."""
+    return vcpu.guest.read_cntvct()
+
+
+def cntpct(vcpu: Arm64Vcpu) -> Reading:
+    """Read the physical counter."""
+    return vcpu.guest.read_cntpct()
+
+
+def upstream_guest(hosts: HostPair) -> tuple[Arm64Vm, Arm64Vcpu]:
+    """Return a guest whose counters started at 0 a second ago."""
+    vm = new_vm(hosts.source)
+    vm.require_counter_offset()
+    vcpu = vm.create_vcpu(0)
+    vm.set_counter_offset(vm.time.counter())
+    vm.time.sleep_ns(S)
+    return vm, vcpu
+
+
+def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int) -> tuple[Arm64Vm, Bracket]:
+    """Return a VM with two vCPUs on the destination that goes on from *guest*, and the host's bracket."""
+    moved = new_vm(hosts.arrive(blackout_ns))
+    moved.create_vcpu(0)
+    moved.create_vcpu(1)
+    arrived = bracketed(moved, moved.time.counter)
+    moved.set_counter_offset(arm64.counter_offset(guest, arrived, hz))
+    return moved, arrived
+
+
+@pytest.mark.generation("upstream")
+@pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
+def test_virtual_counter_goes_on(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+    """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 goes on within the documented bound."""
+    hosts = two_hosts(difference)
+    vm, vcpu = upstream_guest(hosts)
+    source = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
+
+    moved, arrived = upstream_restore(hosts, source, frequency_hz(vcpu), blackout_ns)
+
+    for one in arm64_vcpus(moved):
+        check_restored(hosts, one, cntvct, source, arrived)
+
+
+@pytest.mark.generation("upstream")
+@pytest.mark.mode("vhe", "nvhe")
+@pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
+def test_physical_counter_goes_on(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+    """The same offset restores CNTPCT_EL0, where both counters were one on the source."""
+    hosts = two_hosts(difference)
+    vm, vcpu = upstream_guest(hosts)
+    source = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
+    virtual = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
+    assert arm64.views_agree(virtual, source, frequency_hz(vcpu))
+
+    moved, arrived = upstream_restore(hosts, source, frequency_hz(vcpu), blackout_ns)
+
+    for one in arm64_vcpus(moved):
+        check_restored(hosts, one, cntpct, source, arrived)
+
+
+@pytest.mark.generation("upstream")
+def test_default_views_need_values(two_hosts: TwoHosts) -> None:
+    """A VM with default offsets has two views; both registers written by value keep both."""
+    hosts = two_hosts(Difference(counter=5))
+    vm = new_vm(hosts.source)
+    vm.require_counter_offset()
+    vcpu = vm.create_vcpu(0)
+    hz = frequency_hz(vcpu)
+    virtual = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
+    physical = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
+    assert not arm64.views_agree(virtual, physical, hz)
+
+    heir = new_vm(hosts.arrive(4 * S)).create_vcpu(0)
+    for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
+        heir.set_reg(register, arm64.count_now(saved, heir.vm.time.realtime_ns(), hz))
+
+    aged = ticks_at_hz(10_000, hz)  # between each computation and its write: by value that is lost
+    for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
+        now = bracketed(heir.vm, partial(heir.get_reg, register))
+        ideal = arm64.count_now(saved, now.realtime_ns, hz)
+        assert now.count in Window(wrap(ideal - aged), ideal).widened(arm64.bound_ticks(saved, now, hz))
+
+
+@pytest.mark.generation("series")
+@pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
+def test_series_offsets_restore_both_counters(
+    two_hosts: TwoHosts, difference: Difference, blackout_ns: int
+) -> None:
+    """Each counter goes on by its own offset within the documented bound, on every vCPU."""
+    hosts = two_hosts(difference)
+    vm = new_vm(hosts.source)
+    vcpu = vm.create_vcpu(0)
+    vcpu.require_series_offsets()
+    vcpu.physical_offset = 2**64 - 180 * S
+    hz = frequency_hz(vcpu)
+    saved = {cntvct: vcpu.virtual_offset, cntpct: vcpu.physical_offset}
+    left = bracketed(vm, vm.time.counter)
+
+    moved = new_vm(hosts.arrive(blackout_ns))
+    heirs = [moved.create_vcpu(number) for number in range(2)]
+    arrived = bracketed(moved, moved.time.counter)
+    heirs[0].virtual_offset = arm64.series_offset(saved[cntvct], left, arrived, hz)
+    heirs[0].physical_offset = arm64.series_offset(saved[cntpct], left, arrived, hz)
+
+    for read, offset in saved.items():
+        source = Bracket(left.before_ns, wrap(left.count - offset), left.after_ns)
+        for heir in heirs:
+            check_restored(hosts, heir, read, source, arrived)
+
+
+def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
+    """KVM_REG_ARM_TIMER_CNT written back as it was lets the counter stand still meanwhile."""
+    hosts = two_hosts(Difference(counter=5))
+    source = new_vm(hosts.source).create_vcpu(0)
+    source.vm.time.sleep_ns(S)
+    saved = source.get_reg(TIMER_CNT)
+
+    heir = new_vm(hosts.arrive(3600 * S)).create_vcpu(0)
+    heir.set_reg(TIMER_CNT, saved)
+
+    hz = frequency_hz(heir)
+    assert heir.guest.read_cntvct().value in Window(saved, saved + ticks_at_hz(200_000, hz))
+
+
+@pytest.mark.generation("upstream")
+def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
+    """Restoring each vCPU's value in turn leaves all with the last one's age."""
+    hosts = two_hosts(Difference(counter=5))
+    source = new_vm(hosts.source).create_vcpu(0)
+    saved = source.get_reg(TIMER_CNT)
+    moved = new_vm(hosts.arrive(4 * S))
+    heirs = [moved.create_vcpu(number) for number in range(3)]
+
+    for heir in heirs:
+        heir.set_reg(TIMER_CNT, saved)
+        before = moved.time.counter()
+        moved.time.sleep_ns(1_000_000)
+
+    reading = heirs[0].guest.read_cntvct()
+    ran = Window(reading.before - before, reading.after - before)
+    assert reading.value in ran.shifted(saved).widened(ticks_at_hz(10_000, frequency_hz(heirs[0])))
+
+
+def arm64_vcpus(vm: Arm64Vm) -> list[Arm64Vcpu]:
+    """Return the VM's vCPUs."""
+    return [vcpu for vcpu in vm.vcpus if isinstance(vcpu, Arm64Vcpu)]

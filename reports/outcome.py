@@ -40,7 +40,7 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
     error whatever was named before.
     """
     last = reports[-1]
-    properties = _properties(last)
+    properties = _properties(reports)
     verdict, decisive = _verdict(reports)
     named = properties.get("verdict")
     if named in set(Verdict) and not (verdict is Verdict.ERROR and not Verdict(named).bad):
@@ -115,8 +115,12 @@ def _text(report: pytest.TestReport | pytest.CollectReport) -> str:
     return _ADDRESS.sub(" at 0x…>", str(report.longrepr)) if report.longrepr is not None else ""
 
 
-def _properties(report: pytest.TestReport) -> dict[str, str]:
-    return {name: value for name, value in report.user_properties if isinstance(value, str)}
+def _properties(reports: Sequence[pytest.TestReport]) -> dict[str, str]:
+    # Each phase's report has its own copy: what the bench says of the call stands in the
+    # call's alone. A later phase speaks last.
+    return {
+        name: value for report in reports for name, value in report.user_properties if isinstance(value, str)
+    }
 
 
 def _message(report: pytest.TestReport | pytest.CollectReport) -> str:

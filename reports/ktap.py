@@ -9,7 +9,7 @@ is never ``not ok``, and no directive stands behind what it would turn around.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
 from .names import slug
@@ -46,7 +46,7 @@ def nested(run: Run) -> Iterator[str]:
         for place, (subject, tests) in enumerate(subjects, 1):
             yield f"    KTAP version 1\n    # Subtest: {subject}\n    1..{len(tests)}\n"
             for position, test in enumerate(tests, 1):
-                yield from _test(test, position, test.name, "    ")
+                yield from result_lines(test, position, test.name, "    ")
             yield f"  {_parent(tests)} {place} {subject}{_skipped(tests)}\n"
         yield f"{_parent(results)} {number} {name}{_skipped(results)}\n"
     yield totals(run.results)
@@ -68,11 +68,17 @@ def flat(run: Run) -> Iterator[str]:
     for target in run.targets:
         yield from _diagnostics([f"target {target.name}", *_about(target)], "")
     yield f"1..{len(results)}\n"
-    several = len({result.target for result in results}) > 1
-    for number, result in enumerate(results, 1):
-        path = f"{result.subject}.{result.name}"
-        yield from _test(result, number, f"{slug(result.target)}.{path}" if several else path, "")
+    for number, (result, name) in enumerate(zip(results, flat_names(results), strict=True), 1):
+        yield from result_lines(result, number, name)
     yield totals(results)
+
+
+def flat_names(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the name of each result in one flat document."""
+    several = len({result.target for result in results}) > 1
+    for result in results:
+        path = f"{result.subject}.{result.name}"
+        yield f"{slug(result.target)}.{path}" if several else path
 
 
 def totals(results: Iterable[Result]) -> str:
@@ -94,7 +100,8 @@ def constant(reason: str) -> str:
     return clip_line(text, REASON_LIMIT) or "no reason given"
 
 
-def _test(result: Result, number: int, name: str, indent: str) -> Iterator[str]:
+def result_lines(result: Result, number: int, name: str, indent: str = "") -> Iterator[str]:
+    """Yield the diagnostics of *result* and its line, as result *number* under *name*."""
     word = "not ok" if result.verdict.bad else "ok"
     directive = _DIRECTIVE.get(result.verdict)
     if result.verdict is Verdict.XPASS:

@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from . import hookspecs, merge, names, outcome, read_journal, summary
-from .files import ReportError, write_reports
+from . import hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .live import LiveLine, wanted
 from .model import Run, Verdict, exit_status
@@ -178,6 +177,10 @@ class Recorder:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the summary by target and where the reports are."""
+        # Imported here, as the writers below: workers, and machines in a lab that only send
+        # their journal, need no tables and no templates.
+        from . import summary
+
         if self._wanted():
             terminalreporter.section("summary by target")
             for line in summary.lines(self.run):
@@ -246,12 +249,17 @@ class Recorder:
         if not self.interrupted and status in _JUDGED and self.run.results:
             session.exitstatus = exit_status(self.run.results)
         if self.options.report_dir is not None:
-            try:
-                self.written = write_reports(self.run, self.options.report_dir)
-            except ReportError as error:
-                self.trouble = str(error)
+            self._write_reports(self.options.report_dir)
         if self.trouble:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_reports(self, folder: Path) -> None:
+        from .files import ReportError, write_reports
+
+        try:
+            self.written = write_reports(self.run, folder)
+        except ReportError as error:
+            self.trouble = str(error)
 
 
 def _machine_facts() -> dict[str, str]:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results as flat TAP version 13 while they come: what a program under kselftest prints.
+
+The plan is known after collection and stands before the first result; each line is flushed,
+because the runner loses what a buffer holds when time is up. However the session ends, the
+document is completed: as many results as planned, the totals, a newline.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import pytest
+
+from . import ktap, merge, outcome, read_journal
+from .model import Ending, Result, Verdict, exit_status
+
+
+class Out(Protocol):
+    """Where the lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Write *text*."""
+        ...
+
+    def flush(self) -> None:
+        """Let the reader have it."""
+        ...
+
+
+class TapStream:
+    """A pytest plug-in that prints one document."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._planned: dict[str, tuple[Result, str]] = {}
+        self._results: list[Result] = []
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._running = ""
+        self._finished = False
+        self._write(["TAP version 13\n"])
+
+    @property
+    def exit_status(self) -> int:
+        """Return 0, 1 or 4, as kselftest knows them."""
+        return exit_status(self._results)
+
+    def skip(self, reason: str) -> None:
+        """Complete the document as one in which nothing can run, for *reason*."""
+        if not self._finished:
+            self._finished = True
+            self._write([f"1..0 # SKIP {ktap.constant(reason)}\n"])
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Print the plan."""
+        waiting = _waiting(session.items)
+        self._planned = {
+            result.nodeid: (result, name)
+            for result, name in zip(waiting, ktap.flat_names(waiting), strict=True)
+        }
+        if self._planned:
+            self._write([f"1..{len(self._planned)}\n"])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Tell of a module that cannot be imported: its program has this one result."""
+        if report.outcome == "failed" and not self._finished:
+            self._finished = True
+            (result,) = _results([outcome.collection_failure(report)])
+            self._results.append(result)
+            name = f"{result.subject}.{result.name}"
+            self._write(["1..1\n", *ktap.result_lines(result, 1, name), ktap.totals(self._results)])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Keep which test runs."""
+        self._running = nodeid
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print a result with its last phase."""
+        self._reports.setdefault(report.nodeid, []).append(report)
+        if report.when == "teardown":
+            (result,) = _results([outcome.judge(self._reports.pop(report.nodeid), ())])
+            self._running = ""
+            self._tell(result)
+
+    def finish(self) -> None:
+        """Complete the document of a session that ended: what has no result did not run."""
+        if not self._finished and not self._planned:
+            self.skip("none of these claims concerns this machine")
+        self._complete("", Verdict.SKIP)
+
+    def expire(self, name: str, why: str) -> None:
+        """Complete the document of a session that was ended from outside, as *why* tells.
+
+        The test that was running timed out. If the plan was not known yet, the program
+        called *name* is the one that did.
+        """
+        if not self._finished and not self._planned:
+            self._finished = True
+            lost = Result(name, name, "", "", Verdict.TIMEOUT, Ending.CRASHED, message=why)
+            self._results.append(lost)
+            self._write(["1..1\n", *ktap.result_lines(lost, 1, name), ktap.totals(self._results)])
+        self._complete(why, Verdict.TIMEOUT)
+
+    def _complete(self, why: str, verdict: Verdict) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        told = {result.nodeid for result in self._results}
+        waiting = [nodeid for nodeid in self._planned if nodeid not in told]
+        # Between two tests it is the next one that got no time.
+        lost = self._running if self._running in waiting else next(iter(waiting), "")
+        for nodeid in waiting:
+            planned = self._planned[nodeid][0]
+            if nodeid == lost and verdict is Verdict.TIMEOUT:
+                self._tell(replace(planned, verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
+            else:
+                self._tell(replace(planned, ending=Ending.NOT_RUN))
+        self._write([ktap.totals(self._results)])
+
+    def _tell(self, result: Result) -> None:
+        if result.nodeid not in self._planned:
+            return  # The KUnit parser drops what goes beyond the plan; pytest never does this.
+        self._results.append(result)
+        self._write(ktap.result_lines(result, len(self._results), self._planned[result.nodeid][1]))
+
+    def _write(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._out.write(line)
+        self._out.flush()
+
+
+def _waiting(items: Sequence[pytest.Item]) -> Sequence[Result]:
+    """Return a result that has not run for each of *items*, all under distinct names."""
+    records = []
+    for item in items:
+        told = {name: value for name, value in item.user_properties if name in ("target", "subject")}
+        records.append(
+            _line("result", nodeid=item.nodeid, verdict="skip", reason=read_journal.NOT_RUN, **told)
+        )
+    return merge.merge(read_journal.parse(records)).results
+
+
+def _results(outcomes: Sequence[outcome.Outcome]) -> Sequence[Result]:
+    """Return *outcomes* as the journal's reader would."""
+    records = []
+    for found in outcomes:
+        key = {"nodeid": found.result["nodeid"], "target": found.result["target"]}
+        records += [_line("log", **key, text=found.log), _line("result", **found.result)]
+    return read_journal.parse(records)[0].results
+
+
+def _line(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"type": kind, **fields}).encode()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A VM handed over to another on one host: its guest's clocks go on as if nothing had happened.
+
+Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1: the algorithm for migrating TSC state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.kvm.spans import Span, spanned
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.values import MASTER_CLOCK, Clock, ClockFlags
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
+from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
+
+pytestmark = pytest.mark.usefixtures("tsc_clocksource")
+
+MS = 1_000_000
+S = 1_000_000_000
+MARGIN_NS = 1_000
+OFFSETS = [
+    pytest.param(2**40, 2**40, id="one-line"),
+    pytest.param(2**40, 2**40 + 1000, id="a-microsecond-apart"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What user space takes from a stopped VM."""
+
+    clock: Clock
+    clock_span: Span
+    tsc_khz: int
+    tsc_offsets: tuple[int, ...]
+    tsc_adjusts: tuple[int, ...]
+
+
+def save(vm: X86Vm, vcpus: list[X86Vcpu]) -> Saved:
+    """Read everything that makes up the guest's clocks."""
+    clock_span, clock = spanned(vm.time, vm.clock)
+    return Saved(
+        clock=clock,
+        clock_span=clock_span,
+        tsc_khz=vcpus[0].tsc_khz,
+        tsc_offsets=tuple(vcpu.tsc_offset for vcpu in vcpus),
+        tsc_adjusts=tuple(vcpu.get_msr(MSR_IA32_TSC_ADJUST) for vcpu in vcpus),
+    )
+
+
+def restore(kvm: Kvm, saved: Saved) -> list[X86Vcpu]:
+    """Make a VM that goes on from *saved*: frequency, vCPUs, kvmclock, offsets, TSC_ADJUST.
+
+    kvmclock counts the handover where the source had a master clock, and with it a realtime.
+    """
+    vm = kvm.create_vm()
+    assert isinstance(vm, X86Vm)
+    vm.tsc_khz = saved.tsc_khz
+    vcpus = [vm.create_vcpu(vcpu_id) for vcpu_id in range(len(saved.tsc_offsets))]
+    realtime_ns = saved.clock.realtime_ns if saved.clock.flags & ClockFlags.REALTIME else None
+    vm.set_clock(saved.clock.kvmclock_ns, realtime_ns=realtime_ns)
+    for vcpu, tsc_offset, tsc_adjust in zip(vcpus, saved.tsc_offsets, saved.tsc_adjusts, strict=True):
+        vcpu.tsc_offset = tsc_offset
+        vcpu.set_msr(MSR_IA32_TSC_ADJUST, tsc_adjust)
+    return vcpus
+
+
+def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
+    """Give the source clocks of its own, and let it run."""
+    vcpus[0].vm.set_clock(1000 * S)
+    for vcpu, tsc_offset in zip(vcpus, tsc_offsets, strict=True):
+        vcpu.tsc_offset = tsc_offset
+        vcpu.set_msr(MSR_IA32_TSC_ADJUST, 12345)
+        vcpu.guest.enable_kvmclock()
+    enter_all([*vcpus, *vcpus])
+
+
+@pytest.mark.parametrize(("first_offset", "second_offset"), OFFSETS)
+def test_offsets_carry_the_tsc_over(
+    kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu], first_offset: int, second_offset: int
+) -> None:
+    """On one host the same offsets are the same TSCs, to the tick, however long the handover took."""
+    furnish(vcpus, first_offset, second_offset)
+    saved = save(vm, vcpus)
+    readings = [vcpu.guest.read_tsc() for vcpu in vcpus]
+    vm.time.sleep_ns(10 * MS)
+
+    restored = restore(kvm, saved)
+
+    assert tuple(vcpu.tsc_offset for vcpu in restored) == (first_offset, second_offset)
+    for vcpu, reading in zip(restored, readings, strict=True):
+        check_tsc_continues(vcpu, reading.value, since=reading.window)
+        assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == 12345
+
+
+def test_kvmclock_counts_the_handover(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """kvmclock restored with its CLOCK_REALTIME goes on by all the time that passed, for every vCPU."""
+    furnish(vcpus, 2**40, 2**40)
+    saved = save(vm, vcpus)
+    vm.time.sleep_ns(10 * MS)
+
+    restored = restore(kvm, saved)
+
+    for vcpu in restored:
+        vcpu.guest.enable_kvmclock()
+        span, seen = spanned(vcpu.vm.time, vcpu.guest.read_kvmclock)
+        elapsed = saved.clock_span.until(span)
+        assert seen.kvmclock_ns - saved.clock.kvmclock_ns in elapsed.widened(MARGIN_NS)
+
+
+def test_restored_master_clock_is_on(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """A source with one TSC line becomes a destination with one: its master clock is on."""
+    furnish(vcpus, 2**40, 2**40)
+
+    restored = restore(kvm, save(vm, vcpus))
+
+    assert flags_after_entry(*restored) == MASTER_CLOCK
+
+
+def test_handover_may_be_repeated(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """Two VMs restored from one state, one after the other, have the same TSCs, to the tick."""
+    furnish(vcpus, 2**40, 2**40)
+    saved = save(vm, vcpus)
+
+    first = restore(kvm, saved)
+    vm.time.sleep_ns(5 * MS)
+    second = restore(kvm, saved)
+
+    before, seen, after = first[0].guest.read_tsc(), second[0].guest.read_tsc(), first[0].guest.read_tsc()
+    assert seen.value in Window(before.value, after.value)
+    assert [vcpu.tsc_offset for vcpu in first] == [vcpu.tsc_offset for vcpu in second]

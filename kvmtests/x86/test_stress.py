@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Clocks under fire: guests that read while user space writes, signals, and VMs by the thousand.
+
+Source: arch/x86/kvm/x86.c: kvm_start_pvclock_update(), tsc_write_lock; Documentation/virt/kvm/api.rst.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.kvm.exits import Interrupted
+from fixtures.kvm.spans import Span, spanned
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.threads import together
+from fixtures.kvm.values import MASTER_CLOCK, Clock
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from kvmtests.x86.steps import enter_all, flags_after_entry
+
+pytestmark = pytest.mark.stress
+
+S = 1_000_000_000
+MS = 1_000_000
+SLEW_NS = 100_000  # more than NTP slews CLOCK_REALTIME between two sets, less than lies between them
+ROUNDS = 300
+VMS = 1_000
+
+
+class Until:
+    """Repeats a call until another thread has finished."""
+
+    def __init__(self) -> None:
+        """Nobody has finished."""
+        self._done = threading.Event()
+
+    def finished(self, work: Callable[[], None]) -> None:
+        """Do *work*, and tell, also if it fails."""
+        try:
+            work()
+        finally:
+            self._done.set()
+
+    def repeat(self) -> Iterator[None]:
+        """Go on at least once, and until `finished`."""
+        yield
+        while not self._done.is_set():
+            yield
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """While another thread sets kvmclock on one and the same line, every reading lies on that line.
+
+    What KVM_SET_CLOCK may be off by is how long the call took; a reading torn between two
+    snapshots would be off by the time between them.
+    """
+    vcpu.guest.read_tsc()
+    origin_ns = vm.time.realtime_ns()
+    vm.set_clock(1000 * S, realtime_ns=origin_ns)
+    until = Until()
+    spans: list[Span] = []
+    clocks: list[Clock] = []
+
+    def write() -> None:
+        for _ in range(ROUNDS):
+            span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S, realtime_ns=origin_ns))
+            spans.append(span)
+            vm.time.sleep_ns(2 * MS)
+
+    def read() -> None:
+        clocks.extend(vm.clock() for _ in until.repeat())
+
+    together(lambda: until.finished(write), read)
+
+    late_ns = max(span.raw_ns.width for span in spans)
+    for clock in clocks:
+        assert clock.flags == MASTER_CLOCK
+        on_the_line = 1000 * S + clock.realtime_ns - origin_ns
+        assert clock.kvmclock_ns in Window(on_the_line, on_the_line + late_ns).widened(SLEW_NS)
+
+
+def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """Every kvmclock that a guest reads belongs to one of the values that user space set around then."""
+    for vcpu in vcpus:
+        vcpu.guest.enable_kvmclock()
+    vm.set_clock(0)
+    enter_all(vcpus)
+    until = Until()
+
+    def write() -> None:
+        for second in range(ROUNDS):
+            vm.set_clock(second * 1000 * S)
+
+    def read(vcpu: X86Vcpu) -> None:
+        for _ in until.repeat():
+            seen = vcpu.guest.read_kvmclock()
+            assert seen.version % 2 == 0
+            assert seen.kvmclock_ns % (1000 * S) < 100 * S
+            assert seen.kvmclock_ns < ROUNDS * 1000 * S
+
+    together(lambda: until.finished(write), *(functools.partial(read, vcpu) for vcpu in vcpus))
+
+
+def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None:
+    """Each vCPU's own thread sets an offset and finds its guest on just that line; others do not matter."""
+
+    def set_and_read(vcpu: X86Vcpu) -> None:
+        for number in range(ROUNDS):
+            tsc_offset = 2**40 * (vcpu.id + 1) + number
+            vcpu.tsc_offset = tsc_offset
+            reading = vcpu.guest.read_tsc()
+            assert reading.value in reading.window.shifted(tsc_offset)
+
+    together(*(functools.partial(set_and_read, vcpu) for vcpu in vcpus))
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_state_settles_after_concurrent_writes(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """Whatever threads did to clock and offsets: equal offsets at last, and the master clock is on."""
+
+    def fiddle(vcpu: X86Vcpu) -> None:
+        for number in range(ROUNDS):
+            vcpu.tsc_offset = 2**40 + number % 3
+            vcpu.guest.read_tsc()
+            vm.set_clock(number)
+
+    together(*(functools.partial(fiddle, vcpu) for vcpu in vcpus))
+    for vcpu in vcpus:
+        vcpu.tsc_offset = 2**40
+
+    assert flags_after_entry(*vcpus) == MASTER_CLOCK
+
+
+def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+    """KVM_RUN interrupted again and again ends with EINTR each time; kvmclock goes on meanwhile."""
+    vcpu, _ = vcpus
+    vcpu.guest.enable_kvmclock()
+    first_span, first = spanned(vm.time, vcpu.guest.read_kvmclock)
+
+    for _ in range(20):
+        with vcpu.guest.spinning():
+            pass
+        vcpu.poke_without_entry()
+
+    last_span, last = spanned(vm.time, vcpu.guest.read_kvmclock)
+    assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(1_000)
+
+
+def test_interrupted_run_is_told_as_such(vcpu: X86Vcpu) -> None:
+    """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
+    vcpu.guest.read_tsc()
+    vcpu.finish_exit()
+    where = vcpu.where()
+    vcpu.immediate_exit = True
+
+    exits = [vcpu.run() for _ in range(ROUNDS)]
+
+    vcpu.immediate_exit = False
+    assert [type(left) for left in exits] == [Interrupted] * ROUNDS
+    assert vcpu.where() == where
+
+
+def test_vms_by_the_thousand(kvm: Kvm) -> None:
+    """Each of 1,000 VMs, made one after the other, starts its clock and its TSC anew and tells right time."""
+    for _ in range(VMS):
+        vm = kvm.create_vm()
+        assert isinstance(vm, X86Vm)
+        vcpu = vm.create_vcpu(0)
+        vcpu.guest.enable_kvmclock()
+        vm.set_clock(1000 * S)
+        before, seen, after = vm.clock(), vcpu.guest.read_kvmclock(), vm.clock()
+        assert seen.kvmclock_ns in Window(before.kvmclock_ns, after.kvmclock_ns)
+        vm.close()
+        kvm.vms.remove(vm)
+
+
+def test_vms_at_once_keep_their_own_clocks(kvm: Kvm) -> None:
+    """50 VMs at the same time, each with a clock of its own: none takes another's."""
+    vms: list[tuple[X86Vm, Span, int]] = []
+    for number in range(50):
+        vm = kvm.create_vm()
+        assert isinstance(vm, X86Vm)
+        vm.create_vcpu(0).guest.read_tsc()
+        span, _ = spanned(vm.time, functools.partial(vm.set_clock, number * 1000 * S))
+        vms.append((vm, span, number * 1000 * S))
+
+    for vm, set_span, kvmclock_ns in vms:
+        get_span, clock = spanned(vm.time, vm.clock)
+        assert clock.kvmclock_ns in set_span.until(get_span).shifted(kvmclock_ns).widened(1_000)

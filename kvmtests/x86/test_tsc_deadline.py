@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""IA32_TSC_DEADLINE: an absolute guest TSC at which the APIC timer interrupts.
+
+Source: Intel SDM 3A, 11.5.4.1; arch/x86/kvm/lapic.c: kvm_set_lapic_tscdeadline_msr().
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.guests.x86_state import TIMER_VECTOR
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.x86 import X86Vcpu, X86Vm, cpuid_with
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.msr_index import MSR_IA32_TSC_DEADLINE
+from kvmtests.x86.steps import timed
+
+LEAF_1_ECX_TSC_DEADLINE = 1 << 24
+APIC_VERSION = 0x30  # registers of the APIC's page
+APIC_SPURIOUS = 0xF0
+APIC_LVT_TIMER = 0x320
+APIC_ENABLED = 1 << 8
+ONE_SHOT = 0 << 17
+TSC_DEADLINE_MODE = 2 << 17
+SOON_TICKS = 1_000_000
+NEVER = 2**62
+
+
+@pytest.fixture
+def apic_vcpu(vm: X86Vm) -> X86Vcpu:
+    """vCPU 0 with an in-kernel APIC whose timer follows IA32_TSC_DEADLINE."""
+    return with_apic_timer(vm)
+
+
+def with_apic_timer(vm: X86Vm) -> X86Vcpu:
+    """Return vCPU 0 of *vm*, which has none yet, with an in-kernel APIC in TSC-deadline mode."""
+    vm.require(uapi.KVM_CAP_TSC_DEADLINE_TIMER, "KVM_CAP_TSC_DEADLINE_TIMER")
+    vm.require(uapi.KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP")
+    vm.handle.call(uapi.KVM_CREATE_IRQCHIP)
+    vcpu = vm.create_vcpu(0)
+    if not register(vcpu, APIC_VERSION):
+        raise CapabilityMissing("an APIC timer behind KVM_CAP_IRQCHIP")
+    vcpu.set_cpuid(cpuid_with(vm.cpuid, 1, "ecx", LEAF_1_ECX_TSC_DEADLINE))
+    set_register(vcpu, APIC_SPURIOUS, APIC_ENABLED | 0xFF)
+    set_register(vcpu, APIC_LVT_TIMER, TSC_DEADLINE_MODE | TIMER_VECTOR)
+    return vcpu
+
+
+def register(vcpu: X86Vcpu, offset: int) -> int:
+    """Return a 32-bit register of the APIC."""
+    return int.from_bytes(bytes(vcpu.lapic.regs[offset : offset + 4]), "little")
+
+
+def set_register(vcpu: X86Vcpu, offset: int, value: int) -> None:
+    """Write a 32-bit register of the APIC."""
+    state = vcpu.lapic
+    state.regs[offset : offset + 4] = list(value.to_bytes(4, "little"))
+    vcpu.lapic = state
+
+
+def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:
+    """Let the guest sleep for *ticks*: its TSC in the handler and before, the deadline, interrupts so far."""
+    vcpu.guest.run("tsc_deadline", (ticks,))
+    handled, before, deadline, interrupts = vcpu.guest.results(4)
+    return handled, before, deadline, interrupts
+
+
+@pytest.mark.parametrize("deadline", [pytest.param(NEVER, id="far"), pytest.param(2**64 - 1, id="all-ones")])
+def test_deadline_reads_back(apic_vcpu: X86Vcpu, deadline: int) -> None:
+    """A deadline to come reads back, whoever wrote it; 0 disarms."""
+    apic_vcpu.set_msr(MSR_IA32_TSC_DEADLINE, deadline)
+    by_guest = apic_vcpu.guest.rdmsr(MSR_IA32_TSC_DEADLINE).value
+
+    apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, 0)
+
+    assert by_guest == deadline
+    assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
+
+
+def test_other_timer_modes_take_no_deadline(apic_vcpu: X86Vcpu) -> None:
+    """In one-shot mode a deadline is not stored, and the register reads 0."""
+    set_register(apic_vcpu, APIC_LVT_TIMER, ONE_SHOT | TIMER_VECTOR)
+
+    apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
+
+    assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
+
+
+def test_interrupt_comes_once_and_not_early(apic_vcpu: X86Vcpu) -> None:
+    """The guest's handler runs once, at a TSC that has reached the deadline; the register is 0 again."""
+    span, (handled, before, deadline, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
+
+    assert interrupts == 1
+    assert deadline == before + SOON_TICKS
+    assert handled in Window(deadline, before + span.width)
+    assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
+
+
+def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:
+    """A deadline that the guest's TSC has passed already interrupts, once."""
+    _, (handled, before, deadline, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu, -1 % 2**64))
+
+    assert interrupts == 1
+    assert deadline == before - 1
+    assert handled > deadline
+
+
+@pytest.mark.parametrize(
+    "tsc_offset", [pytest.param(2**45, id="ahead"), pytest.param(2**64 - 2**40, id="behind")]
+)
+def test_deadline_counts_in_guest_ticks(apic_vcpu: X86Vcpu, tsc_offset: int) -> None:
+    """A vCPU with a TSC of its own sleeps until that TSC reaches the deadline."""
+    apic_vcpu.tsc_offset = tsc_offset
+
+    span, (handled, before, deadline, _) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
+
+    assert before in span.shifted(tsc_offset)
+    assert handled in Window(deadline, before + span.width)
+
+
+def test_restored_deadline_reads_back(kvm: Kvm, apic_vcpu: X86Vcpu) -> None:
+    """A vCPU that gets another's offset, APIC state and deadline, in this order, has its deadline."""
+    apic_vcpu.tsc_offset = 2**40
+    apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
+    destination = kvm.create_vm()
+    assert isinstance(destination, X86Vm)
+    restored = with_apic_timer(destination)
+
+    restored.tsc_offset = apic_vcpu.tsc_offset
+    restored.lapic = apic_vcpu.lapic
+    restored.set_msr(MSR_IA32_TSC_DEADLINE, apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE))
+
+    assert restored.get_msr(MSR_IA32_TSC_DEADLINE) == NEVER
+    assert restored.guest.rdmsr(MSR_IA32_TSC_DEADLINE).value == NEVER

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Ask stock kernels: boot the lab's machines under QEMU and run the suite inside them (`make lab`).
+
+Says once what it fetches and how large that is; later runs need no network. Exit status: as
+tools/check.py, and 2 where a part or a program is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import availability, cache, image, own_kernel, packages, parts
+from fixtures.lab.errors import BadKernel, LabError, PartsMissing
+from fixtures.lab.machines import MACHINES, MATRIX, STANDARD, Machine, find
+from fixtures.lab.parts import PartSet
+from fixtures.lab.vmlinux import bootable
+from fixtures.targets import all_targets, probe
+from tools.check import ROOT, USAGE, status
+
+MB = 1_000_000
+
+
+def main(argv: Sequence[str]) -> int:
+    """Fetch what is missing, run pytest as *argv* asks; return the exit status."""
+    arguments = _parse(argv)
+    os.chdir(ROOT)
+    if arguments.kernel:
+        os.environ[own_kernel.IMAGE] = str(arguments.kernel.resolve())
+    if arguments.modules:
+        os.environ[own_kernel.MODULES] = str(arguments.modules.resolve())
+    try:
+        machines = chosen(arguments.target, matrix=arguments.matrix)
+        fetch(machines, update=arguments.update)
+        prepare(machines)
+    except LabError as error:
+        sys.stderr.write(f"lab: {error}.\n")
+        return USAGE
+    if arguments.fetch:
+        return 0
+    return status(pytest.main(pytest_arguments(arguments, machines)))
+
+
+def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
+    """Return the machines called *names*, or the standard ones that can boot the kernel given."""
+    known = ", ".join(MACHINES)
+    machines = []
+    for name in names or STANDARD:
+        machine = find(name)
+        if machine is None:
+            raise PartsMissing(f"there is no lab machine {name!r}; known are: {known}")
+        machines.append(machine)
+    own = own_kernel.given()
+    if own is not None and not names:
+        machines = [machine for machine in machines if _boots(own.image, machine.arch)]
+    if own is not None and not machines:
+        raise BadKernel(f"{own.image} is no kernel for any of the lab's architectures")
+    if matrix:
+        series = [found for machine in machines for suffix in MATRIX if (found := _with(machine, suffix))]
+        return list({machine.name: machine for machine in series}.values())
+    return machines
+
+
+def fetch(machines: Iterable[Machine], *, update: bool = False) -> None:
+    """Download what *machines* lack, saying beforehand what and how large."""
+    own = own_kernel.given() is not None
+    sets = {each.name: each for machine in machines for each in parts.sets_of(machine, own_kernel=own)}
+    unknown = [each for each in sets.values() if update or not each.known()]
+    if unknown:
+        archives = sorted({(each.suite, packages.DEBIAN_ARCHITECTURES[each.arch]) for each in unknown})
+        names = ", ".join(f"{suite} {arch}" for suite, arch in archives)
+        _say(f"Fetching package lists of Debian ({names}), about {len(archives) * packages.INDEX_MB} MB")
+    lacking = {each.name: parts.missing(parts.resolve(each, update=update)) for each in sets.values()}
+    lacking = {name: found for name, found in lacking.items() if found}
+    if not lacking:
+        return
+    total = sum(package.size for found in lacking.values() for package in found)
+    _say(f"Fetching {total / MB:.0f} MB of Debian packages, once, into {cache.root()}:")
+    for name, found in lacking.items():
+        size = sum(package.size for package in found) / MB
+        _say(f"  {name:<28}{size:6.1f} MB  {_what(sets[name], found)}")
+    for name in lacking:
+        parts.fetch(sets[name])
+
+
+def prepare(machines: Iterable[Machine]) -> None:
+    """Build what is built once, and say what is still in the way; `LabError`."""
+    for machine in machines:
+        availability.check(machine)
+    for arch in dict.fromkeys(machine.arch for machine in machines):
+        image.base(arch)
+
+
+def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine]) -> list[str]:
+    """Return pytest's command line: the machines, and without named targets all that `make check` asks."""
+    names = [machine.name for machine in machines]
+    if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
+        near = [target for target in all_targets().values() if target.elsewhere is None]
+        names = [target.name for target in near if probe(target).usable] + names
+    words = ["kvmtests", "--report-dir", arguments.out, "-n", arguments.jobs]
+    for name in names:
+        words += ["--target", name]
+    if arguments.keyword:
+        words += ["-k", arguments.keyword]
+    return [*words, *arguments.pytest_arguments]
+
+
+def _boots(kernel: Path, arch: str) -> bool:
+    try:
+        bootable(kernel.read_bytes(), arch)
+    except BadKernel:
+        return False
+    except OSError as error:
+        raise BadKernel(f"{kernel} cannot be read: {error.strerror}") from None
+    return True
+
+
+def _with(machine: Machine, suffix: str) -> Machine | None:
+    return find(f"{machine.name.partition('@')[0]}@{suffix}")
+
+
+def _what(part_set: PartSet, found: Sequence[packages.Package]) -> str:
+    first = found[0].name.partition("_")[0]
+    return first if len(part_set.known()) == 1 else f"{len(found)} packages"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools.lab", description=__doc__.splitlines()[0])
+    parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this machine")
+    parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
+    parser.add_argument("--matrix", action="store_true", help="each machine with every kernel of the matrix")
+    parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")
+    parser.add_argument("--modules", type=Path, metavar="DIR", help="the build's modules, where KVM is one")
+    parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")
+    parser.add_argument("--update", action="store_true", help="ask Debian for newer packages")
+    parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
+    parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes, each runs one machine")
+    parser.add_argument("-k", dest="keyword", metavar="EXPRESSION", help="only tests that match")
+    parser.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENTS", help="pytest's own arguments")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

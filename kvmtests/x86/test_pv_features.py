@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.kvm.errors import GuestFault
-from fixtures.kvm.x86 import X86Vcpu, X86Vm, cpuid_without
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86_cpuid import cpuid_without
 from fixtures.kvm.x86_guest import GENERAL_PROTECTION
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.kvm_para import (

@@ -11,7 +11,8 @@ import pytest
 from fixtures.counters import Window
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
-from fixtures.kvm.x86 import X86Vcpu, X86Vm, cpuid_without
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86_cpuid import cpuid_without
 from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
 

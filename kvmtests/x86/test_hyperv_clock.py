@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hyper-V's reference time: an MSR and a page that guests compute it from by their TSC.
+
+Source: Hyper-V TLFS, 12.7; arch/x86/kvm/hyperv.c: get_time_ref_counter(), kvm_hv_setup_tsc_page().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.counters import Window, bracket
+from fixtures.guests import layout
+from fixtures.kvm.spans import Span, spanned
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86_cpuid import hyperv_cpuid
+from fixtures.kvm.x86_guest import ReferenceTscPage
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.msr_index import (
+    HV_X64_MSR_GUEST_OS_ID,
+    HV_X64_MSR_REFERENCE_TSC,
+    HV_X64_MSR_TIME_REF_COUNT,
+    HV_X64_MSR_TSC_EMULATION_CONTROL,
+)
+
+pytestmark = pytest.mark.usefixtures("tsc_clocksource")
+
+MS = 1_000_000
+LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any that is not 0 will do
+NO_PAGE = ReferenceTscPage(0, 0, 0)
+
+
+@pytest.fixture
+def enlightened(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
+    """vCPU 0 with Hyper-V's CPUID leaves, whose guest has told who it is."""
+    vm.require(uapi.KVM_CAP_HYPERV_TIME, "KVM_CAP_HYPERV_TIME")
+    vm.require(uapi.KVM_CAP_HYPERV_CPUID, "KVM_CAP_HYPERV_CPUID")
+    handle = vm.system if vm.check_extension(uapi.KVM_CAP_SYS_HYPERV_CPUID) else vcpu.handle
+    vcpu.set_cpuid(hyperv_cpuid(vm.cpuid, handle))
+    vcpu.guest.wrmsr(HV_X64_MSR_GUEST_OS_ID, LINUX)
+    return vcpu
+
+
+@pytest.fixture
+def paged(enlightened: X86Vcpu) -> X86Vcpu:
+    """The same with the reference TSC page enabled and written."""
+    enlightened.guest.enable_reference_tsc()
+    enlightened.guest.read_tsc()
+    return enlightened
+
+
+def elapsed_units(first: Span, last: Span) -> Window:
+    """Return how many units of 100 ns lie between two calls, with a microsecond to spare."""
+    elapsed_ns = first.until(last)
+    return Window(elapsed_ns.first // 100, elapsed_ns.last // 100).widened(10)
+
+
+def advance(vcpu: X86Vcpu, read: Callable[[], int]) -> tuple[Window, int]:
+    """Return how many units pass over 20 ms by the host's clock, and by *read*."""
+    first_span, first = spanned(vcpu.vm.time, read)
+    vcpu.vm.time.sleep_ns(20 * MS)
+    last_span, last = spanned(vcpu.vm.time, read)
+    return elapsed_units(first_span, last_span), last - first
+
+
+def count(vcpu: X86Vcpu) -> int:
+    """Return HV_X64_MSR_TIME_REF_COUNT as the guest reads it."""
+    return vcpu.guest.rdmsr(HV_X64_MSR_TIME_REF_COUNT).value
+
+
+def test_guest_count_advances_with_time(enlightened: X86Vcpu) -> None:
+    """HV_X64_MSR_TIME_REF_COUNT, in the guest, counts 100 ns units of CLOCK_MONOTONIC_RAW."""
+    elapsed, seen = advance(enlightened, lambda: count(enlightened))
+
+    assert seen in elapsed
+
+
+def test_host_count_advances_with_time(enlightened: X86Vcpu) -> None:
+    """The same by KVM_GET_MSRS."""
+    elapsed, seen = advance(enlightened, lambda: enlightened.get_msr(HV_X64_MSR_TIME_REF_COUNT))
+
+    assert seen in elapsed
+
+
+def test_page_that_is_not_enabled_is_zero(enlightened: X86Vcpu) -> None:
+    """KVM writes no page that the guest has not enabled."""
+    enlightened.vm.set_clock(0)
+    enlightened.guest.read_tsc()
+
+    assert enlightened.guest.reference_tsc_page() == NO_PAGE
+
+
+def test_enabled_page_holds(paged: X86Vcpu) -> None:
+    """The enabled page has a sequence that is not 0, so guests use it."""
+    assert paged.guest.reference_tsc_page().sequence != 0
+
+
+def test_page_and_count_are_one_clock(paged: X86Vcpu) -> None:
+    """What the guest computes from the page lies between two readings of the MSR, also after a pause."""
+    for _ in range(2):
+        before, seen, after = bracket(lambda: count(paged), paged.guest.read_reference_time)
+
+        assert seen.sequence != 0
+        assert seen.time_100ns in Window(before, after).widened(1)
+        paged.vm.time.sleep_ns(20 * MS)
+
+
+def test_page_follows_set_clock(paged: X86Vcpu) -> None:
+    """KVM_SET_CLOCK sets the reference time, too: from 0 it has advanced by what has passed since."""
+    old = paged.guest.reference_tsc_page()
+    paged.vm.time.sleep_ns(20 * MS)
+
+    set_span, _ = spanned(paged.vm.time, lambda: paged.vm.set_clock(0))
+    read_span, seen = spanned(paged.vm.time, paged.guest.read_reference_time)
+
+    assert paged.guest.reference_tsc_page().offset != old.offset
+    assert seen.time_100ns in elapsed_units(set_span, read_span)
+
+
+def test_emulated_tsc_keeps_its_page(paged: X86Vcpu) -> None:
+    """While the guest has TSC emulation enabled the page keeps scale and offset over KVM_SET_CLOCK."""
+    paged.guest.wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1)
+    old = paged.guest.reference_tsc_page()
+
+    paged.vm.set_clock(0)
+    paged.guest.read_tsc()
+
+    new = paged.guest.reference_tsc_page()
+    assert (new.scale, new.offset) == (old.scale, old.offset)
+
+
+def test_disabled_page_is_not_written(paged: X86Vcpu) -> None:
+    """A page that the guest has disabled and cleared stays clear over KVM_SET_CLOCK."""
+    paged.guest.wrmsr(HV_X64_MSR_REFERENCE_TSC, 0)
+    start = layout.REFERENCE_TSC_PAGE
+    paged.vm.memory[start : start + layout.PAGE_SIZE] = bytes(layout.PAGE_SIZE)
+
+    paged.vm.set_clock(0)
+    paged.guest.read_tsc()
+
+    assert paged.guest.reference_tsc_page() == NO_PAGE

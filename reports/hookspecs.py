@@ -16,3 +16,12 @@ def pytest_kvm_targets(config: pytest.Config) -> list[dict[str, Any]] | None:
     usable, reason (None if usable), facts {name: text, number or bool}. Asked once, in the
     process that writes the journal, before the first test.
     """
+
+
+@pytest.hookspec
+def pytest_kvm_target_found(config: pytest.Config, target: dict[str, Any]) -> None:
+    """Tell what became known of a target while its tests ran: a machine that had to boot first.
+
+    The dict is as in `pytest_kvm_targets` and takes the place of the one given there. Called
+    in the process that writes the journal.
+    """

@@ -122,6 +122,11 @@ class Recorder:
             pytest.exit(str(error), returncode=USAGE)
         self._go_live()
 
+    def pytest_kvm_target_found(self, target: dict[str, Any]) -> None:
+        """Record what is known of a target only now; the later record counts."""
+        with self._writing() as journal:
+            journal.write("target", **target)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Record what will run."""
         self._collection([item.nodeid for item in session.items])

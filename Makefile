@@ -4,6 +4,8 @@
 #   K="physical and not series"    only tests that match, as pytest -k
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
+#   N=100000                       measurements in each series of `make bench` (default 10000)
+#   CSV=folder                     all raw measurements of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments
 
 PYTHON ?= python3
@@ -17,7 +19,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help check test lint clean report venv venv-dev
+.PHONY: help check bench test lint clean report venv venv-dev
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -31,6 +33,10 @@ venv-dev:
 check: venv ## ask KVM: the suite on this host and on every simulated target
 	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
 	    $(if $(K),-k "$(K)") -- $(ARGS)
+
+bench: venv ## measure what counter reads and exits cost, with tables and CSV
+	@$(VENV) -m tools.bench --out "$(if $(filter file,$(origin O)),$(O)/benchmarks,$(O))" -n $(or $(N),10000) $(if $(CSV),-o "$(CSV)") \
+	    $(foreach t,$(TARGET),--target "$(t)") $(if $(K),-k "$(K)") -- $(ARGS)
 
 report: venv ## merge journals into reports: FROM="a/journal.jsonl b/journal.jsonl" O=folder
 	@$(VENV) -m tools.report --out "$(O)" $(FROM)

@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.plugins.targets",
     "fixtures.plugins.machines",
     "fixtures.plugins.second_host",
+    "fixtures.plugins.benchmark",
     "fixtures.plugins.verdicts",
     "fixtures.plugins.known_issues",
     "fixtures.plugins.lab",

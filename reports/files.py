@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import bench, collector, html, junit, kcidb, ktap, lava, squad, table
+from .compare import Comparison
 from .model import Run
 
 Writer = Callable[[Run], Iterable[str]]
@@ -24,19 +25,22 @@ WRITERS: dict[str, Writer] = {
     "squad/metrics.json": squad.metrics,
     "squad/metadata.json": squad.metadata,
     "lava/results.txt": lava.lines,
-    "report.html": html.page,
 }
-"""The reports with a fixed name: each a pure function from a run to pieces of text."""
+"""The reports of fixed name beside report.html: each a pure function from a run to pieces of text."""
 
 
 class ReportError(Exception):
     """A report cannot be written; its text is one sentence for the user."""
 
 
-def write_reports(run: Run, folder: Path) -> list[Path]:
-    """Write every report of *run* into *folder*; return the files, in order."""
+def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) -> list[Path]:
+    """Write every report of *run* into *folder*; return the files, in order.
+
+    The page also shows what a baseline *comparison* found.
+    """
     with collector.paused():
         written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
+        written.append(write_file(folder / "report.html", html.page(run, comparison)))
         written += [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
     return written
 

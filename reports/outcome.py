@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
         "file": last.location[0],
         "line": (last.location[1] or 0) + 1,
         "known_issue": properties.get("known_issue", ""),
-        "repro": properties.get("repro", ""),
+        "repro": properties.get("repro") or (_command(nodeid) if verdict.bad else ""),
     }
     if last.when == LOST_WORKER:
         result["ending"] = "crashed"
@@ -143,6 +144,10 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 def _has_traceback(report: pytest.TestReport) -> bool:
     return report.outcome == "failed" or (report.outcome == "skipped" and hasattr(report, "wasxfail"))
+
+
+def _command(nodeid: str) -> str:
+    return f"python3 -m pytest {shlex.quote(nodeid)}"
 
 
 def _log(reports: Sequence[pytest.TestReport]) -> str:

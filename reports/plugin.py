@@ -190,8 +190,11 @@ class Recorder:
             terminalreporter.section("summary by target")
             for line in summary.lines(self.run):
                 terminalreporter.line(line)
-        for path in self.written:
-            terminalreporter.line(f"wrote {os.path.relpath(path, self.config.invocation_params.dir)}")
+        if self.written and self.options.report_dir is not None:
+            folder = self.options.report_dir
+            files = " ".join(str(path.relative_to(folder)) for path in self.written)
+            where = os.path.relpath(folder, self.config.invocation_params.dir)
+            terminalreporter.line(f"reports in {where}/: {files}")
         if self.trouble:
             terminalreporter.line(self.trouble, red=True)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import read_journal, summary
+from reports import compare, read_journal, summary
 from reports.files import ReportError, write_reports
 
 USAGE = 2
@@ -19,17 +19,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL", help="a session's journal.jsonl")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where they go")
+    parser.add_argument("--baseline", type=Path, metavar="JOURNAL", help="say what changed since this one")
     options = parser.parse_args(argv)
+    comparison = None
     try:
         run = read_journal.read(options.journals)
-        written = write_reports(run, options.out)
+        if options.baseline is not None:
+            comparison = compare.compare(read_journal.read([options.baseline]), run)
+        written = write_reports(run, options.out, comparison)
     except (OSError, ReportError) as error:
         print(f"report: {_sentence(error)}", file=sys.stderr)
         return USAGE
     for line in summary.lines(run):
         print(line)
-    for path in written:
-        print(f"wrote {path}")
+    if comparison is not None:
+        for line in compare.lines(comparison):
+            print(line)
+    print(f"reports in {options.out}/: {' '.join(str(path.relative_to(options.out)) for path in written)}")
     return 0
 
 

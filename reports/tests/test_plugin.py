@@ -15,6 +15,9 @@ from reports.model import Ending, Run, Verdict
 
 pytest_plugins = ["pytester"]
 
+# Every test starts pytest, some of them several times with workers.
+pytestmark = pytest.mark.timeout(180)
+
 ROOT = Path(__file__).parents[2]
 
 TARGETS = """
@@ -88,7 +91,7 @@ def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(session: pytest.Pytester, *args: str) -> pytest.RunResult:
     """Return what pytest did with the plug-in and *args*."""
-    return session.runpytest_subprocess("-p", "reports.plugin", "-p", "no:cacheprovider", *args, timeout=50)
+    return session.runpytest_subprocess("-p", "reports.plugin", "-p", "no:cacheprovider", *args, timeout=170)
 
 
 def journal(session: pytest.Pytester, folder: str = "out") -> Run:

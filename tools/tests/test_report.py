@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command that merges journals into reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.tests import samples
+from tools import report
+
+
+def journal(path: Path, verdict: str, machine: str = "m") -> Path:
+    """Write a journal of one result."""
+    nodeid = "kvmtests/x86/test_a.py::test_a[host]"
+    records: list[dict[str, object]] = [
+        {"type": "session", "version": 1, "machine": machine, "time_ns": 1},
+        {"type": "target", "name": "host"},
+        {
+            "type": "result",
+            "nodeid": nodeid,
+            "target": "host",
+            "verdict": verdict,
+        },
+        {"type": "end", "time_ns": 2, "exit_status": 0},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_rendering_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Reports are a pure function of their journals."""
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(samples.lines(200)))
+
+    for name in ("one", "two"):
+        assert report.main([str(tmp_path / "journal.jsonl"), "--out", str(tmp_path / name)]) == 0
+
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert all(
+        (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files
+    )
+
+
+def test_machines_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same target of two machines is two targets of one report."""
+    one = journal(tmp_path / "one.jsonl", "pass", "one")
+    two = journal(tmp_path / "two.jsonl", "fail", "two")
+
+    assert report.main([str(one), str(two), "--out", str(tmp_path / "out")]) == 0
+
+    printed = capsys.readouterr().out
+    assert "host@one" in printed
+    assert "FAIL    host@two x86.a test_a" in printed
+
+
+def test_baseline_names_the_new_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Against a baseline the new failure is said on the terminal and on the page."""
+    old = journal(tmp_path / "old.jsonl", "pass")
+    new = journal(tmp_path / "new.jsonl", "fail")
+
+    report.main([str(new), "--baseline", str(old), "--out", str(tmp_path / "out")])
+
+    assert "NEW     host x86.a test_a: pass -> fail" in capsys.readouterr().out
+    assert "new failure" in (tmp_path / "out/report.html").read_text()
+
+
+def test_missing_journal_is_a_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A journal that is not there is named."""
+    assert report.main([str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out")]) == 2
+
+    assert "cannot read the journal" in capsys.readouterr().err
+
+
+def test_unwritable_folder_is_a_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that cannot be made is named, and nothing half-written stays."""
+    (tmp_path / "out").write_text("")
+
+    status = report.main([str(journal(tmp_path / "j.jsonl", "pass")), "--out", str(tmp_path / "out")])
+
+    assert status == 2
+    assert "cannot write the report" in capsys.readouterr().err

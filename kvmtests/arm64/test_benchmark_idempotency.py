@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest's virtual counter restored late on one host, by value and by offset: only one method minds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.benchmark.recorder import Recorder
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.values import Reading
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_arm64
+from kvmtests.idempotency import experiment
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
+
+OFFSET = 12345
+
+
+def test_error_grows_with_the_delay_by_value_only(kvm: Kvm, vcpu: Arm64Vcpu, recorder: Recorder) -> None:
+    """Error against injected delay: slope 1 with KVM_REG_ARM_TIMER_CNT's value, 0 with the offset."""
+    set_virtual_offset(vcpu, OFFSET)
+
+    def by_value(delay: Callable[[], None]) -> tuple[Reading, int]:
+        heir = new_vcpu(kvm)
+        value = vcpu.get_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT)
+        delay()
+        heir.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT, value)
+        return heir.guest.read_cntvct(), -OFFSET
+
+    def by_offset(delay: Callable[[], None]) -> tuple[Reading, int]:
+        heir = new_vcpu(kvm)
+        delay()
+        set_virtual_offset(heir, OFFSET)
+        return heir.guest.read_cntvct(), -OFFSET
+
+    hz = vcpu.guest.read_cntfrq()
+    experiment(recorder, vcpu.vm, hz, {"by value": by_value, "by offset": by_offset})
+
+
+def new_vcpu(kvm: Kvm) -> Arm64Vcpu:
+    """Return the only vCPU of a new VM."""
+    vm = kvm.create_vm()
+    assert isinstance(vm, Arm64Vm)
+    return vm.create_vcpu(0)
+
+
+def set_virtual_offset(vcpu: Arm64Vcpu, offset: int) -> None:
+    """Offset CNTVCT_EL0 by whichever interface this kernel has; `CapabilityMissing` without one."""
+    if vcpu.vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
+        vcpu.vm.set_counter_offset(offset)
+    else:
+        vcpu.require_series_offsets()
+        vcpu.virtual_offset = offset

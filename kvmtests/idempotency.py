@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The idempotency experiment: how far off a counter is that was restored late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fixtures.benchmark.recorder import Recorder
+from fixtures.counters import signed
+from fixtures.kvm.values import Reading
+from fixtures.kvm.vm import Vm
+
+MS = 1_000_000
+DELAYS_NS = [milliseconds * MS for milliseconds in range(11)]
+REPEATS = 3
+
+Restore = Callable[[Callable[[], None]], tuple[Reading, int]]
+"""Saves, calls the delay, restores; returns the guest's reading, and guest - host on the line it left."""
+
+
+def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Restore]) -> None:
+    """Restore at each delay by each of *methods*; fail unless by value loses the delay and by offset nothing.
+
+    The delay is what passed on the host's counter, preemption included, between save and
+    restore. The slopes are ratios of one run: 1 and 0 within 2 % and their 95 % intervals.
+    """
+    points: dict[str, list[tuple[int, int]]] = {name: [] for name in methods}
+    for delay_ns in DELAYS_NS * REPEATS:
+        for name, restore in methods.items():
+            delay_ticks: list[int] = []
+
+            def delay(delay_ns: int = delay_ns, ticks: list[int] = delay_ticks) -> None:
+                before = vm.time.counter()
+                vm.time.sleep_ns(delay_ns)
+                ticks.append(vm.time.counter() - before)
+
+            reading, line = restore(delay)
+            seen = reading.window.shifted(line)
+            middle = seen.first + seen.width // 2
+            points[name].append((delay_ticks[0], signed(middle - reading.value)))
+    lines = recorder.record_points("error of the restored counter", points, hz)
+    for name, slope in (("by value", 1), ("by offset", 0)):
+        assert lines[name].half_width < 0.2
+        assert abs(lines[name].slope - slope) <= 0.02 + lines[name].half_width

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps that several subjects of arm64 share, whatever the interface generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from fixtures.counters import Window, bracket
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.targets import Probe
+from fixtures.uapi import kvm as uapi
+
+Result = TypeVar("Result")
+
+COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="physical")]
+
+
+def offset_counter(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """Make *counter* the host counter - *offset*; with the upstream interface that moves both.
+
+    `CapabilityMissing` where the kernel has neither interface.
+    """
+    if vcpu.vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
+        vcpu.vm.set_counter_offset(offset)
+        return
+    vcpu.require_series_offsets()
+    if counter == "virtual":
+        vcpu.virtual_offset = offset
+    else:
+        vcpu.physical_offset = offset
+
+
+def timed(vcpu: Arm64Vcpu, call: Callable[[], Result]) -> tuple[Window, Result]:
+    """Return the host counter values between which *call* happened, and its result."""
+    before, result, after = bracket(vcpu.vm.time.counter, call)
+    return Window(before, after), result
+
+
+def ticks(target_facts: Probe, duration_ns: int) -> int:
+    """Return how far the counter gets in *duration_ns*, rounded down."""
+    return duration_ns * int(target_facts.facts["counter_hz"]) // 1_000_000_000

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which accesses of the guest trap, by mode, CNTPOFF_EL2 and offset: what they read, and what they cost.
+
+A trapped access shows by its cost alone. Costs are compared within one test, as ratios: what
+the same guest pays for the same number of accesses, the cheapest of several entries.
+
+Source: arch/arm64/kvm/arch_timer.c: timer_set_traps(); arch/arm64/kvm/hyp/nvhe/timer-sr.c:
+__timer_enable_traps(); series v3, "KVM: arm64: Provide userspace access to the physical
+counter offset".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from fixtures.counters import wrap
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.targets import Probe, Target
+from fixtures.uapi import kvm_arm64, psci
+from kvmtests.arm64.steps import COUNTERS, offset_counter, timed
+from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
+
+OFFSET = 2**40
+OTHERS_THAN_X9 = [kvm_arm64.x_reg(n) for n in range(31) if n != 9]
+OFFSETS = [
+    pytest.param(0, id="zero"),
+    pytest.param(2**64 - 1, id="minus-one"),
+    pytest.param(180 * 10**9, id="plus-180e9"),
+    pytest.param(2**63, id="two-to-63"),
+]
+
+
+@pytest.fixture(autouse=True)
+def known_mode(target_facts: Probe) -> None:
+    """What traps depends on the hypervisor's mode: a kernel log that does not tell it is no basis."""
+    if target_facts.facts.get("mode") in {None, "", "unknown"}:
+        pytest.skip("the kernel log does not tell KVM's mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How costs are measured on a target."""
+
+    entries: int  # the cheapest one counts
+    readings: int  # of a counter in one entry
+    timer_readings: int  # an entry each
+    dearer: float  # the ratio of costs from which on the dearer access traps
+
+
+@pytest.fixture
+def effort(target: Target) -> Effort:
+    """The simulator's costs have no noise; a hardware trap makes the dearer one cost twice as much.
+
+    It is three times as much for the read alone (cover letters of the series), but a
+    native one is always beside it.
+    """
+    if target.simulated:
+        return Effort(entries=1, readings=40, timer_readings=20, dearer=1.2)
+    return Effort(entries=5, readings=2_000, timer_readings=40, dearer=1.5)
+
+
+def counter_traps(vcpu: Arm64Vcpu, target_facts: Probe) -> bool:
+    """Return whether CNTPCT_EL0 traps while it has an offset: the rows of the trap table.
+
+    Not where KVM uses CNTPOFF_EL2 (since v6.4, VHE only), and not in protected mode.
+    """
+    facts = target_facts.facts
+    uses_cntpoff = facts["mode"] == "vhe" and facts["KVM_CAP_COUNTER_OFFSET"] and vcpu.ecv >= 2
+    return facts["mode"] != "protected" and not uses_cntpoff
+
+
+def counter_cost(vcpu: Arm64Vcpu, counter: str, effort: Effort) -> int:
+    """Return how many ticks so many readings of *counter* take, with a CNTVCT_EL0 each."""
+    entries = [vcpu.guest.read_triples(counter, effort.readings) for _ in range(effort.entries)]
+    return min(sum(wrap(triple.last - triple.first) for triple in triples) for triples in entries)
+
+
+def timer_cost(vcpu: Arm64Vcpu, timer: Timer, effort: Effort) -> int:
+    """Return how many ticks lie around readings of CVAL, each between two of the timer's counter."""
+
+    def one_round() -> int:
+        return sum(timer.read(vcpu, "cval").window.width for _ in range(effort.timer_readings))
+
+    return min(one_round() for _ in range(effort.entries))
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """CNTVCTSS_EL0 and CNTPCTSS_EL0 read host counter - offset, as CNTVCT_EL0 and CNTPCT_EL0 do."""
+    vcpu.require_self_synchronised_counters()
+    offset_counter(vcpu, counter, offset)
+
+    plain, self_synchronised = vcpu.guest.read_counter(counter), vcpu.guest.read_self_synchronised(counter)
+
+    assert plain.value in plain.window.shifted(-offset)
+    assert self_synchronised.value in self_synchronised.window.shifted(-offset)
+
+
+def test_physical_counter_is_native_without_offset(vcpu: Arm64Vcpu, effort: Effort) -> None:
+    """In every mode CNTPCT_EL0 costs what CNTVCT_EL0 costs while it has no offset."""
+    virtual, physical = (counter_cost(vcpu, counter, effort) for counter in ("virtual", "physical"))
+
+    assert physical < effort.dearer * virtual
+
+
+def test_physical_counter_traps_with_an_offset(vcpu: Arm64Vcpu, target_facts: Probe, effort: Effort) -> None:
+    """An offset makes CNTPCT_EL0 dearer, but with CNTPOFF_EL2 and in protected mode."""
+    native = counter_cost(vcpu, "physical", effort)
+
+    offset_counter(vcpu, "physical", OFFSET)
+
+    assert (counter_cost(vcpu, "physical", effort) > effort.dearer * native) == counter_traps(
+        vcpu, target_facts
+    )
+
+
+def test_offset_taken_back_makes_the_counter_native(vcpu: Arm64Vcpu, effort: Effort) -> None:
+    """With the offset back at 0 CNTPCT_EL0 costs what it cost before."""
+    native = counter_cost(vcpu, "physical", effort)
+    offset_counter(vcpu, "physical", OFFSET)
+    vcpu.guest.read_cntpct()
+
+    offset_counter(vcpu, "physical", 0)
+
+    assert counter_cost(vcpu, "physical", effort) < effort.dearer * native
+
+
+@pytest.mark.generation("upstream")
+def test_written_physical_counter_traps(vcpu: Arm64Vcpu, target_facts: Probe, effort: Effort) -> None:
+    """KVM_REG_ARM_PTIMER_CNT written back makes an offset that is not 0, with the same cost."""
+    vcpu.require_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
+    native = counter_cost(vcpu, "physical", effort)
+
+    vcpu.set_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT, vcpu.get_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT))
+
+    assert (counter_cost(vcpu, "physical", effort) > effort.dearer * native) == counter_traps(
+        vcpu, target_facts
+    )
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_virtual_counter_never_traps(vcpu: Arm64Vcpu, counter: str, effort: Effort) -> None:
+    """No offset, of whichever counter, changes what CNTVCT_EL0 costs."""
+    native = counter_cost(vcpu, "virtual", effort)
+
+    offset_counter(vcpu, counter, OFFSET)
+
+    assert counter_cost(vcpu, "virtual", effort) < effort.dearer * native
+
+
+def test_physical_timer_traps_outside_of_vhe(vcpu: Arm64Vcpu, target_facts: Probe, effort: Effort) -> None:
+    """Without offset CNTP_CVAL_EL0 costs what CNTV_CVAL_EL0 costs with VHE; other modes emulate it."""
+    virtual, physical = (timer_cost(vcpu, timer, effort) for timer in (VIRTUAL, PHYSICAL))
+
+    assert (physical > effort.dearer * virtual) == (target_facts.facts["mode"] != "vhe")
+
+
+def test_physical_timer_traps_with_an_offset(vcpu: Arm64Vcpu, target_facts: Probe, effort: Effort) -> None:
+    """With an offset CNTP_CVAL_EL0 traps in every mode, but with CNTPOFF_EL2."""
+    virtual = timer_cost(vcpu, VIRTUAL, effort)
+
+    offset_counter(vcpu, "physical", OFFSET)
+
+    traps = target_facts.facts["mode"] != "vhe" or counter_traps(vcpu, target_facts)
+    assert (timer_cost(vcpu, PHYSICAL, effort) > effort.dearer * virtual) == traps
+
+
+def test_virtual_timer_never_traps(vcpu: Arm64Vcpu, effort: Effort) -> None:
+    """No offset changes what CNTV_CVAL_EL0 costs."""
+    native = timer_cost(vcpu, VIRTUAL, effort)
+
+    offset_counter(vcpu, "virtual", OFFSET)
+    offset_counter(vcpu, "physical", OFFSET)
+
+    assert timer_cost(vcpu, VIRTUAL, effort) < effort.dearer * native
+
+
+@pytest.mark.mode("vhe", "nvhe")
+def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
+    """MRS of CNTPCT_EL0 into X9, X10, X25 and X27 each finds its value there, and the guest goes on."""
+    vcpu.run_limit_s = 2
+    offset_counter(vcpu, "physical", OFFSET)
+
+    x9 = vcpu.guest.read_cntpct()
+    x10_window, x10 = timed(vcpu, vcpu.guest.read_counters)
+    window, call = timed(vcpu, lambda: vcpu.guest.call_hypervisor(psci.PSCI_0_2_FN_PSCI_VERSION))
+
+    assert x9.value in x9.window.shifted(-OFFSET)
+    assert x10.cntpct in x10_window.shifted(-OFFSET)
+    assert call.cntpct.first in window.shifted(-OFFSET)
+    assert call.cntpct.last in window.shifted(-OFFSET)
+
+
+@pytest.mark.mode("vhe", "nvhe")
+def test_trapped_read_leaves_other_registers(vcpu: Arm64Vcpu) -> None:
+    """A trapped MRS of CNTPCT_EL0 into X9 changes X9 alone."""
+    vcpu.run_limit_s = 2
+    offset_counter(vcpu, "physical", OFFSET)
+    vcpu.guest.read_cntpct()
+    before = [vcpu.get_reg(register) for register in OTHERS_THAN_X9]
+
+    vcpu.guest.read_cntpct()
+
+    assert [vcpu.get_reg(register) for register in OTHERS_THAN_X9] == before

@@ -19,7 +19,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help check bench test lint clean report venv venv-dev
+.PHONY: help check bench mutants test lint clean report venv venv-dev
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -37,6 +37,9 @@ check: venv ## ask KVM: the suite on this host and on every simulated target
 bench: venv ## measure what counter reads and exits cost, with tables and CSV
 	@$(VENV) -m tools.bench --out "$(if $(filter file,$(origin O)),$(O)/benchmarks,$(O))" -n $(or $(N),10000) $(if $(CSV),-o "$(CSV)") \
 	    $(foreach t,$(TARGET),--target "$(t)") $(if $(K),-k "$(K)") -- $(ARGS)
+
+mutants: venv ## inject every defect into the simulator and see which claims notice it
+	@$(VENV) -m tools.mutants --out "$(O)" $(ARGS)
 
 report: venv ## merge journals into reports: FROM="a/journal.jsonl b/journal.jsonl" O=folder
 	@$(VENV) -m tools.report --out "$(O)" $(FROM)

@@ -10,5 +10,6 @@ pytest_plugins = [
     "fixtures.plugins.verdicts",
     "fixtures.plugins.known_issues",
     "fixtures.plugins.lab",
+    "fixtures.plugins.defects",
     "reports.plugin",
 ]

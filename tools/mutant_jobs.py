@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs of the suite in forked processes: pytest and the claims are imported once for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import pytest
+
+_FORK = multiprocessing.get_context("fork")
+_QUIET = ("-qq", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: the claims in *paths* on *targets*, with the defect *defect* if that is not ""."""
+
+    name: str
+    defect: str
+    targets: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One claim that did not pass."""
+
+    name: str  # pytest's node id
+    verdict: str
+    message: str
+    after_s: float  # since the start of the run
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run found."""
+
+    notices: list[Notice] = field(default_factory=list)
+    seconds: float = 0.0
+    trouble: str = ""  # why the run says nothing: pytest or its process failed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The claims that did not pass, in the order of the run."""
+        return tuple(notice.name for notice in self.notices)
+
+
+class Listener:
+    """Collects failures; stops the run at the first hang, which would repeat in most claims."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome()
+        self._started_s = time.monotonic()
+        self._session: pytest.Session | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember whom to stop."""
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a failure of any phase."""
+        if not report.failed:
+            return
+        noted = dict(report.user_properties)
+        verdict = str(noted.get("verdict", "fail"))
+        after_s = time.monotonic() - self._started_s
+        self.outcome.notices.append(Notice(report.nodeid, verdict, str(noted.get("message", "")), after_s))
+        if verdict == "timeout" and self._session is not None:
+            self._session.shouldstop = "a guest hangs"
+
+
+def warm_up(targets: Sequence[str]) -> str:
+    """Import pytest's plug-ins and every claim once, for the forked processes to find there.
+
+    Return "", or pytest's words where it could not.
+    """
+    with _captured() as said:
+        status = pytest.main(["kvmtests", "--collect-only", *_QUIET, *_named(targets)])
+    words = said.getvalue().strip().splitlines()
+    return "" if status == pytest.ExitCode.OK else "\n".join(words[-20:])
+
+
+def run_all(jobs: Iterable[Job], processes: int, limit_s: float) -> dict[str, Outcome]:
+    """Return what each job found, by name; one that takes longer than *limit_s* is a timeout."""
+    waiting = list(jobs)[::-1]
+    running: dict[str, _Running] = {}
+    outcomes: dict[str, Outcome] = {}
+    while waiting or running:
+        while waiting and len(running) < processes:
+            job = waiting.pop()
+            running[job.name] = _Running(job, limit_s)
+        wait([each.pipe for each in running.values()], timeout=0.5)
+        for name, each in list(running.items()):
+            outcome = each.finished()
+            if outcome is not None:
+                outcomes[name] = outcome
+                del running[name]
+    return outcomes
+
+
+class _Running:
+    """A forked process at work on one job."""
+
+    def __init__(self, job: Job, limit_s: float) -> None:
+        self.job = job
+        self.started_s = time.monotonic()
+        self.limit_s = limit_s
+        self.pipe, theirs = _FORK.Pipe(duplex=False)
+        self.process: BaseProcess = _FORK.Process(target=_work, args=(job, theirs))
+        self.process.start()
+        theirs.close()
+
+    def finished(self) -> Outcome | None:
+        """Return the outcome once there is one, or the time is over."""
+        seconds = time.monotonic() - self.started_s
+        if self.pipe.poll():
+            outcome = self._received()
+        elif seconds > self.limit_s:
+            self.process.kill()
+            outcome = Outcome(
+                [Notice(" ".join(self.job.paths), "timeout", f"no end after {self.limit_s:g} s", seconds)]
+            )
+        else:
+            return None
+        self.process.join()
+        self.pipe.close()
+        outcome.seconds = seconds
+        return outcome
+
+    def _received(self) -> Outcome:
+        try:
+            outcome = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            return Outcome(trouble=f"the process ended with {self.process.exitcode}")
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+
+def _work(job: Job, pipe: Connection) -> None:
+    listener = Listener()
+    defect = ("--defect", job.defect) if job.defect else ()
+    with _captured() as said:
+        status = pytest.main([*job.paths, *_QUIET, *_named(job.targets), *defect], plugins=[listener])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        last = said.getvalue().strip().splitlines()[-1:] or ["without a word"]
+        listener.outcome.trouble = f"pytest {' '.join(job.paths)}: {last[0]}"
+    pipe.send(listener.outcome)
+    pipe.close()
+
+
+def _named(targets: Sequence[str]) -> list[str]:
+    return [word for target in targets for word in ("--target", target)]
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[io.StringIO]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield said

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Inject each defect into the simulated targets and see which claims notice it (`make mutants`).
+
+Exit status: 0 each defect was noticed, 1 one was not, 2 usage, or the suite fails without defects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from fixtures.defects.defect import Defect
+from fixtures.defects.table import DEFECTS
+from tools.mutant_jobs import Job, Outcome, run_all, warm_up
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"x86_64": "kvmtests/x86", "arm64": "kvmtests/arm64"}
+UNNOTICED = 1
+USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the suite says of one defect."""
+
+    id: str
+    symptom: str
+    part: str
+    variation: str
+    targets: tuple[str, ...]
+    noticed_by: str  # the claim that is there for it
+    by_name: bool  # whether that claim failed
+    first: str  # the first claim that failed, with its parameters; "" where none did
+    first_s: float
+    tests: tuple[str, ...]  # all that failed among those that were asked
+    message: str  # of the claim by name, else of the first one
+    seconds: float
+    trouble: str  # why the claims could not be asked, or ""
+
+    @property
+    def noticed(self) -> bool:
+        """Whether any claim failed."""
+        return bool(self.tests)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the defects that *argv* names, or all; return the exit status."""
+    arguments = _parse(argv)
+    os.chdir(ROOT)
+    wanted = [DEFECTS[name] for name in arguments.defects or DEFECTS if name in DEFECTS]
+    unknown = set(arguments.defects) - set(DEFECTS)
+    if unknown:
+        print(f"there is no defect {', '.join(sorted(unknown))}; known are: {', '.join(DEFECTS)}")
+        return USAGE
+    started_s = time.monotonic()
+    targets = sorted({target for defect in wanted for target in defect.targets})
+    if trouble := warm_up(targets):
+        print(trouble)
+        return USAGE
+    broken = _baseline(targets, arguments) if arguments.baseline else frozenset()
+    verdicts = _judge(wanted, arguments, broken)
+    seconds = time.monotonic() - started_s
+    _write(verdicts, Path(arguments.out), seconds)
+    print(table(verdicts))
+    print(summary(verdicts, seconds))
+    troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
+    if broken or troubles:
+        print("fails without a defect, and tells nothing:", *sorted(broken), *troubles, sep="\n  ")
+        return USAGE
+    return 0 if all(verdict.noticed for verdict in verdicts) else UNNOTICED
+
+
+def _baseline(targets: Sequence[str], arguments: argparse.Namespace) -> frozenset[str]:
+    """Return the claims that fail without a defect."""
+    asked = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
+    outcomes = run_all(asked, arguments.jobs, 4 * arguments.limit).values()
+    names = {name for outcome in outcomes for name in outcome.names}
+    return frozenset(names | {outcome.trouble for outcome in outcomes if outcome.trouble})
+
+
+def _judge(defects: Sequence[Defect], arguments: argparse.Namespace, broken: frozenset[str]) -> list[Verdict]:
+    """Ask the module of the claim that is there for a defect first; everything where that is silent."""
+    outcomes: dict[str, Outcome] = {}
+    if not arguments.all:
+        first = [_job(defect, defect.targets[:1], (_module(defect),)) for defect in defects]
+        outcomes = _without(run_all(first, arguments.jobs, arguments.limit), broken)
+    rest = [defect for defect in defects if defect.id not in outcomes or not outcomes[defect.id].names]
+    everything = [_job(defect, defect.targets, (_folder(defect), "kvmtests/common")) for defect in rest]
+    outcomes |= _without(run_all(everything, arguments.jobs, 4 * arguments.limit), broken)
+    return [_verdict(defect, outcomes[defect.id]) for defect in defects]
+
+
+def _without(outcomes: dict[str, Outcome], broken: frozenset[str]) -> dict[str, Outcome]:
+    for outcome in outcomes.values():
+        outcome.notices = [notice for notice in outcome.notices if notice.name not in broken]
+    return outcomes
+
+
+def _job(defect: Defect, targets: tuple[str, ...], paths: tuple[str, ...]) -> Job:
+    return Job(defect.id, defect.id, targets, paths)
+
+
+def _module(defect: Defect) -> str:
+    return "kvmtests/" + defect.noticed_by.split("::")[0]
+
+
+def _folder(defect: Defect) -> str:
+    return "kvmtests/" + defect.noticed_by.split("/")[0]
+
+
+def _verdict(defect: Defect, outcome: Outcome) -> Verdict:
+    named = [notice for notice in outcome.notices if f"kvmtests/{defect.noticed_by}[" in notice.name]
+    shown = (named or list(outcome.notices))[:1]
+    first = outcome.notices[:1]
+    return Verdict(
+        id=defect.id,
+        symptom=defect.symptom,
+        part=defect.part,
+        variation=defect.variation.__name__,
+        targets=defect.targets,
+        noticed_by=defect.noticed_by,
+        by_name=bool(named),
+        first=first[0].name if first else "",
+        first_s=round(first[0].after_s, 3) if first else 0.0,
+        tests=outcome.names,
+        message=shown[0].message if shown else "",
+        seconds=round(outcome.seconds, 3),
+        trouble=outcome.trouble,
+    )
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """Return one line for each defect."""
+    rows = [
+        (
+            verdict.id,
+            "yes" if verdict.by_name else "by others" if verdict.noticed else "NO",
+            len(verdict.tests),
+            f"{verdict.first_s:.2f}",
+            (verdict.noticed_by if verdict.by_name or not verdict.noticed else _short(verdict.first)),
+        )
+        for verdict in verdicts
+    ]
+    return tabulate(rows, ("defect", "noticed", "claims", "after s", "by"), tablefmt="simple")
+
+
+def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
+    """Return one sentence with the counts."""
+    noticed = sum(verdict.noticed for verdict in verdicts)
+    by_name = sum(verdict.by_name for verdict in verdicts)
+    unnoticed = ", ".join(verdict.id for verdict in verdicts if not verdict.noticed)
+    text = f"{noticed} of {len(verdicts)} defects noticed, {by_name} by the claim that is there for them"
+    return f"{text}; {seconds:.0f} s" + (f"; unnoticed: {unnoticed}" if unnoticed else "")
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("kvmtests/").split("[")[0]
+
+
+def _write(verdicts: Sequence[Verdict], folder: Path, seconds: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "version": 1,
+        "seconds": round(seconds, 1),
+        "defects": [{**asdict(verdict), "noticed": verdict.noticed} for verdict in verdicts],
+    }
+    (folder / "mutants.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("defects", nargs="*", metavar="ID", help="only these (default: all)")
+    parser.add_argument("--out", default="out", metavar="DIR", help="where mutants.json goes (default: out)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=60.0, metavar="S", help="seconds for the claims of one module"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="ask every claim, not only those of one module first"
+    )
+    parser.add_argument(
+        "--no-baseline", dest="baseline", action="store_false", help="do not run the suite without a defect"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

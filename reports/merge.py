@@ -21,27 +21,38 @@ def merge(runs: Sequence[Run]) -> Run:
     """
     placed = _apart(runs)
     targets: dict[str, Target] = {}
-    results: dict[tuple[str, str], Result] = {}
     for run in placed:
         for target in run.targets:
             if target.name not in targets or target.facts:
                 targets[target.name] = target
+    results = placed[0].results if len(placed) == 1 else _united(placed)
+    judged = {result.target for result in results}
+    mute = [
+        _unusable(target) for target in targets.values() if not target.usable and target.name not in judged
+    ]
+    if mute or len(placed) > 1:
+        results = ordered([*results, *mute], targets)
+    return Run(
+        sessions=tuple(session for run in runs for session in run.sessions),
+        targets=tuple(targets.values()),
+        results=tuple(distinct(results)),
+        problems=tuple(problem for run in runs for problem in run.problems),
+    )
+
+
+def _united(runs: Sequence[Run]) -> Sequence[Result]:
+    """Return the results of all *runs*, each test of each target once."""
+    results: dict[tuple[str, str], Result] = {}
+    for run in runs:
         for result in run.results:
             key = result.nodeid, result.target
             if key not in results or result.ending is not Ending.NOT_RUN:
                 results[key] = result
     _forget_waiting(results)
-    judged = {result.target for result in results.values()}
-    merged = [*results.values(), *(_unusable(target) for target in targets.values() if _mute(target, judged))]
-    return Run(
-        sessions=tuple(session for run in runs for session in run.sessions),
-        targets=tuple(targets.values()),
-        results=tuple(distinct(ordered(merged, targets))),
-        problems=tuple(problem for run in runs for problem in run.problems),
-    )
+    return list(results.values())
 
 
-def ordered(results: Iterable[Result], targets: Iterable[str]) -> list[Result]:
+def ordered(results: Iterable[Result], targets: Iterable[str]) -> Sequence[Result]:
     """Return *results* by target as *targets* has them, then by subject as first met."""
     place = {name: index for index, name in enumerate(targets)}
     subjects: dict[tuple[str, str], int] = {}
@@ -86,10 +97,6 @@ def _renamed(run: Run, shared: set[str]) -> Run:
 
 def _machine(run: Run) -> str:
     return (run.sessions[0].machine if run.sessions else "") or "unknown"
-
-
-def _mute(target: Target, judged: set[str]) -> bool:
-    return not target.usable and target.name not in judged
 
 
 def _unusable(target: Target) -> Result:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -92,17 +91,19 @@ def distinct(results: Sequence[Result]) -> list[Result]:
     Names whose folds meet inside one subject of one target, or which repeat the subject's
     or the target's own name (the KUnit parser gives up there), get their digest.
     """
-    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    first: dict[tuple[str, str, str], int] = {}
+    clashing: set[int] = set()
     for index, result in enumerate(results):
-        groups[result.target, result.subject, fold(result.name)].append(index)
+        earlier = first.setdefault((result.target, result.subject, fold(result.name)), index)
+        if earlier != index:
+            clashing |= {earlier, index}
+        elif result.name in (result.subject, result.target):
+            clashing.add(index)
     renamed = list(results)
-    for (target, subject, _), indices in groups.items():
-        if len(indices) > 1 or results[indices[0]].name in (subject, target):
-            for index in indices:
-                result = results[index]
-                same = without(result.nodeid, result.target)
-                name = f"{result.name[: NAME_LIMIT - 7]}-{digest(same)}"
-                renamed[index] = replace(result, name=name)
+    for index in clashing:
+        result = results[index]
+        same = without(result.nodeid, result.target)
+        renamed[index] = replace(result, name=f"{result.name[: NAME_LIMIT - 7]}-{digest(same)}")
     return renamed
 
 

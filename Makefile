@@ -4,6 +4,8 @@
 #   K="physical and not series"    only tests that match, as pytest -k
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
+#   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
+#   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
 #   N=100000                       measurements in each series of `make bench` (default 10000)
 #   CSV=folder                     all raw measurements of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments
@@ -19,7 +21,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help check bench mutants test lint clean report venv venv-dev
+.PHONY: help check lab bench mutants test lint clean report venv venv-dev
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -34,8 +36,14 @@ check: venv ## ask KVM: the suite on this host and on every simulated target
 	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
 	    $(if $(K),-k "$(K)") -- $(ARGS)
 
+lab: venv ## ask stock kernels booted in QEMU: KERNEL=Image MODULES=dir for your own build
+	@$(VENV) -m tools.lab --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
+	    $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MODULES),--modules "$(MODULES)") \
+	    $(if $(K),-k "$(K)") $(LAB) -- $(ARGS)
+
 bench: venv ## measure what counter reads and exits cost, with tables and CSV
-	@$(VENV) -m tools.bench --out "$(if $(filter file,$(origin O)),$(O)/benchmarks,$(O))" -n $(or $(N),10000) $(if $(CSV),-o "$(CSV)") \
+	@$(VENV) -m tools.bench --out "$(if $(filter file,$(origin O)),$(O)/benchmarks,$(O))" \
+	    -n $(or $(N),10000) $(if $(CSV),-o "$(CSV)") \
 	    $(foreach t,$(TARGET),--target "$(t)") $(if $(K),-k "$(K)") -- $(ARGS)
 
 mutants: venv ## inject every defect into the simulator and see which claims notice it

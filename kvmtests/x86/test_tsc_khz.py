@@ -92,6 +92,19 @@ def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
+@pytest.mark.parametrize("ppm", [-200, 200])
+def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm: int) -> None:
+    """However long the guest runs at such a frequency, no software pushes its TSC: the offset stays."""
+    vcpu.tsc_khz = vcpu.tsc_khz * (1_000_000 + ppm) // 1_000_000
+    tsc_offset = vcpu.tsc_offset
+    vcpu.guest.read_tsc()
+    vcpu.vm.time.sleep_ns(10_000_000)
+
+    vcpu.guest.read_tsc()
+
+    assert vcpu.tsc_offset == tsc_offset
+
+
 @pytest.mark.usefixtures("no_hardware_scaling")
 def test_slower_frequency_needs_scaling(vcpu: X86Vcpu) -> None:
     """Without hardware scaling a slower TSC gives EINVAL, and the old frequency stays."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What becomes of guest clocks when the host's own clocks are moved, changed, or put to sleep.
+
+On simulated hosts, whose clocks have levers; nobody suspends a lab's machine for a claim.
+
+Source: arch/x86/kvm/x86.c: get_kvmclock_base_ns(), __get_kvmclock(), pvclock_gtod_notify(),
+kvm_arch_enable_virtualization_cpu(), kvm_arch_vcpu_load().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.host_pair import Difference, HostPair
+from fixtures.kvm.spans import spanned
+from fixtures.kvm.values import ClockFlags
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from kvmtests.x86.moves import new_vm
+from kvmtests.x86.steps import enter_all, flags_after_entry, timed
+
+S = 1_000_000_000
+MARGIN_NS = 1_000  # the timekeeper's rate against the TSC's, over seconds
+
+
+@pytest.fixture
+def pair(two_hosts: Callable[[Difference], HostPair]) -> HostPair:
+    """A host whose clocks can be moved: the source of a pair."""
+    return two_hosts(Difference())
+
+
+@pytest.fixture
+def vcpus(pair: HostPair) -> list[X86Vcpu]:
+    """vCPUs 0 and 1 of a VM on that host, which have run: the master clock is on."""
+    vm = new_vm(pair.source)
+    vcpus = [vm.create_vcpu(0), vm.create_vcpu(1)]
+    enter_all(vcpus)
+    return vcpus
+
+
+@pytest.fixture
+def vm(vcpus: list[X86Vcpu]) -> X86Vm:
+    """Their VM."""
+    return vcpus[0].vm
+
+
+def clock_over(vm: X86Vm, change: Callable[[], object]) -> tuple[int, Window]:
+    """Return what KVM_GET_CLOCK gained over *change*, and what CLOCK_MONOTONIC_RAW did."""
+    first_span, first = spanned(vm.time, vm.clock)
+    change()
+    last_span, last = spanned(vm.time, vm.clock)
+    return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
+
+
+def test_clock_goes_on_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> None:
+    """A timekeeper that leaves the TSC takes realtime from KVM_GET_CLOCK at once; kvmclock goes on."""
+
+    def leave() -> None:
+        pair.source_clock.set_clocksource("hpet")
+
+    gained_ns, elapsed = clock_over(vm, leave)
+    window, clock = timed(vm, vm.clock)
+
+    assert gained_ns in elapsed
+    assert clock.flags == ClockFlags.TSC_STABLE
+    assert clock.realtime_ns == 0
+    assert clock.host_tsc in window
+
+
+def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+    """When the vCPUs have entered their guests again the master clock is off, and kvmclock has gone on."""
+    pair.source_clock.set_clocksource("hpet")
+
+    gained_ns, elapsed = clock_over(vcpus[0].vm, lambda: enter_all(vcpus))
+
+    assert gained_ns in elapsed
+    assert flags_after_entry(*vcpus) == ClockFlags(0)
+
+
+@pytest.mark.parametrize("rate_ppb", [pytest.param(500_000, id="fast"), pytest.param(-500_000, id="slow")])
+def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair, rate_ppb: int) -> None:
+    """kvmclock without the master clock counts the raw clock, however NTP slews CLOCK_MONOTONIC."""
+    vm = new_vm(pair.source)
+    pair.source_clock.slew(rate_ppb)
+
+    gained_ns, elapsed = clock_over(vm, lambda: vm.time.sleep_ns(100 * S))
+
+    assert gained_ns in elapsed
+
+
+@pytest.mark.parametrize(
+    "distance_ns", [pytest.param(3600 * S, id="1h"), pytest.param(-3600 * S, id="1h-back")]
+)
+def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair, vm: X86Vm, distance_ns: int) -> None:
+    """A step of CLOCK_REALTIME shows in KVM_GET_CLOCK's realtime and leaves its clock alone."""
+
+    def step() -> None:
+        pair.source_clock.step_realtime_ns(distance_ns)
+
+    gained_ns, elapsed = clock_over(vm, step)
+    span, clock = spanned(vm.time, vm.clock)
+
+    assert gained_ns in elapsed
+    assert clock.realtime_ns in span.realtime_ns
+
+
+def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+    """Where suspend reset the host's TSC each vCPU's TSC goes on from the latest host TSC that was seen."""
+    seen = [vcpu.guest.read_tsc() for vcpu in vcpus]
+    offsets = [reading.value - reading.before for reading in seen]
+
+    pair.source_clock.suspend(10 * S, counter="resets")
+
+    for vcpu, offset in zip(vcpus, offsets, strict=True):
+        reading = vcpu.guest.read_tsc()
+        latest = Window(seen[0].before, seen[1].after)
+        assert reading.value in latest.plus(Window(0, reading.after)).shifted(offset)
+
+
+def test_suspend_counts_in_kvmclock(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+    """kvmclock counts the time in suspend; after a reset of the TSC the master clock is off for good."""
+    vm = vcpus[0].vm
+
+    gained_ns, elapsed = clock_over(vm, lambda: sleep_and_enter(pair, vcpus))
+
+    assert gained_ns in elapsed.shifted(10 * S)
+    vm.set_clock(0)
+    assert flags_after_entry(*vcpus) == ClockFlags(0)
+
+
+def sleep_and_enter(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+    """Suspend the host for 10 s, which resets its TSC, and let each vCPU run."""
+    pair.source_clock.suspend(10 * S, counter="resets")
+    enter_all(vcpus)

@@ -72,19 +72,6 @@ def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * S).widened(MARGIN_NS)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
-@pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(1000 * S, id="1000s")])
-def test_page_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int) -> None:
-    """With the master clock on, KVM_SET_CLOCK sets the clock of its snapshot: system_time is the value."""
-    vcpu.guest.enable_kvmclock()
-    vcpu.guest.read_kvmclock()
-
-    vm.set_clock(kvmclock_ns)
-
-    vcpu.guest.read_kvmclock()
-    assert vcpu.guest.pvclock().system_time_ns == kvmclock_ns
-
-
 def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """KVM_SET_CLOCK reaches the pages of all vCPUs."""
     for vcpu in vcpus:

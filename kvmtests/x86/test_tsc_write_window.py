@@ -80,7 +80,7 @@ JOINING = [
     pytest.param([Write(0, 0)], id="only-zero"),
     pytest.param([Write(0, 0), Write(1, 0)], id="zero-twice"),
     pytest.param(
-        [Write(0, 100), Write(1, 100.9), Write(0, 101.8), Write(1, 102.7)], id="chain-slides-the-window"
+        [Write(0, 100), Write(1, 100.9), Write(1, 101.8), Write(1, 102.7)], id="chain-slides-the-window"
     ),
     pytest.param([Write(0, 100), Write(1, 101.2, pause_ms=300)], id="elapsed-time-counts"),
     pytest.param([Write(0, 100), Write(1, 200), Write(0, 200)], id="back-together"),

@@ -33,7 +33,8 @@ def _rows(samples: list[Sample]) -> Iterator[str]:
     yield ",".join(slug(column) for column in samples[0].columns) + "\n"
     for sample in samples:
         for row in sample.rows:
-            yield ",".join(map(str, row)) + "\n"
+            # Texts are names of variants; numbers keep all their digits.
+            yield ",".join(slug(cell) if isinstance(cell, str) else str(cell) for cell in row) + "\n"
 
 
 def _values(samples: list[Sample]) -> Iterator[str]:

@@ -63,14 +63,14 @@ def _benchmark(place: tuple[str, str, str, str], samples: Sequence[Sample], *, s
         metric=metric,
         unit=unit,
         heads=tuple((sample.variant or "all").capitalize() for sample in samples),
-        rows=_rows(seen),
+        rows=_rows(seen, [sample.count or len(sample.values) for sample in samples]),
         curves=curves,
         ticks=ticks,
         notes=tuple(dict.fromkeys(sample.note for sample in samples if sample.note)),
     )
 
 
-def _rows(seen: Sequence[Summary]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _rows(seen: Sequence[Summary], measured: Sequence[int]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     lines = (
         ("Mean", [one.mean for one in seen]),
         ("Standard deviation", [one.deviation for one in seen]),
@@ -81,7 +81,7 @@ def _rows(seen: Sequence[Summary]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("Minimum", [one.minimum for one in seen]),
         ("Maximum", [one.maximum for one in seen]),
     )
-    counted = ("Samples", tuple(f"{one.count:,}" for one in seen))
+    counted = ("Samples", tuple(f"{count:,}" for count in measured))
     return (*((name, tuple(figure(value) for value in values)) for name, values in lines), counted)
 
 

@@ -148,7 +148,7 @@ def _measurement(test: Object, sample: Sample, identity: str) -> Object:
         "misc": {
             "metric": sample.metric,
             "variant": sample.variant,
-            "count": seen.count,
+            "count": sample.count or seen.count,
             "deviation": seen.deviation,
             "median": seen.median,
             "p95": seen.p95,

@@ -72,8 +72,9 @@ class Target:
 class Sample:
     """One series of measurements of one benchmark: one cell of the classic table, and its rows.
 
-    *values* are in *unit*. *columns* and *rows* are the raw readings behind them, if the
-    benchmark kept any: they go into bench/*.csv as they are.
+    *values* are in *unit*; *count* is how many were measured, where *values* are a selection.
+    *columns* and *rows* are the raw readings behind them, if the benchmark kept any: they go
+    into bench/*.csv as they are.
     """
 
     metric: str
@@ -81,8 +82,9 @@ class Sample:
     unit: str = "ns"
     values: tuple[Number, ...] = ()
     columns: tuple[str, ...] = ()
-    rows: tuple[tuple[Number, ...], ...] = ()
+    rows: tuple[tuple[Number | str, ...], ...] = ()
     note: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

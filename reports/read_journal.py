@@ -306,10 +306,22 @@ def _numbers(value: object) -> tuple[Number, ...]:
     return tuple(item for item in numbers if -1e300 < item < 1e300)
 
 
+def _cells(row: object) -> tuple[Number | str, ...]:
+    if not isinstance(row, list):
+        return ()
+    return tuple(one_line(cell) if isinstance(cell, str) else cell for cell in row if _is_cell(cell))
+
+
+def _is_cell(cell: object) -> bool:
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return -1e300 < cell < 1e300
+    return isinstance(cell, str)
+
+
 def _sample(record: Record) -> Sample:
     columns, rows = record.get("columns"), record.get("rows")
     heads = tuple(one_line(str(head)) for head in columns) if isinstance(columns, list) else ()
-    readings = (_numbers(row) for row in rows) if isinstance(rows, list) else ()
+    readings = (_cells(row) for row in rows) if isinstance(rows, list) else ()
     return Sample(
         metric=_line(record, "metric") or "unnamed",
         variant=_line(record, "variant"),
@@ -318,4 +330,5 @@ def _sample(record: Record) -> Sample:
         columns=heads,
         rows=tuple(row for row in readings if len(row) == len(heads)),
         note=_line(record, "note"),
+        count=max(0, _integer(record, "count")),
     )

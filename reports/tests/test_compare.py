@@ -108,3 +108,17 @@ def test_page_shows_the_comparison() -> None:
     assert "Since the baseline" in page
     assert '"old":{"0":"p"}' in page
     assert "Since the baseline" not in "".join(html.page(after))
+
+
+def test_selection_of_samples_tells_how_many_were_measured() -> None:
+    """Where values are a selection the page's table says how many there were, labelled simulated."""
+    (result,) = run(bench="pass").results
+    sample = Sample(
+        "CNTPCT", "native", values=(50, 54, 58), count=1_000_000, rows=(("by value", 7),), columns=("m", "n")
+    )
+    target = Target("host", simulated=True)
+
+    page = "".join(html.page(Run(targets=(target,), results=(replace(result, samples=(sample,)),))))
+
+    assert "1,000,000" in page
+    assert 'aria-label="distribution of CNTPCT in ns on host, simulated"' in page

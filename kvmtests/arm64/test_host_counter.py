@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The host's own counter: running guests with offsets leaves it alone.
+
+Where the host kernel runs at EL1 its user space reads CNTVCT_EL0 with the CNTVOFF_EL2 that is
+in the CPU; KVM must clear it whenever a vCPU leaves.
+
+Source: arch/arm64/kvm/arch_timer.c: timer_save_state(), kvm_timer_vcpu_put().
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.targets import Probe
+from kvmtests.arm64.steps import COUNTERS, offset_counter
+from kvmtests.tables import NONZERO_OFFSETS
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", NONZERO_OFFSETS)
+def test_offset_does_not_leak_to_the_host(
+    vcpu: Arm64Vcpu, counter: str, offset: int, target_facts: Probe
+) -> None:
+    """Behind a guest with an offset, the host's CNTVCT_EL0 goes on with CLOCK_MONOTONIC_RAW."""
+    time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
+    offset_counter(vcpu, counter, offset)
+    first_ns, first = time.monotonic_raw_ns(), time.counter()
+
+    vcpu.guest.read_counter(counter)
+
+    last, last_ns = time.counter(), time.monotonic_raw_ns()
+    elapsed = (last_ns - first_ns) * hz // S
+    assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_running_guest_does_not_leak_to_the_host(
+    vcpus: list[Arm64Vcpu], counter: str, target_facts: Probe
+) -> None:
+    """Nor does one that another thread runs at the same time."""
+    vcpu, other = vcpus
+    time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
+    offset_counter(vcpu, counter, 2**40)
+    first_ns, first = time.monotonic_raw_ns(), time.counter()
+
+    with other.guest.spinning():
+        last, last_ns = time.counter(), time.monotonic_raw_ns()
+
+    elapsed = (last_ns - first_ns) * hz // S
+    assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)

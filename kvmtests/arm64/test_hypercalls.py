@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KVM's hypercalls about time: the host's realtime paired with a counter of the guest (PTP).
+
+Source: Documentation/virt/kvm/arm/ptp_kvm.rst; arch/arm64/kvm/hypercalls.c: kvm_ptp_get_time().
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window, wrap
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64_values import Hypercall
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.spans import spanned
+from fixtures.targets import Probe
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import smccc
+from kvmtests.arm64.steps import COUNTERS, offset_counter
+
+NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
+ARGUMENTS = {"virtual": smccc.KVM_PTP_VIRT_COUNTER, "physical": smccc.KVM_PTP_PHYS_COUNTER}
+PTP_BIT = 1 << 1  # of the features: bit n stands for function 0x86000000 + n
+OFFSETS = [
+    pytest.param(0, id="zero"),
+    pytest.param(180 * 10**9, id="plus-180e9"),
+    pytest.param(2**64 - 180 * 10**9, id="minus-180e9"),
+    pytest.param(2**63, id="two-to-63"),
+]
+
+
+@pytest.fixture(autouse=True)
+def ptp(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
+    """KVM offers the hypercall, and the host's clocksource is the counter that guests have."""
+    vcpu.require_capability(uapi.KVM_CAP_PTP_KVM, "KVM_CAP_PTP_KVM")
+    if target_facts.facts["clocksource"] != "arch_sys_counter":
+        raise CapabilityMissing("clocksource arch_sys_counter")
+
+
+def ask(vcpu: Arm64Vcpu, argument: int) -> Hypercall:
+    """Call PTP for the counter with the number *argument*."""
+    return vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_PTP_FUNC_ID, argument)
+
+
+def pair(call: Hypercall) -> tuple[int, int]:
+    """Return CLOCK_REALTIME in ns and the counter, from the halves in X0 to X3."""
+    return call.x[0] << 32 | call.x[1], call.x[2] << 32 | call.x[3]
+
+
+def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
+    """The vendor's UID is KVM's, and its features have the bit of PTP."""
+    uid = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_CALL_UID_FUNC_ID)
+    features = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID)
+
+    assert uid.x == (0xB66FB428, 0xE911C52E, 0x564BCAA9, 0x743A004D)
+    assert features.x[0] & PTP_BIT
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: str) -> None:
+    """The first half of the answer is the host's CLOCK_REALTIME at the call, in ns."""
+    span, call = spanned(vcpu.vm.time, lambda: ask(vcpu, ARGUMENTS[counter]))
+
+    realtime_ns, _ = pair(call)
+    assert realtime_ns in span.realtime_ns
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+    """The second half is the counter that the guest asked for, as it reads it right before and behind."""
+    offset_counter(vcpu, counter, offset)
+
+    call = ask(vcpu, ARGUMENTS[counter])
+
+    _, count = pair(call)
+    assert count in (call.cntvct if counter == "virtual" else call.cntpct)
+
+
+def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
+    """Two answers lie as far apart in CLOCK_REALTIME as in the counter, within what NTP slews."""
+    hz = int(target_facts.facts["counter_hz"])
+    first_ns, first = pair(ask(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
+    vcpu.vm.time.sleep_ns(20_000_000)
+
+    last_ns, last = pair(ask(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
+
+    elapsed_ns = (last - first) * 1_000_000_000 // hz
+    slew_ns = elapsed_ns // 1_000 + 1_000
+    assert last_ns - first_ns in Window(elapsed_ns, elapsed_ns).widened(slew_ns)
+
+
+@pytest.mark.parametrize("argument", [2, 2**32 - 1])
+def test_unknown_counter_is_not_supported(vcpu: Arm64Vcpu, argument: int) -> None:
+    """Another counter than 0 and 1 gives NOT_SUPPORTED, and no pair."""
+    assert ask(vcpu, argument).x[0] == NOT_SUPPORTED

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The timers' interrupt numbers, with an in-kernel GICv3: PPIs that user space chooses before the first run.
+
+Source: Documentation/virt/kvm/devices/vcpu.rst, 2; arch/arm64/kvm/arch_timer.c:
+kvm_arm_timer_set_attr(), timer_irqs_are_valid(), kvm_timer_enable().
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64_gic import Gic
+from fixtures.kvm.attribute import Attribute
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.uapi import kvm_arm64
+from kvmtests.arm64.timers import VIRTUAL
+
+VTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER
+PTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER
+HVTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_HVTIMER
+HPTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_HPTIMER
+EL1_TIMERS = [pytest.param(VTIMER, id="IRQ_VTIMER"), pytest.param(PTIMER, id="IRQ_PTIMER")]
+NO_PPI = [0, 15, 32, 2**31 - 1, -1]
+
+
+@pytest.fixture(autouse=True)
+def gic(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> Gic:
+    """An in-kernel GICv3 for two vCPUs, not initialised yet."""
+    assert len(vcpus) == 2
+    return vm.create_gic()
+
+
+def number(vcpu: Arm64Vcpu, timer: int) -> Attribute:
+    """Return the attribute that holds the interrupt number of *timer*."""
+    return vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, timer, f"interrupt number of timer {timer}")
+
+
+def numbers(vcpus: list[Arm64Vcpu], *timers: int) -> list[list[int]]:
+    """Return the interrupt numbers of *timers* as each vCPU has them."""
+    return [[number(vcpu, timer).get_int() for timer in timers] for vcpu in vcpus]
+
+
+@pytest.mark.parametrize("timer", EL1_TIMERS)
+def test_number_reads_back_on_every_vcpu(vcpus: list[Arm64Vcpu], timer: int) -> None:
+    """A number set through one vCPU is the number of all, from 16 to 31."""
+    seen = []
+    for irq in (16, 23, 31):
+        number(vcpus[1], timer).set_int(irq)
+        seen.append(numbers(vcpus, timer))
+
+    assert seen == [[[irq], [irq]] for irq in (16, 23, 31)]
+
+
+@pytest.mark.parametrize("timer", EL1_TIMERS)
+def test_number_must_be_a_ppi(vcpus: list[Arm64Vcpu], timer: int) -> None:
+    """A number below 16 or above 31 gives EINVAL; the number stays."""
+    number(vcpus[0], timer).set_int(20)
+
+    for irq in NO_PPI:
+        with refused(errno.EINVAL):
+            number(vcpus[0], timer).set_int(irq)
+
+    assert numbers(vcpus, timer) == [[20], [20]]
+
+
+@pytest.mark.parametrize("timer", EL1_TIMERS)
+def test_bad_pointer_is_refused(vcpus: list[Arm64Vcpu], timer: int) -> None:
+    """A value that cannot be read gives EFAULT; the number stays."""
+    before = numbers(vcpus, timer)
+
+    with refused(errno.EFAULT):
+        number(vcpus[0], timer).set_from(BAD_ADDRESS)
+
+    assert numbers(vcpus, timer) == before
+
+
+@pytest.mark.generation("upstream")
+def test_el2_timers_have_numbers_as_well(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """All four numbers are set and read back apart from each other."""
+    vm.require_counter_offset()
+
+    for timer, irq in enumerate((21, 22, 23, 24)):
+        number(vcpus[0], timer).set_int(irq)
+
+    assert numbers(vcpus, VTIMER, PTIMER, HVTIMER, HPTIMER) == [[21, 22, 23, 24]] * 2
+
+
+@pytest.mark.generation("upstream")
+def test_pointer_then_number_then_attribute_are_checked(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """Of an unknown attribute: a bad pointer is EFAULT, no PPI is EINVAL, and only then comes ENXIO."""
+    vm.require_counter_offset()
+    unknown = number(vcpus[0], 4)
+
+    with refused(errno.EFAULT):
+        unknown.set_from(BAD_ADDRESS)
+    with refused(errno.EINVAL):
+        unknown.set_int(32)
+    with refused(errno.ENXIO):
+        unknown.set_int(20)
+
+    assert numbers(vcpus, VTIMER, PTIMER, HVTIMER, HPTIMER) == [[27, 30, 28, 26]] * 2
+
+
+def test_first_run_freezes_the_numbers(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
+    """Once every vCPU has run with its number, changing it gives EBUSY, and so does the same number again."""
+    number(vcpus[0], VTIMER).set_int(20)
+    gic.init()
+    for vcpu in vcpus:
+        vcpu.guest.read_cntvct()
+
+    for irq in (21, 20):
+        with refused(errno.EBUSY):
+            number(vcpus[0], VTIMER).set_int(irq)
+
+    assert numbers(vcpus, VTIMER) == [[20], [20]]
+
+
+@pytest.mark.generation("upstream")
+def test_run_of_one_vcpu_freezes_the_numbers_of_all(vm: Arm64Vm, vcpus: list[Arm64Vcpu], gic: Gic) -> None:
+    """The numbers are the VM's: after one vCPU has run no other may change them."""
+    vm.require_counter_offset()
+    gic.init()
+    vcpus[0].guest.read_cntvct()
+
+    for timer in (VTIMER, PTIMER, HVTIMER, HPTIMER):
+        with refused(errno.EBUSY):
+            number(vcpus[1], timer).set_int(20)
+
+    assert numbers(vcpus, VTIMER, PTIMER, HVTIMER, HPTIMER) == [[27, 30, 28, 26]] * 2
+
+
+def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
+    """Two timers with one number can be set; KVM_RUN then gives EINVAL until they differ again."""
+    vcpu = vcpus[0]
+    number(vcpu, VTIMER).set_int(30)
+    gic.init()
+    with refused(errno.EINVAL):
+        vcpu.guest.read_cntvct()
+
+    number(vcpu, VTIMER).set_int(27)
+
+    reading = vcpu.guest.read_cntpct()
+    assert reading.value in reading.window
+
+
+def test_lines_belong_to_the_gic(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
+    """With an in-kernel GIC a raised line neither shows in kvm_run nor ends KVM_RUN."""
+    vcpu = vcpus[0]
+    gic.init()
+    VIRTUAL.arm(vcpu, VIRTUAL.count(vcpu))
+
+    reading = vcpu.guest.read_cntpct()
+
+    assert reading.value in reading.window
+    assert vcpu.device_irq_level == 0

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""When an EL1 timer raises its line, and what that does to a vCPU that sleeps, computes, or is away.
+
+Never early; late by less than 10 ms, half of the times at least, for other programs share the
+machine. User space is the interrupt controller: the line, and the KVM_RUN that ends for it
+(EINTR), are what would be an interrupt.
+
+Source: arch/arm64/kvm/arch_timer.c: kvm_timer_should_notify_user(), kvm_timer_blocking(),
+kvm_bg_timer_expire(); arch/arm64/kvm/arm.c: kvm_arch_vcpu_ioctl_run().
+"""
+
+from __future__ import annotations
+
+import os
+from statistics import median
+
+import pytest
+
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.exits import Interrupted
+from fixtures.kvm.threads import together
+from fixtures.targets import Probe, Target
+from kvmtests.arm64.steps import ticks
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines
+
+MS = 1_000_000
+PERIOD_NS = 10 * MS
+LATE_NS = 10 * MS
+QUIET_NS = 60 * MS  # in which a timer that must not fire has time to
+FIRINGS = 5
+
+
+@pytest.fixture(autouse=True)
+def lines(vcpu: Arm64Vcpu) -> None:
+    """kvm_run shows the timers' lines."""
+    require_lines(vcpu)
+
+
+@pytest.fixture
+def period(target_facts: Probe) -> int:
+    """10 ms in ticks."""
+    return ticks(target_facts, PERIOD_NS)
+
+
+def lateness(vcpu: Arm64Vcpu, timer: Timer) -> int:
+    """Sleep in the guest until the timer wakes it; by how many ticks it was late, negative for early."""
+    cval = timer.read(vcpu, "cval").value
+    late = vcpu.guest.wait_for_interrupt().of(timer.counter) - cval
+    assert timer.line(vcpu)
+    return late
+
+
+@pytest.mark.parametrize("register", ["cval", "tval"])
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timer_wakes_a_sleeping_vcpu(
+    vcpu: Arm64Vcpu, timer: Timer, register: str, period: int, target_facts: Probe
+) -> None:
+    """A vCPU in WFI wakes when count >= CVAL, set by CVAL or TVAL, again and again."""
+    late = []
+    timer.write(vcpu, "ctl", ENABLE)
+    for _ in range(FIRINGS):
+        start = {"cval": timer.count(vcpu), "tval": 0}[register]
+        timer.write(vcpu, register, start + period)
+        late.append(lateness(vcpu, timer))
+
+    assert min(late) >= 0
+    assert median(late) < ticks(target_facts, LATE_NS)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timer_ends_the_run_of_a_busy_guest(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
+    """A guest that computes leaves KVM_RUN with EINTR when its timer raises the line."""
+    cval = timer.count(vcpu) + period
+    timer.arm(vcpu, cval)
+    vcpu.guest.restart("spin")
+
+    left = vcpu.run()
+
+    assert isinstance(left, Interrupted)
+    assert vcpu.device_irq_level == timer.line_bit
+    vcpu.guest.restart("cntvct")
+    assert timer.count(vcpu) >= cval
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_line_that_rose_outside_of_the_guest_comes_first(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
+    """A timer that became due between two KVM_RUNs ends the next one before the guest goes on."""
+    timer.arm(vcpu, timer.count(vcpu) + period)
+    vcpu.finish_exit()
+    where = vcpu.where()
+    before = vcpu.device_irq_level
+    vcpu.vm.time.sleep_ns(2 * PERIOD_NS)
+
+    left = vcpu.run()
+
+    assert isinstance(left, Interrupted)
+    assert (before, vcpu.device_irq_level) == (0, timer.line_bit)
+    assert vcpu.where() == where
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_known_line_does_not_end_another_run(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A line that kvm_run shows already lets the guest run: only changes end KVM_RUN."""
+    timer.arm(vcpu, timer.count(vcpu))
+    timer.line(vcpu)
+
+    exits = [type(vcpu.run()) for _ in range(5)]
+
+    assert Interrupted not in exits
+    assert vcpu.device_irq_level == timer.line_bit
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_far_deadline_does_not_come_early(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A CVAL beyond what TVAL can say is not taken modulo 2**32 or 2**31."""
+    seen = []
+    for distance in (2**31, 2**32):
+        timer.arm(vcpu, timer.count(vcpu) + distance)
+        vcpu.vm.time.sleep_ns(QUIET_NS)
+        seen.append((timer.read(vcpu, "ctl").value, timer.line(vcpu)))
+
+    assert seen == [(ENABLE, False)] * 2
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_last_deadline_counts(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
+    """Programmed longer, then shorter: the shorter one. Shorter, then longer: not before the longer one."""
+    timer.arm(vcpu, timer.count(vcpu) + 100 * period)
+    timer.write(vcpu, "cval", timer.count(vcpu) + period)
+    shortened = lateness(vcpu, timer)
+    timer.write(vcpu, "cval", timer.count(vcpu) + period)
+    timer.write(vcpu, "cval", timer.count(vcpu) + 5 * period)
+    lengthened = lateness(vcpu, timer)
+
+    assert 0 <= shortened < 99 * period
+    assert lengthened >= 0
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_mask_holds_the_line_until_it_is_taken_off(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
+    """A timer that became due while masked raises its line when it is unmasked."""
+    timer.arm(vcpu, timer.count(vcpu) + period, ENABLE | IMASK)
+    vcpu.vm.time.sleep_ns(2 * PERIOD_NS)
+    masked = timer.read(vcpu, "ctl").value, timer.line(vcpu)
+
+    timer.write(vcpu, "ctl", ENABLE)
+
+    assert masked == (ENABLE | IMASK | ISTATUS, False)
+    assert timer.line(vcpu)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timer_moves_between_cpus(vcpu: Arm64Vcpu, timer: Timer, period: int, target: Target) -> None:
+    """A vCPU that runs on one CPU and another keeps its deadline, and CVAL and CTL as they were."""
+    cval = timer.count(vcpu) + period
+    timer.arm(vcpu, cval)
+
+    states = [run_elsewhere(vcpu, timer, number, target) for number in range(4)]
+    vcpu.vm.time.sleep_ns(2 * PERIOD_NS)
+
+    assert [one for _, one in states] == [cval] * 4
+    assert {control & ENABLE for control, _ in states} == {ENABLE}
+    assert timer.line(vcpu)
+
+
+def run_elsewhere(vcpu: Arm64Vcpu, timer: Timer, number: int, target: Target) -> tuple[int, int]:
+    """Return CTL and CVAL as the guest reads them in a new thread, on the *number*-th of the host's CPUs."""
+
+    def read() -> tuple[int, int]:
+        if not target.simulated:  # a simulated thread has a CPU of its own
+            cpus = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+        return timer.read(vcpu, "ctl").value, timer.read(vcpu, "cval").value
+
+    return together(read)[0]

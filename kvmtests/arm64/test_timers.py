@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The EL1 timers: CTL, CVAL and TVAL, their condition, and the line that user space sees without a GIC.
+
+Condition: count >= CVAL, unsigned. Line: ENABLE and not IMASK and condition; level-triggered.
+
+Source: Arm ARM, D12.2; arch/arm64/kvm/arch_timer.c: kvm_timer_should_fire(), read_timer_ctl(),
+kvm_timer_update_run(); Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import wrap
+from fixtures.kvm.arm64 import Arm64Vcpu
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
+
+MS = 1_000_000
+HALF = 2**63
+FAR = 2**40  # ticks: hours
+
+CONTROLS = [
+    pytest.param(0, False, id="off"),
+    pytest.param(ENABLE, True, id="ENABLE"),
+    pytest.param(IMASK, False, id="IMASK"),
+    pytest.param(ENABLE | IMASK, False, id="ENABLE-IMASK"),
+]
+TVALS = [
+    pytest.param(0, 0, id="zero"),
+    pytest.param(1, 1, id="one"),
+    pytest.param(2**31 - 1, 2**31 - 1, id="maximum"),
+    pytest.param(2**31, -(2**31), id="minimum"),
+    pytest.param(2**32 - 1, -1, id="minus-one"),
+    pytest.param(5 << 32 | 7, 7, id="seven-below-garbage"),
+]
+DISTANCES = [
+    pytest.param(2**31 - 1, id="maximum"),
+    pytest.param(2**31 + 5, id="beyond-the-maximum"),
+    pytest.param(-(2**31), id="minimum"),
+    pytest.param(-1000, id="past"),
+    pytest.param(HALF, id="two-to-63"),
+]
+
+
+@pytest.fixture(autouse=True)
+def lines(vcpu: Arm64Vcpu) -> None:
+    """kvm_run shows the timers' lines."""
+    require_lines(vcpu)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_new_timer_is_off(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A new vCPU's timer has neither ENABLE nor IMASK, and its line is low."""
+    assert timer.read(vcpu, "ctl").value & (ENABLE | IMASK) == 0
+    assert not timer.line(vcpu)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize(("control", "line"), CONTROLS)
+def test_line_of_a_timer_that_is_due(vcpu: Arm64Vcpu, timer: Timer, control: int, line: bool) -> None:
+    """With CVAL reached the line is ENABLE and not IMASK, whether CVAL or CTL came first."""
+    timer.arm(vcpu, timer.count(vcpu) - 1, control)
+    by_control = timer.line(vcpu)
+    timer.write(vcpu, "cval", wrap(timer.count(vcpu) + FAR))
+    between = timer.line(vcpu)
+    timer.write(vcpu, "cval", timer.count(vcpu))
+
+    assert (by_control, between, timer.line(vcpu)) == (line, False, line)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_line_falls_with_its_condition(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """The line is a level: masking, disabling, or a CVAL to come lowers it, taking that back raises it."""
+    timer.arm(vcpu, timer.count(vcpu) - 1)
+    seen = []
+
+    for control in (ENABLE, ENABLE | IMASK, ENABLE, 0, ENABLE):
+        timer.write(vcpu, "ctl", control)
+        seen.append(timer.line(vcpu))
+
+    assert seen == [True, False, True, False, True]
+
+
+def test_timers_have_lines_of_their_own(vcpu: Arm64Vcpu) -> None:
+    """Each timer raises its own bit of device_irq_level, and neither touches the other's."""
+    seen = []
+    for timer, control in ((VIRTUAL, ENABLE), (PHYSICAL, ENABLE), (VIRTUAL, 0), (PHYSICAL, 0)):
+        timer.arm(vcpu, timer.count(vcpu) - 1, control)
+        seen.append((VIRTUAL.line(vcpu), PHYSICAL.line(vcpu)))
+
+    assert seen == [(True, False), (True, True), (False, True), (False, False)]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("control", [ENABLE, ENABLE | IMASK])
+def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
+    """CTL reads as written, with ISTATUS iff CVAL is reached; IMASK does not hide it."""
+    timer.arm(vcpu, timer.count(vcpu) - 1, control)
+    due = timer.read(vcpu, "ctl").value
+    timer.write(vcpu, "cval", wrap(timer.count(vcpu) + FAR))
+
+    assert (due, timer.read(vcpu, "ctl").value) == (control | ISTATUS, control)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("control", [0, ENABLE, IMASK, ENABLE | IMASK])
+def test_user_space_sees_status_of_any_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
+    """KVM_GET_ONE_REG of CTL has ISTATUS iff CVAL is reached, of a disabled timer as well."""
+    timer.set(vcpu, "ctl", control)
+    timer.set(vcpu, "cval", timer.get(vcpu, "cnt"))
+    due = timer.get(vcpu, "ctl")
+    timer.set(vcpu, "cval", wrap(timer.get(vcpu, "cnt") + FAR))
+
+    assert (due, timer.get(vcpu, "ctl")) == (control | ISTATUS, control)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_status_is_read_only(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """ISTATUS written by the guest is not kept: a timer to come reads without it, a due one with it."""
+    timer.write(vcpu, "cval", wrap(timer.count(vcpu) + FAR))
+    timer.write(vcpu, "ctl", ENABLE | IMASK | ISTATUS)
+    to_come = timer.read(vcpu, "ctl").value
+    timer.write(vcpu, "cval", timer.count(vcpu))
+
+    assert (to_come, timer.read(vcpu, "ctl").value) == (ENABLE | IMASK, ENABLE | IMASK | ISTATUS)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_status_changes_when_the_count_reaches_cval(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """Read again and again around the deadline, ISTATUS is never early and never late."""
+    timer.write(vcpu, "ctl", ENABLE | IMASK)
+    one, other = timer.read(vcpu, "ctl"), timer.read(vcpu, "ctl")
+    cval = other.after + 40 * (other.before - one.before)
+    timer.write(vcpu, "cval", cval)
+    accesses = [timer.read(vcpu, "ctl")]
+
+    while accesses[-1].before < cval:
+        accesses.append(timer.read(vcpu, "ctl"))
+
+    assert [early for early in accesses if early.value & ISTATUS and early.after < cval] == []
+    assert [late for late in accesses if not late.value & ISTATUS and late.before >= cval] == []
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A CVAL 2**63 ahead is still to come, and so is the largest one."""
+    seen = []
+    for cval in (wrap(timer.count(vcpu) + HALF), 2**64 - 1):
+        timer.arm(vcpu, cval)
+        seen.append((timer.read(vcpu, "ctl").value, timer.line(vcpu)))
+
+    assert seen == [(ENABLE, False)] * 2
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_condition_is_unsigned_for_large_counts(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A counter beyond 2**63 has reached CVAL 1."""
+    timer.set(vcpu, "cnt", HALF + 5)
+    timer.set(vcpu, "cval", 1)
+    timer.set(vcpu, "ctl", ENABLE)
+
+    assert timer.get(vcpu, "ctl") == ENABLE | ISTATUS
+    assert timer.line(vcpu)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_tval_reads_the_distance_to_cval(vcpu: Arm64Vcpu, timer: Timer, distance: int) -> None:
+    """TVAL is the low 32 bits of CVAL - count, with nothing above them."""
+    cval = wrap(timer.count(vcpu) + distance)
+    timer.write(vcpu, "cval", cval)
+
+    access = timer.read(vcpu, "tval")
+
+    counted = access.before + (cval - access.value - access.before) % 2**32
+    assert counted in access.window
+    assert access.value < 2**32
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize(("tval", "distance"), TVALS)
+def test_tval_sets_cval_from_the_count(vcpu: Arm64Vcpu, timer: Timer, tval: int, distance: int) -> None:
+    """TVAL written sets CVAL to the count + the low 32 bits, sign-extended, modulo 2**64."""
+    access = timer.write(vcpu, "tval", tval)
+
+    assert timer.read(vcpu, "cval").value in access.window.shifted(distance)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_tval_goes_on_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """TVAL falls as the counter rises, through 0 and on."""
+    timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)
+    first = timer.read(vcpu, "tval")
+    vcpu.vm.time.sleep_ns(MS)
+
+    second = timer.read(vcpu, "tval")
+
+    assert 2**31 < second.value < first.value < 2**32
+    assert first.value - second.value in range(second.before - first.after, second.after - first.before + 1)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("cval", [0, 2**32, HALF, 2**64 - 1])
+def test_guest_and_user_space_share_the_registers(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
+    """CVAL and CTL written by one are read by the other, all their bits."""
+    timer.arm(vcpu, cval, IMASK)
+    by_guest = timer.get(vcpu, "cval"), timer.get(vcpu, "ctl") & ~ISTATUS
+    timer.set(vcpu, "cval", wrap(~cval))
+    timer.set(vcpu, "ctl", ENABLE | IMASK)
+
+    assert by_guest == (cval, IMASK)
+    assert timer.read(vcpu, "cval").value == wrap(~cval)
+    assert timer.read(vcpu, "ctl").value & ~ISTATUS == ENABLE | IMASK

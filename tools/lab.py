@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.lab import availability, cache, image, own_kernel, packages, parts
-from fixtures.lab.errors import BadKernel, LabError, PartsMissing
-from fixtures.lab.machines import MACHINES, MATRIX, STANDARD, Machine, find
+from fixtures.lab.errors import BadKernel, LabError
+from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
@@ -47,14 +47,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
-    """Return the machines called *names*, or the standard ones that can boot the kernel given."""
-    known = ", ".join(MACHINES)
-    machines = []
-    for name in names or STANDARD:
-        machine = find(name)
-        if machine is None:
-            raise PartsMissing(f"there is no lab machine {name!r}; known are: {known}")
-        machines.append(machine)
+    """Return the machines among *names*, or the standard ones that can boot the kernel given.
+
+    Other targets in *names* are pytest's to judge.
+    """
+    machines = [machine for name in names or STANDARD if (machine := find(name)) is not None]
     own = own_kernel.given()
     if own is not None and not names:
         machines = [machine for machine in machines if _boots(own.image, machine.arch)]
@@ -98,7 +95,8 @@ def prepare(machines: Iterable[Machine]) -> None:
 
 def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine]) -> list[str]:
     """Return pytest's command line: the machines, and without named targets all that `make check` asks."""
-    names = [machine.name for machine in machines]
+    others = [name for name in arguments.target if find(name) is None]
+    names = [*others, *(machine.name for machine in machines)]
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`make lab`: which machines, what pytest is asked, and one sentence for what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import availability, cache, own_kernel
+from fixtures.lab.errors import QemuMissing
+from fixtures.lab.machines import MATRIX, STANDARD
+from tools import lab
+
+ARM64_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(64)
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No kernel of one's own, and an empty cache."""
+    monkeypatch.delenv(own_kernel.IMAGE, raising=False)
+    monkeypatch.delenv(own_kernel.MODULES, raising=False)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+
+
+def asked(*words: str) -> list[str]:
+    """Return the targets that pytest is asked for, given the command's *words*."""
+    arguments = lab._parse(words)
+    found = lab.pytest_arguments(arguments, lab.chosen(arguments.target, matrix=arguments.matrix))
+    return [name for flag, name in itertools.pairwise(found) if flag == "--target"]
+
+
+def test_standard_machines_come_with_the_near_targets() -> None:
+    """Without names all standard machines are asked, beside every simulated target."""
+    targets = asked()
+
+    assert set(STANDARD) <= set(targets)
+    assert "sim-x86_64" in targets
+
+
+def test_only_leaves_out_the_near_targets() -> None:
+    """--only asks the machines alone."""
+    assert asked("--only") == list(STANDARD)
+
+
+def test_named_targets_are_asked_and_no_others() -> None:
+    """Named targets may be of any kind."""
+    assert asked("--target", "sim-x86_64", "--target", "lab-arm64-vhe@6.1") == [
+        "sim-x86_64",
+        "lab-arm64-vhe@6.1",
+    ]
+
+
+def test_matrix_has_every_kernel_for_every_machine() -> None:
+    """--matrix multiplies machines and kernels."""
+    targets = asked("--matrix")
+
+    assert len(targets) == len(set(targets)) == len(MATRIX) * len(STANDARD)
+    assert "lab-arm64-protected@newest" in targets
+
+
+def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build for arm64 is asked on arm64 machines only, and nothing else is."""
+    image = tmp_path / "Image"
+    image.write_bytes(ARM64_IMAGE)
+    monkeypatch.setenv(own_kernel.IMAGE, str(image))
+
+    assert asked() == ["lab-arm64-vhe", "lab-arm64-nvhe", "lab-arm64-protected"]
+
+
+def test_file_that_is_no_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that no machine can boot is one sentence and exit status 2."""
+    image = tmp_path / "Image"
+    image.write_bytes(b"no kernel")
+
+    assert lab.main(["--kernel", str(image)]) == 2
+    assert "is no kernel for any of the lab's architectures" in capsys.readouterr().err
+
+
+def test_missing_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path that names no file is one sentence and exit status 2."""
+    assert lab.main(["--kernel", str(tmp_path / "nowhere")]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_missing_emulator_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without QEMU the sentence says what to install."""
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+
+    with pytest.raises(QemuMissing, match=r"apt install qemu-system-arm"):
+        availability.check(lab.chosen(["lab-arm64-vhe"])[0])

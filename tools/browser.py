@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +23,15 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_S = 60.0
+
+# Puts the ends of the pipes where the browser looks for them, without one overwriting the other.
+_STARTER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserError(Exception):
@@ -126,10 +136,9 @@ def page(browser: str) -> Iterator[Page]:
     to_browser = os.pipe()
     from_browser = os.pipe()
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        # A shell puts the pipes where the browser looks for them.
-        shell = f'exec "$0" "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
+        ends = [str(to_browser[0]), str(from_browser[1])]
         process = subprocess.Popen(
-            ["sh", "-c", shell, browser, *_flags(profile)],
+            [sys.executable, "-S", "-c", _STARTER, *ends, browser, *_flags(profile)],
             pass_fds=(to_browser[0], from_browser[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ const WORDS = {
 const BAD = "feut";
 const FEW = 150; // rows up to which everything is open from the start
 const CHUNK = 100; // rows that one "show more" adds
-const FIRST = 100; // rows shown after a filter, in all subjects together
+const FIRST = 60; // rows shown after a filter, in all subjects together
 
 const json = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = json("data");

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The page in headless Chromium: filters, search, links, keys, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reports import html
+from reports.files import write_file
+from reports.tests import samples
+from reports.tests.test_clients import hostile_run
+from tools import browser
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
+
+ROWS = "document.querySelectorAll('tr.test').length"
+SHOWN = "document.getElementById('shown').textContent"
+
+
+@pytest.fixture(scope="module")
+def program() -> str:
+    """Return an installed Chromium."""
+    found = browser.find()
+    if found is None:
+        pytest.skip("no Chromium: install Debian's chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a page of 1,000 results."""
+    return write_file(tmp_path_factory.mktemp("page") / "r.html", html.page(samples.run(1_000))).as_uri()
+
+
+@pytest.fixture
+def tab(program: str) -> Iterator[browser.Page]:
+    """Return a tab of a fresh browser."""
+    with browser.page(program) as page:
+        page.look(width=1400, height=1000)
+        yield page
+
+
+def test_filters_and_search_leave_what_they_say(tab: browser.Page, report: str) -> None:
+    """A verdict in the address filters; words find names, targets' parameters and logs."""
+    failing = {result.name for result in samples.run(1_000).results if result.verdict == "fail"}
+
+    tab.open(f"{report}#verdict=fail")
+    assert tab.evaluate(ROWS) == len(failing)
+
+    tab.evaluate("state.verdicts = new Set(); state.query = 'nothing holds this'; changed()")
+    assert tab.evaluate(ROWS) == 0
+    assert tab.evaluate(SHOWN).startswith("0 of 125")
+
+    tab.evaluate("state.query = 'KVM_SET_DEVICE_ATTR'; changed()")
+    assert 0 < tab.evaluate(ROWS) < 125
+    assert "q=KVM_SET_DEVICE_ATTR" in tab.evaluate("location.hash")
+    assert tab.complaints() == []
+
+
+def test_link_to_one_test_opens_its_failure(tab: browser.Page, report: str) -> None:
+    """The address of a test shows it with message, log and reproduce line."""
+    bad = next(result for result in samples.run(1_000).results if result.verdict == "fail")
+
+    tab.open(f"{report}#test={bad.subject}/{bad.name}")
+
+    panel = tab.evaluate("document.querySelector('tr.panel').textContent")
+    assert bad.message in panel
+    assert bad.repro in panel
+    assert "vcpu.tsc_offset = offset" in panel
+
+
+def test_keys_walk_from_failure_to_failure(tab: browser.Page, report: str) -> None:
+    """n goes to the next failure and opens it, Escape closes it, the slash goes to the search."""
+    press = "document.dispatchEvent(new KeyboardEvent('keydown', {key: '%s', bubbles: true}))"
+    tab.open(report)
+
+    tab.evaluate(press % "n")
+    first = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+    tab.evaluate(press % "n")
+    second = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+
+    assert first != second
+    assert tab.evaluate("document.querySelectorAll('tr.panel').length") == 1
+    tab.evaluate(press % "Escape")
+    assert tab.evaluate("document.querySelectorAll('tr.panel').length") == 0
+    tab.evaluate(press % "/")
+    assert tab.evaluate("document.activeElement.id") == "search"
+
+
+def test_every_cell_says_what_it_is(tab: browser.Page, report: str) -> None:
+    """Cells are buttons whose labels name verdict, test and target; heads have their scope."""
+    tab.open(f"{report}#subject=x86.clock")
+
+    labels = tab.evaluate(
+        "[...document.querySelectorAll('.cell')].map(cell => cell.getAttribute('aria-label'))"
+    )
+    assert labels
+    assert all(": test_" in label and " on " in label for label in labels)
+    assert tab.evaluate("document.querySelectorAll('#matrix th:not([scope])').length") == 0
+
+
+def test_hostile_texts_run_nothing(tab: browser.Page, tmp_path: Path) -> None:
+    """Markup, script and template syntax in names and logs stay text, and the policy has no complaint."""
+    page = write_file(tmp_path / "hostile.html", html.page(hostile_run()))
+
+    tab.open(page.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    tab.evaluate("[...document.querySelectorAll('.cell')].forEach(cell => cell.click())")
+
+    assert tab.evaluate("document.scripts.length") == 3
+    assert "<script>alert(1)</script>" in tab.evaluate("document.body.textContent")
+    assert tab.complaints() == []
+
+
+def test_page_is_readable_without_script(tab: browser.Page, report: str, tmp_path: Path) -> None:
+    """With scripts switched off the page still shows something else than an empty matrix."""
+    tab.look(width=1200, height=900, script=False)
+
+    tab.open(report)
+    tab.screenshot(tmp_path / "plain.png")
+
+    assert (tmp_path / "plain.png").stat().st_size > 30_000

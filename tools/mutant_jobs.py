@@ -7,7 +7,7 @@ import contextlib
 import io
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -76,8 +76,8 @@ class Listener:
             self._session.shouldstop = "a guest hangs"
 
 
-def warm_up(targets: Sequence[str]) -> str:
-    """Import pytest's plug-ins and every claim once, for the forked processes to find there.
+def warm_up(targets: Iterable[str]) -> str:
+    """Import pytest's plug-ins and the claims about *targets* once, for forked processes to find there.
 
     Return "", or pytest's words where it could not.
     """
@@ -156,7 +156,7 @@ def _work(job: Job, pipe: Connection) -> None:
     pipe.close()
 
 
-def _named(targets: Sequence[str]) -> list[str]:
+def _named(targets: Iterable[str]) -> list[str]:
     return [word for target in targets for word in ("--target", target)]
 
 

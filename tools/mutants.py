@@ -19,10 +19,10 @@ from tabulate import tabulate
 
 from fixtures.defects.defect import Defect
 from fixtures.defects.table import DEFECTS
+from fixtures.sim.targets import TARGETS
 from tools.mutant_jobs import Job, Outcome, run_all, warm_up
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"x86_64": "kvmtests/x86", "arm64": "kvmtests/arm64"}
 UNNOTICED = 1
 USAGE = 2
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         return USAGE
     started_s = time.monotonic()
     targets = sorted({target for defect in wanted for target in defect.targets})
-    if trouble := warm_up(targets):
+    if trouble := warm_up({TARGETS[target].arch: target for target in targets}.values()):
         print(trouble)
         return USAGE
     broken = _baseline(targets, arguments) if arguments.baseline else frozenset()

@@ -6,6 +6,8 @@ Source: arch/arm64/kvm/arch_timer.c: kvm_timer_vcpu_init(), kvm_arm_timer_set_re
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from fixtures.counters import Window, bracket
@@ -92,6 +94,33 @@ def test_written_physical_counter_goes_on_from_there(vm: Arm64Vm, vcpu: Arm64Vcp
     reading = vcpu.guest.read_cntpct()
 
     assert reading.value in Window(reading.before - after, reading.after - before).shifted(value)
+
+
+@pytest.mark.generation("upstream")
+@pytest.mark.mode("vhe", "nvhe")
+def test_new_vcpu_resets_the_physical_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Making another vCPU discards the physical counter that was written: all read the host's again."""
+    vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
+    vcpu.set_reg(PTIMER_CNT, 2**40)
+
+    vcpus = [vcpu, vm.create_vcpu(1)]
+
+    for each in vcpus:
+        reading = each.guest.read_cntpct()
+        assert reading.value in reading.window
+
+
+@pytest.mark.generation("upstream")
+def test_new_vcpu_resets_the_physical_register_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """KVM_GET_ONE_REG of the physical counter says so in every mode."""
+    vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
+    vcpu.set_reg(PTIMER_CNT, 2**40)
+
+    vcpus = [vcpu, vm.create_vcpu(1)]
+
+    for each in vcpus:
+        before, seen, after = bracket(vm.time.counter, partial(each.get_reg, PTIMER_CNT))
+        assert seen in Window(before, after)
 
 
 @pytest.mark.parametrize("cval", [pytest.param(2**62, id="far"), pytest.param(1, id="past")])

@@ -38,7 +38,7 @@ def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Restor
             seen = reading.window.shifted(line)
             middle = seen.first + seen.width // 2
             points[name].append((delay_ticks[0], signed(middle - reading.value)))
-    lines = recorder.record_points("error of the restored counter", points, hz)
+    lines = recorder.record_points("restored-counter-error", points, hz)
     for name, slope in (("by value", 1), ("by offset", 0)):
         assert lines[name].half_width < 0.2
         assert abs(lines[name].slope - slope) <= 0.02 + lines[name].half_width

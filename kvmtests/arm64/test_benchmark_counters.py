@@ -28,7 +28,7 @@ def test_physical_counter_read(benchmark_vcpu: Arm64Vcpu, recorder: Recorder, ta
     for first, middle, _ in recorder.triples(guest, "cntvct_triples"):
         empty.add(first, middle)
     native, trapped = Series("native", hz), Series("trapped", hz)
-    raw = recorder.raw("CNTPCT read", COLUMNS)
+    raw = recorder.raw("cntpct-read", COLUMNS)
     for series, offset in ((native, 0), (trapped, 1)):
         set_physical_offset(benchmark_vcpu, offset)
         for first, middle, last in recorder.triples(guest, "cntpct_triples"):
@@ -36,7 +36,7 @@ def test_physical_counter_read(benchmark_vcpu: Arm64Vcpu, recorder: Recorder, ta
             raw.add(series.variant, (offset, hz / 1e6), first, middle, last)
 
     note = "" if traps(target_facts) else "an offset needs no trap in this mode"
-    recorder.record("CNTPCT read", [native, trapped], empty, raw, note)
+    recorder.record("cntpct-read", [native, trapped], empty, raw, note)
 
     assert [len(series) for series in (native, trapped)] == [recorder.plan.iterations] * 2
     assert [series.went_back() for series in (native, trapped, empty)] == [0, 0, 0]

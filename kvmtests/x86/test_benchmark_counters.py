@@ -26,7 +26,7 @@ def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: 
     guest = benchmark_vcpu.guest
     hz = benchmark_vcpu.tsc_khz * 1000
     native, trapped, empty = (Series(name, hz) for name in ("native", "trapped", "empty"))
-    raw = recorder.raw("TSC read", COLUMNS)
+    raw = recorder.raw("tsc-read", COLUMNS)
     for first, middle, last in recorder.triples(guest, "tsc_triples"):
         native.add(first, last)
         empty.add(first, middle)
@@ -35,7 +35,7 @@ def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: 
         trapped.add(first, last)
         raw.add("trapped", (1, hz / 1e6), first, middle, last)
 
-    recorder.record("TSC read", [native, trapped], empty, raw)
+    recorder.record("tsc-read", [native, trapped], empty, raw)
 
     assert [len(series) for series in (native, trapped)] == [recorder.plan.iterations] * 2
     assert [series.went_back() for series in (native, trapped, empty)] == [0, 0, 0]
@@ -54,7 +54,7 @@ def test_kvmclock_read(benchmark_vcpu: X86Vcpu, recorder: Recorder) -> None:
     for stamps in recorder.counts(guest, "pvclock_samples", width=2, place=1):
         _add_steps(page, stamps)
 
-    recorder.record("time read in a loop", [tsc, page], tsc, note="empty: the loop with RDTSC alone")
+    recorder.record("time-read", [tsc, page], tsc, note="empty: the loop with RDTSC alone")
     assert [series.went_back() for series in (tsc, page)] == [0, 0]
 
 

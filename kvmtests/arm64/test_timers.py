@@ -187,6 +187,18 @@ def test_tval_sets_cval_from_the_count(vcpu: Arm64Vcpu, timer: Timer, tval: int,
 
 
 @pytest.mark.parametrize("timer", TIMERS)
+def test_tval_of_zero_and_below_is_due(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A TVAL of 0 or -1 makes the timer due at once."""
+    timer.write(vcpu, "ctl", ENABLE)
+    seen = []
+    for tval in (0, 2**32 - 1):
+        timer.write(vcpu, "tval", tval)
+        seen.append(timer.line(vcpu))
+
+    assert seen == [True, True]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
 def test_tval_goes_on_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """TVAL falls as the counter rises, through 0 and on."""
     timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a change of a counter's offset does to its timer: CVAL stays, the deadline moves with the counter.
+
+Source: arch/arm64/kvm/arch_timer.c: timer_save_state(), timer_restore_state(),
+kvm_timer_vcpu_load(), kvm_timer_vcpu_reset(); Documentation/virt/kvm/api.rst, 4.139.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from fixtures.counters import signed, wrap
+from fixtures.guests import layout
+from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.targets import Probe
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_arm64, psci
+from fixtures.uapi.sysreg import MPIDR_EL1
+from kvmtests.arm64.steps import offset_counter, ticks, timed
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines
+
+MS = 1_000_000
+LATE_NS = 10 * MS
+AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
+BASE = wrap(-(2**40))  # an offset with which the guest's counter can be moved back by AHEAD without wrap
+FIRINGS = 5
+MPIDR = kvm_arm64.ARM64_SYS_REG(*MPIDR_EL1)
+MPIDR_AFFINITY = 0xFF_00FF_FFFF
+OFFSETS = [0, 1, 2**64 - 1, 180 * 10**9, 2**64 - 180 * 10**9, 2**63, 0]
+MOVES = [
+    pytest.param(0, AHEAD // 2, id="later"),
+    pytest.param(AHEAD, AHEAD // 2, id="earlier"),
+    pytest.param(1000, wrap(-1000), id="across-zero"),
+]
+SHORT_OFFSETS = [pytest.param(100 * MS, id="plus-100ms"), pytest.param(-100 * MS, id="minus-100ms")]
+JUMPS = [
+    pytest.param(0, 2**63 - 1, 2**63, id="to-two-to-63"),
+    pytest.param(0, 2**64 - 2**28, 2**64 - 2**28 + 1, id="near-the-end"),
+]
+
+
+@pytest.fixture(autouse=True)
+def lines(vcpu: Arm64Vcpu) -> None:
+    """kvm_run shows the timers' lines."""
+    require_lines(vcpu)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("cval", [0, 2**40, 2**64 - 1])
+def test_compare_value_keeps_across_offsets(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
+    """CVAL and CTL read as written under every offset, however often the vCPU has run with it."""
+    timer.arm(vcpu, cval, ENABLE | IMASK)
+    seen = []
+
+    for offset in OFFSETS:
+        offset_counter(vcpu, timer.counter, offset)
+        seen += [timer.read(vcpu, "cval").value for _ in range(3)]
+        assert timer.read(vcpu, "ctl").value & ~ISTATUS == ENABLE | IMASK
+
+    assert seen == [cval] * len(seen)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_user_space_reads_the_same_compare_value(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """KVM_GET_ONE_REG of CVAL and CTL gives what the guest wrote, whatever the offset."""
+    timer.arm(vcpu, AHEAD, ENABLE | IMASK)
+    seen = []
+
+    for offset in OFFSETS:
+        offset_counter(vcpu, timer.counter, offset)
+        vcpu.guest.read_cntvct()
+        seen.append((timer.get(vcpu, "cval"), timer.get(vcpu, "ctl") & ~ISTATUS))
+
+    assert seen == [(AHEAD, ENABLE | IMASK)] * len(OFFSETS)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_line_follows_the_offset(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """An offset that moves the counter past CVAL raises the line at the next entry, one back lowers it."""
+    offset_counter(vcpu, timer.counter, BASE)
+    timer.write(vcpu, "ctl", ENABLE)
+    timer.write(vcpu, "tval", AHEAD // 2)
+    seen = [timer.line(vcpu)]
+
+    for offset in (BASE - AHEAD, BASE, BASE - AHEAD, BASE + AHEAD):
+        offset_counter(vcpu, timer.counter, offset)
+        seen.append(timer.line(vcpu))
+
+    assert seen == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize(("start", "cval", "count"), JUMPS)
+def test_line_follows_the_written_counter(
+    vcpu: Arm64Vcpu, timer: Timer, start: int, cval: int, count: int
+) -> None:
+    """A counter written beyond CVAL raises the line at the next entry, one written back lowers it."""
+    timer.set(vcpu, "cnt", start)
+    timer.set(vcpu, "cval", cval)
+    timer.set(vcpu, "ctl", ENABLE)
+    seen = [timer.line(vcpu)]
+
+    for value in (count, start, count):
+        timer.set(vcpu, "cnt", value)
+        seen.append(timer.line(vcpu))
+
+    assert seen == [False, True, False, True]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timer_that_is_ahead_again_waits(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A counter set back behind CVAL lowers the line, for 50 ms at least."""
+    offset_counter(vcpu, timer.counter, BASE)
+    timer.write(vcpu, "ctl", ENABLE)
+    timer.write(vcpu, "tval", 0)
+    before = timer.line(vcpu)
+
+    offset_counter(vcpu, timer.counter, BASE + AHEAD)
+    vcpu.vm.time.sleep_ns(50 * MS)
+
+    assert (before, timer.line(vcpu)) == (True, False)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize(("first", "second"), MOVES)
+def test_deadline_moves_by_the_change(
+    vcpu: Arm64Vcpu, timer: Timer, first: int, second: int, target_facts: Probe
+) -> None:
+    """A timer armed under one offset is due when the host's counter is CVAL + the other one."""
+    period, late = ticks(target_facts, 5 * MS), []
+    for _ in range(FIRINGS):
+        due = vcpu.vm.time.counter() + period
+        offset_counter(vcpu, timer.counter, first)
+        timer.arm(vcpu, wrap(due - second))
+        offset_counter(vcpu, timer.counter, second)
+        window, _ = timed(vcpu, vcpu.guest.wait_for_interrupt)
+        late.append(signed(window.last - due))
+
+    assert min(late) >= 0
+    assert median(late) < ticks(target_facts, LATE_NS)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("offset_ns", SHORT_OFFSETS)
+def test_guest_sleeps_as_long_as_it_asked(
+    vcpu: Arm64Vcpu, timer: Timer, offset_ns: int, target_facts: Probe
+) -> None:
+    """A guest with an offset that adds 10 ms to its counter and sleeps until then wakes 10 ms later."""
+    period, late = ticks(target_facts, 10 * MS), []
+    offset_counter(vcpu, timer.counter, wrap(ticks(target_facts, offset_ns)))
+    timer.write(vcpu, "ctl", ENABLE)
+    for _ in range(FIRINGS):
+        cval = wrap(timer.count(vcpu) + period)
+        timer.write(vcpu, "cval", cval)
+        late.append(signed(vcpu.guest.wait_for_interrupt().of(timer.counter) - cval))
+
+    assert min(late) >= 0
+    assert median(late) < ticks(target_facts, LATE_NS)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+@pytest.mark.parametrize("offset", OFFSETS[1:4])
+def test_tval_counts_from_the_guests_counter(vcpu: Arm64Vcpu, timer: Timer, offset: int) -> None:
+    """TVAL reads CVAL - (host counter - offset), and written sets CVAL to that much behind it."""
+    offset_counter(vcpu, timer.counter, offset)
+
+    written, _ = timed(vcpu, lambda: timer.write(vcpu, "tval", 1000))
+    cval = timer.read(vcpu, "cval").value
+    read, access = timed(vcpu, lambda: timer.read(vcpu, "tval"))
+
+    assert cval in written.shifted(1000 - offset)
+    counted = wrap(read.first - offset + (cval - access.value - read.first + offset) % 2**32)
+    assert counted in read.shifted(-offset)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_reset_stops_the_timer(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """KVM_ARM_VCPU_INIT of a vCPU that has run clears CTL and lowers the line; CVAL stays."""
+    cval = timer.count(vcpu)
+    timer.arm(vcpu, cval)
+    before = timer.line(vcpu)
+
+    vcpu.init()
+
+    assert (before, timer.line(vcpu)) == (True, False)
+    assert timer.read(vcpu, "ctl").value & (ENABLE | IMASK) == 0
+    assert timer.read(vcpu, "cval").value == cval
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_reset_keeps_the_counters(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """KVM_ARM_VCPU_INIT of a vCPU that has run leaves the offsets alone."""
+    offset_counter(vcpu, timer.counter, 180 * 10**9)
+    vcpu.guest.read_counter(timer.counter)
+
+    vcpu.init()
+
+    reading = vcpu.guest.read_counter(timer.counter)
+    assert reading.value in reading.window.shifted(-180 * 10**9)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu], timer: Timer) -> None:
+    """A vCPU that PSCI CPU_ON starts has CTL cleared and the line low; its CVAL and its counters go on."""
+    caller, vcpu = vcpus
+    offset_counter(vcpu, timer.counter, 180 * 10**9)
+    timer.write(vcpu, "ctl", ENABLE)
+    timer.write(vcpu, "tval", 0)
+    cval = timer.read(vcpu, "cval").value
+    before = timer.line(vcpu)
+    vcpu.finish_exit()
+    vcpu.mp_state = uapi.KVM_MP_STATE_STOPPED
+
+    entry = layout.entry("arm64", "spin")
+    mpidr = vcpu.get_reg(MPIDR)
+    answer = caller.guest.call_hypervisor(psci.PSCI_0_2_FN64_CPU_ON, mpidr & MPIDR_AFFINITY, entry, 777)
+
+    started = vcpu.get_reg(kvm_arm64.REG_PC), vcpu.get_reg(kvm_arm64.x_reg(0))
+    assert (answer.x[0], started) == (psci.PSCI_RET_SUCCESS, (entry, 777))
+    vcpu.guest.restart("cntvct")
+    assert (before, timer.line(vcpu)) == (True, False)
+    assert timer.read(vcpu, "ctl").value & (ENABLE | IMASK) == 0
+    assert timer.read(vcpu, "cval").value == cval
+    reading = vcpu.guest.read_counter(timer.counter)
+    assert reading.value in reading.window.shifted(-180 * 10**9)
+
+
+@pytest.mark.generation("series")
+def test_offset_change_keeps_a_running_timer(vcpus: list[Arm64Vcpu]) -> None:
+    """A physical offset set through one vCPU while another runs leaves that one's physical timer alone.
+
+    Whether the timer is the CPU's own or emulated depends on the offset: it must be taken
+    out of the CPU in the way it was put in.
+    """
+    running, other = vcpus
+    other.require_series_offsets()
+    states = []
+    for offset in (AHEAD, 0):
+        PHYSICAL.arm(running, 2**64 - 1, ENABLE | IMASK)
+        with running.guest.spinning():
+            other.physical_offset = offset
+        states.append([PHYSICAL.read(running, register).value for register in ("ctl", "cval")])
+
+    assert states == [[ENABLE | IMASK, 2**64 - 1]] * 2

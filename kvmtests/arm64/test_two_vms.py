@@ -1,65 +1,113 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""VMs that share a CPU: each has its own offsets and traps, whichever ran there before.
+"""VMs with different offsets on one CPU: offsets and traps are those of the guest that runs.
 
-Source: arch/arm64/kvm/arch_timer.c: timer_set_traps(), timer_restore_state(); series v3, cover
-letter: v2 configured the traps of VHE at each entry.
+Source: arch/arm64/kvm/arch_timer.c: kvm_timer_vcpu_load(), timer_set_traps(); "Fixed a bug with
+traps in VHE mode" of the series' v2.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
+from fixtures.counters import wrap
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.values import Reading
+from fixtures.targets import Target
 from kvmtests.arm64.steps import COUNTERS, offset_counter
+from kvmtests.arm64.timers import ENABLE, IMASK, PHYSICAL, TIMERS, Timer
 
-ROUNDS = 3
+OFFSET = 2**40
+ROUNDS = 5
+PAIRS = [
+    pytest.param((0, OFFSET), id="none-and-plus"),
+    pytest.param((OFFSET, 0), id="plus-and-none"),
+    pytest.param((OFFSET, wrap(-OFFSET)), id="plus-and-minus"),
+]
+
+
+@pytest.fixture(autouse=True)
+def one_cpu(target: Target) -> Iterator[None]:
+    """This thread stays on one CPU; on a simulated host each thread has its own."""
+    if target.simulated:
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.fixture
+def pair(kvm: Kvm) -> list[Arm64Vcpu]:
+    """vCPU 0 of each of two VMs."""
+    return [new_vcpu(kvm) for _ in range(2)]
 
 
 def new_vcpu(kvm: Kvm) -> Arm64Vcpu:
-    """Return the vCPU of a new VM."""
+    """Return vCPU 0 of a new VM."""
     vm = kvm.create_vm()
     assert isinstance(vm, Arm64Vm)
     return vm.create_vcpu(0)
 
 
-def in_turns(vcpus: list[Arm64Vcpu], counter: str) -> list[tuple[int, Reading]]:
-    """Return what each vCPU reads, and its number, when they run in turns on this thread's CPU."""
-    return [
-        (number, vcpu.guest.read_counter(counter)) for _ in range(ROUNDS) for number, vcpu in enumerate(vcpus)
-    ]
-
-
-@pytest.mark.mode("vhe", "nvhe")
 @pytest.mark.parametrize("counter", COUNTERS)
-@pytest.mark.parametrize(
-    "offsets",
-    [
-        pytest.param((0, 2**40), id="offset-second"),
-        pytest.param((2**40, 0), id="offset-first"),
-        pytest.param((2**40, 2**64 - 2**40), id="different-offsets"),
-    ],
-)
-def test_vms_share_a_cpu(kvm: Kvm, counter: str, offsets: tuple[int, int]) -> None:
-    """Guests of two VMs that run in turns each read host counter - the offset of their own VM."""
-    vcpus = [new_vcpu(kvm) for _ in offsets]
-    for vcpu, offset in zip(vcpus, offsets, strict=True):
+@pytest.mark.parametrize("offsets", PAIRS)
+def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: str, offsets: tuple[int, int]) -> None:
+    """Entered in turns, each guest reads the counter with its own offset."""
+    for vcpu, offset in zip(pair, offsets, strict=True):
         offset_counter(vcpu, counter, offset)
 
-    for number, reading in in_turns(vcpus, counter):
-        assert reading.value in reading.window.shifted(-offsets[number])
+    for _ in range(ROUNDS):
+        for vcpu, offset in zip(pair, offsets, strict=True):
+            reading = vcpu.guest.read_counter(counter)
+            assert reading.value in reading.window.shifted(-offset)
 
 
-@pytest.mark.mode("vhe", "nvhe")
-@pytest.mark.parametrize("counter", COUNTERS)
-def test_offset_is_none_of_another_vms(kvm: Kvm, counter: str) -> None:
-    """An offset set on one VM while another exists leaves that one's counters alone."""
-    untouched, vcpu = new_vcpu(kvm), new_vcpu(kvm)
-    offset_counter(untouched, counter, 12345)
-    untouched.guest.read_counter(counter)
+def test_offset_of_one_vm_does_not_slow_another(pair: list[Arm64Vcpu], target: Target) -> None:
+    """A guest without offset pays for CNTPCT_EL0 what it paid before a guest with one ran on its CPU."""
+    plain, shifted = pair
+    readings = 40 if target.simulated else 2_000
+    before = cost(plain, readings)
+    offset_counter(shifted, "physical", OFFSET)
+    shifted.guest.read_cntpct()
 
-    offset_counter(vcpu, counter, 2**40)
+    after = cost(plain, readings)
 
-    reading = untouched.guest.read_counter(counter)
-    assert reading.value in reading.window.shifted(-12345)
+    assert after < (1.2 if target.simulated else 1.5) * before
+
+
+def cost(vcpu: Arm64Vcpu, readings: int) -> int:
+    """Return how many ticks *readings* of CNTPCT_EL0 take, the cheapest of several entries."""
+    entries = [vcpu.guest.read_triples("physical", readings) for _ in range(ROUNDS)]
+    return min(sum(wrap(triple.last - triple.first) for triple in triples) for triples in entries)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> None:
+    """Entered in turns, each guest finds its own CTL and CVAL."""
+    for number, vcpu in enumerate(pair):
+        offset_counter(vcpu, timer.counter, number * OFFSET)
+        timer.arm(vcpu, 2**62 + number, IMASK | ENABLE * number)
+
+    seen = [
+        (timer.read(vcpu, "cval").value, timer.read(vcpu, "ctl").value & (ENABLE | IMASK))
+        for _ in range(2)
+        for vcpu in pair
+    ]
+
+    assert seen == [(2**62, IMASK), (2**62 + 1, IMASK | ENABLE)] * 2
+
+
+def test_vms_of_one_host_come_and_go(kvm: Kvm) -> None:
+    """A VM that is closed leaves neither offset nor trap to the next one on its CPU."""
+    for number in range(ROUNDS):
+        vcpu = new_vcpu(kvm)
+        fresh = vcpu.guest.read_cntpct()
+        assert fresh.value in fresh.window
+        offset_counter(vcpu, "physical", OFFSET + number)
+        PHYSICAL.arm(vcpu, 0, ENABLE | IMASK)
+        vcpu.vm.close()
+        kvm.vms.remove(vcpu.vm)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guest counters never go back, across vCPUs that read at the same time.
+
+Source: Arm ARM, D12.1: the system counter; Documentation/virt/kvm/devices/vcpu.rst, 2.
+"""
+
+from __future__ import annotations
+
+import functools
+from itertools import pairwise
+
+import pytest
+
+from fixtures.counters import wrap
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.threads import together
+from fixtures.targets import Probe, Target
+from kvmtests.arm64.steps import COUNTERS, offset_counter, ticks
+
+ROUNDS = 4
+MANY_ROUNDS = 20
+OFFSETS = [pytest.param(0, id="zero"), pytest.param(2**40, id="two-to-40")]
+
+
+@pytest.fixture
+def readings(target: Target) -> int:
+    """How often each vCPU reads in a round; a simulated read takes the time of many native ones."""
+    return 50 if target.simulated else 5_000
+
+
+@pytest.fixture
+def many_readings(target: Target) -> int:
+    """The same for the stress tests: on real KVM two vCPUs make 10**7 readings in all rounds."""
+    return 2_000 if target.simulated else 10**7 // 2 // MANY_ROUNDS
+
+
+@pytest.fixture
+def until_wrap(target: Target, target_facts: Probe) -> int:
+    """In how many ticks the counter wraps: 15 us of virtual time, or 1 ms, are inside of the rounds."""
+    return ticks(target_facts, 15_000 if target.simulated else 1_000_000)
+
+
+def check_across(vcpus: list[Arm64Vcpu], counter: str, readings: int, rounds: int) -> None:
+    """Fail if a vCPU reads a counter below one that another has read before."""
+    vcpus[0].guest.publish(vcpus[0].guest.read_counter(counter).value)
+    checks = [functools.partial(vcpu.guest.check_monotony, counter, readings) for vcpu in vcpus]
+
+    seen = [one for _ in range(rounds) for one in together(*checks)]
+
+    assert [(one.steps_back, one.largest_ticks) for one in seen] == [(0, 0)] * len(seen)
+    assert sum(one.readings for one in seen) == len(vcpus) * rounds * readings
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_counter_across_vcpus(vcpus: list[Arm64Vcpu], counter: str, offset: int, readings: int) -> None:
+    """No vCPU reads a counter below what another vCPU has read before, native or trapped."""
+    offset_counter(vcpus[0], counter, offset)
+
+    check_across(vcpus, counter, readings, ROUNDS)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_counter_across_vcpus_over_the_wrap(
+    vcpus: list[Arm64Vcpu], counter: str, readings: int, until_wrap: int
+) -> None:
+    """The same while the counter goes from 2**64 - 1 to 0."""
+    offset_counter(vcpus[0], counter, wrap(vcpus[0].vm.time.counter() + until_wrap))
+
+    check_across(vcpus, counter, readings, ROUNDS)
+
+    assert vcpus[0].guest.read_counter(counter).value < 2**63
+
+
+def test_counter_without_offset_calls_across_vcpus(vcpus: list[Arm64Vcpu], readings: int) -> None:
+    """The same for the virtual counter that KVM starts by itself."""
+    check_across(vcpus, "virtual", readings, ROUNDS)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: str, readings: int) -> None:
+    """Within one vCPU both counters rise, and do not step back between two entries."""
+    offset_counter(vcpu, counter, 2**40)
+    triples = [triple for _ in range(ROUNDS) for triple in vcpu.guest.read_triples(counter, readings)]
+
+    cntvct = [count for triple in triples for count in (triple.first, triple.last)]
+    middle = [triple.middle for triple in triples]
+
+    steps = [wrap(later - earlier) for line in (cntvct, middle) for earlier, later in pairwise(line)]
+    assert max(steps) < 2**63
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_counter_across_vcpus_many_times(
+    vcpus: list[Arm64Vcpu], counter: str, offset: int, many_readings: int
+) -> None:
+    """The same with 10**7 readings on real KVM."""
+    offset_counter(vcpus[0], counter, offset)
+
+    check_across(vcpus, counter, many_readings, MANY_ROUNDS)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_counter_across_many_vcpus(vm: Arm64Vm, counter: str, readings: int) -> None:
+    """Twelve vCPUs, made one after the other, count on one line."""
+    vcpus = [vm.create_vcpu(number) for number in range(12)]
+    offset_counter(vcpus[0], counter, 2**40)
+
+    check_across(vcpus, counter, readings, MANY_ROUNDS)

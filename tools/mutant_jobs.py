@@ -26,6 +26,7 @@ class Job:
     defect: str
     targets: tuple[str, ...]
     paths: tuple[str, ...]
+    first: str = ""  # the test function that goes before all others, "module::function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,19 @@ class Outcome:
 class Listener:
     """Collects failures; stops the run at the first hang, which would repeat in most claims."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str) -> None:
         self.outcome = Outcome()
+        self._first = first
         self._started_s = time.monotonic()
         self._session: pytest.Session | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Remember whom to stop."""
         self._session = session
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the claim that should notice before the others."""
+        items.sort(key=lambda item: item.nodeid.partition("[")[0] != self._first)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure of any phase."""
@@ -145,7 +151,7 @@ class _Running:
 
 
 def _work(job: Job, pipe: Connection) -> None:
-    listener = Listener()
+    listener = Listener(job.first)
     defect = ("--defect", job.defect) if job.defect else ()
     with _captured() as said:
         status = pytest.main([*job.paths, *_QUIET, *_named(job.targets), *defect], plugins=[listener])

@@ -105,7 +105,7 @@ def _without(outcomes: dict[str, Outcome], broken: frozenset[str]) -> dict[str, 
 
 
 def _job(defect: Defect, targets: tuple[str, ...], paths: tuple[str, ...]) -> Job:
-    return Job(defect.id, defect.id, targets, paths)
+    return Job(defect.id, defect.id, targets, paths, first=f"kvmtests/{defect.noticed_by}")
 
 
 def _module(defect: Defect) -> str:

@@ -77,6 +77,15 @@ def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: str, offset: int) -
     assert count in (call.cntvct if counter == "virtual" else call.cntpct)
 
 
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_ptp_counter_of_a_new_vcpu_is_the_guests(vcpu: Arm64Vcpu, counter: str) -> None:
+    """The same before anybody set an offset, when the two counters differ by the time before the vCPU."""
+    call = ask(vcpu, ARGUMENTS[counter])
+
+    _, count = pair(call)
+    assert count in (call.cntvct if counter == "virtual" else call.cntpct)
+
+
 def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
     """Two answers lie as far apart in CLOCK_REALTIME as in the counter, within what NTP slews."""
     hz = int(target_facts.facts["counter_hz"])

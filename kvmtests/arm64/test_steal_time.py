@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Stolen time: where it lies, how a guest finds it, and how long a vCPU's thread waited for a CPU.
+
+Source: Documentation/virt/kvm/devices/vcpu.rst, 3; Documentation/virt/kvm/arm/pvtime.rst;
+arch/arm64/kvm/pvtime.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.counters import Window, wrap
+from fixtures.guests import layout
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.attribute import Attribute
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_arm64, smccc
+
+OUTSIDE_OF_MEMORY = 0x7000_0000
+HV_PV_TIME_FEATURES = 0xC500_0020  # Arm DEN 0057
+HV_PV_TIME_ST = 0xC500_0021
+NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
+NOT_SET = 2**64 - 1
+ROUNDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """struct pvclock_vcpu_stolen_time, <asm/pvclock-abi.h> of arm64."""
+
+    revision: int
+    attributes: int
+    stolen_ns: int
+
+
+@pytest.fixture(autouse=True)
+def steal_time(vm: Arm64Vm) -> None:
+    """KVM offers stolen time, which needs the scheduler's statistics."""
+    vm.require(uapi.KVM_CAP_STEAL_TIME, "KVM_CAP_STEAL_TIME")
+
+
+def base(vcpu: Arm64Vcpu) -> Attribute:
+    """Return the attribute that holds the address of the vCPU's record."""
+    group, number = kvm_arm64.KVM_ARM_VCPU_PVTIME_CTRL, kvm_arm64.KVM_ARM_VCPU_PVTIME_IPA
+    return vcpu.attribute(group, number, "KVM_ARM_VCPU_PVTIME_IPA")
+
+
+def record(vcpu: Arm64Vcpu) -> Record:
+    """Return the record as it lies in the guest's memory."""
+    return Record(*struct.unpack_from("<IIQ", vcpu.vm.memory, layout.steal_time(vcpu.id)))
+
+
+def register(vcpu: Arm64Vcpu) -> None:
+    """Set the record's address, and let the guest ask for it, which fills it in."""
+    base(vcpu).set_u64(layout.steal_time(vcpu.id))
+    vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
+
+
+def run_delay_ns() -> int:
+    """Return how long this thread has waited for a CPU (Documentation/scheduler/sched-stats.rst)."""
+    path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return int(path.read_text(encoding="ascii").split()[1])
+
+
+def test_attribute_exists_and_is_not_set(vcpu: Arm64Vcpu) -> None:
+    """KVM_HAS_DEVICE_ATTR knows the address; it reads back as all ones."""
+    base(vcpu).probe()
+
+    assert base(vcpu).get_u64() == NOT_SET
+
+
+def test_address_reads_back(vcpus: list[Arm64Vcpu]) -> None:
+    """KVM_GET_DEVICE_ATTR returns the address that was set for this vCPU, and no other's."""
+    base(vcpus[0]).set_u64(layout.steal_time(0))
+
+    assert [base(vcpu).get_u64() for vcpu in vcpus] == [layout.steal_time(0), NOT_SET]
+
+
+@pytest.mark.parametrize("distance", [1, 8, 32, 63])
+def test_unaligned_address_is_refused(vcpu: Arm64Vcpu, distance: int) -> None:
+    """An address that is no multiple of 64 gives EINVAL; none is set."""
+    with refused(errno.EINVAL):
+        base(vcpu).set_u64(layout.steal_time(0) + distance)
+
+    assert base(vcpu).get_u64() == NOT_SET
+
+
+def test_address_outside_of_memory_is_refused(vcpu: Arm64Vcpu) -> None:
+    """An address without memory behind it gives EINVAL; none is set."""
+    with refused(errno.EINVAL):
+        base(vcpu).set_u64(OUTSIDE_OF_MEMORY)
+
+    assert base(vcpu).get_u64() == NOT_SET
+
+
+def test_address_is_set_once(vcpu: Arm64Vcpu) -> None:
+    """A second address gives EEXIST, the same one too; the first one stays."""
+    base(vcpu).set_u64(layout.steal_time(0))
+
+    for address in (layout.steal_time(0), layout.steal_time(1)):
+        with refused(errno.EEXIST):
+            base(vcpu).set_u64(address)
+
+    assert base(vcpu).get_u64() == layout.steal_time(0)
+
+
+def test_bad_pointer_is_refused(vcpu: Arm64Vcpu) -> None:
+    """A value that cannot be read or written gives EFAULT; none is set."""
+    with refused(errno.EFAULT):
+        base(vcpu).set_from(BAD_ADDRESS)
+    with refused(errno.EFAULT):
+        base(vcpu).get_into(BAD_ADDRESS)
+
+    assert base(vcpu).get_u64() == NOT_SET
+
+
+def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
+    """PV_TIME_FEATURES succeeds for PV_TIME_ST, which returns the address; revision and attributes are 0."""
+    base(vcpu).set_u64(layout.steal_time(0))
+
+    offered = vcpu.guest.call_hypervisor(HV_PV_TIME_FEATURES, HV_PV_TIME_ST)
+    found = vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
+
+    assert (offered.x[0], found.x[0]) == (smccc.SMCCC_RET_SUCCESS, layout.steal_time(0))
+    assert (record(vcpu).revision, record(vcpu).attributes) == (0, 0)
+
+
+def test_guest_without_record_finds_none(vcpu: Arm64Vcpu) -> None:
+    """Without an address both calls give NOT_SUPPORTED."""
+    offered = vcpu.guest.call_hypervisor(HV_PV_TIME_FEATURES, HV_PV_TIME_ST)
+    found = vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
+
+    assert (offered.x[0], found.x[0]) == (NOT_SUPPORTED, NOT_SUPPORTED)
+
+
+def test_stolen_time_is_what_the_thread_waited(vcpu: Arm64Vcpu) -> None:
+    """Between two entries stolen time grows by what the vCPU's thread waited for its CPU."""
+    register(vcpu)
+    outer_before = run_delay_ns()
+    vcpu.guest.read_cntvct()
+    before, inner_before = record(vcpu), run_delay_ns()
+
+    for _ in range(ROUNDS):
+        os.sched_yield()
+
+    inner_after = run_delay_ns()
+    vcpu.guest.read_cntvct()
+    after, outer_after = record(vcpu), run_delay_ns()
+    waited = Window(inner_after - inner_before, outer_after - outer_before)
+    assert after.stolen_ns - before.stolen_ns in waited

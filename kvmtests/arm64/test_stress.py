@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Counters under fire: guests that read while user space sets offsets, signals, and VMs by the thousand.
+
+Source: arch/arm64/kvm/arch_timer.c: kvm_vm_ioctl_set_counter_offset(); Documentation/virt/kvm/api.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.errors import KvmError
+from fixtures.kvm.exits import Interrupted
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.threads import together
+from fixtures.targets import Target
+from kvmtests.arm64.steps import offset_counter
+from kvmtests.arm64.timers import ENABLE, IMASK, TIMERS, Timer
+
+pytestmark = pytest.mark.stress
+
+ROUNDS = 300
+LINES = [2**40, 2**41, 2**42]  # offsets so far apart that a reading belongs to one of them
+
+
+@pytest.fixture
+def vms(target: Target) -> int:
+    """How many VMs are many: 1,000 on real KVM, fewer where each costs an emulator."""
+    return 200 if target.simulated else 1_000
+
+
+class Until:
+    """Repeats a call until another thread has finished."""
+
+    def __init__(self) -> None:
+        """Nobody has finished."""
+        self._done = threading.Event()
+
+    def finished(self, work: Callable[[], None]) -> None:
+        """Do *work*, and tell, also if it fails."""
+        try:
+            work()
+        finally:
+            self._done.set()
+
+    def repeat(self) -> Iterator[None]:
+        """Go on at least once, and until `finished`."""
+        yield
+        while not self._done.is_set():
+            yield
+
+
+def read_on_lines(vcpu: Arm64Vcpu, until: Until) -> None:
+    """Let the guest read CNTVCT_EL0 again and again: always on one of LINES."""
+    for _ in until.repeat():
+        reading = vcpu.guest.read_cntvct()
+        assert any(reading.value in reading.window.shifted(-offset) for offset in LINES)
+
+
+@pytest.mark.generation("upstream")
+def test_guests_read_while_user_space_sets_the_offset(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """KVM_ARM_SET_COUNTER_OFFSET takes effect or gives EBUSY; no guest ever reads between two offsets."""
+    vm.require_counter_offset()
+    vm.set_counter_offset(LINES[0])
+    until = Until()
+    errors: list[int] = []
+
+    def write() -> None:
+        for number in range(ROUNDS):
+            try:
+                vm.set_counter_offset(LINES[number % len(LINES)])
+            except KvmError as error:
+                errors.append(error.errno)
+
+    together(lambda: until.finished(write), *(functools.partial(read_on_lines, one, until) for one in vcpus))
+
+    assert set(errors) <= {errno.EBUSY}
+    vm.set_counter_offset(12345)
+    for vcpu in vcpus:
+        reading = vcpu.guest.read_cntvct()
+        assert reading.value in reading.window.shifted(-12345)
+
+
+@pytest.mark.generation("upstream")
+def test_offset_is_taken_or_refused_as_a_whole(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """After each call, granted or EBUSY, the counter of every vCPU is on the line that was granted last."""
+    vm.require_counter_offset()
+    first, second = vcpus
+    vm.set_counter_offset(LINES[0])
+    granted = LINES[0]
+    for number in range(20):
+        with first.guest.spinning():
+            with pytest.raises(KvmError) as refusal:
+                vm.set_counter_offset(LINES[(number + 1) % 3])
+            assert refusal.value.errno == errno.EBUSY
+            reading = second.guest.read_cntvct()
+            assert reading.value in reading.window.shifted(-granted)
+        granted = LINES[number % 3]
+        vm.set_counter_offset(granted)
+        for vcpu in vcpus:
+            reading = vcpu.guest.read_cntvct()
+            assert reading.value in reading.window.shifted(-granted)
+
+
+@pytest.mark.generation("series")
+def test_guests_read_while_user_space_broadcasts(vcpus: list[Arm64Vcpu]) -> None:
+    """Two threads set the virtual offset of all vCPUs while both guests read: never between two offsets."""
+    vcpus[0].require_series_offsets()
+    vcpus[0].virtual_offset = LINES[0]
+
+    def write_and_read(vcpu: Arm64Vcpu) -> None:
+        for number in range(ROUNDS):
+            vcpu.virtual_offset = LINES[(number + vcpu.id) % len(LINES)]
+            reading = vcpu.guest.read_cntvct()
+            assert any(reading.value in reading.window.shifted(-offset) for offset in LINES)
+
+    together(*(functools.partial(write_and_read, vcpu) for vcpu in vcpus))
+
+    assert vcpus[0].virtual_offset == vcpus[1].virtual_offset
+    assert vcpus[0].virtual_offset in LINES
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """KVM_RUN interrupted again and again keeps CTL, CVAL and the counter's line."""
+    offset_counter(vcpu, timer.counter, 0)
+    timer.arm(vcpu, 2**64 - 1, ENABLE | IMASK)
+
+    for _ in range(20):
+        with vcpu.guest.spinning():
+            pass
+        vcpu.poke_without_entry()
+
+    assert timer.read(vcpu, "ctl").value == ENABLE | IMASK
+    assert timer.read(vcpu, "cval").value == 2**64 - 1
+    reading = vcpu.guest.read_counter(timer.counter)
+    assert reading.value in reading.window
+
+
+def test_interrupted_run_is_told_as_such(vcpu: Arm64Vcpu) -> None:
+    """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
+    vcpu.guest.read_cntvct()
+    vcpu.finish_exit()
+    where = vcpu.where()
+    vcpu.immediate_exit = True
+
+    exits = [vcpu.run() for _ in range(ROUNDS)]
+
+    vcpu.immediate_exit = False
+    assert [type(left) for left in exits] == [Interrupted] * ROUNDS
+    assert vcpu.where() == where
+
+
+def test_vms_by_the_thousand(kvm: Kvm, vms: int) -> None:
+    """Each of 1,000 VMs, made one after the other, starts its virtual counter anew, and no offset stays."""
+    for number in range(vms):
+        vm = kvm.create_vm()
+        assert isinstance(vm, Arm64Vm)
+        before = vm.time.counter()
+        vcpu = vm.create_vcpu(0)
+        after = vm.time.counter()
+        virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
+        assert virtual.value in Window(virtual.before - after, virtual.after - before)
+        assert physical.value in physical.window
+        offset_counter(vcpu, "physical", 2**40 + number)
+        vcpu.guest.read_cntpct()
+        vm.close()
+        kvm.vms.remove(vm)
+
+
+def test_vms_at_once_keep_their_own_counters(kvm: Kvm) -> None:
+    """50 VMs at the same time, each with an offset of its own: none takes another's."""
+    vcpus = []
+    for number in range(50):
+        vcpu = kvm.create_vm().create_vcpu(0)
+        assert isinstance(vcpu, Arm64Vcpu)
+        offset_counter(vcpu, "virtual", number << 40)
+        vcpus.append(vcpu)
+
+    for number, vcpu in enumerate(vcpus):
+        reading = vcpu.guest.read_cntvct()
+        assert reading.value in reading.window.shifted(-(number << 40))

@@ -15,6 +15,7 @@ from fixtures.counters import Window, bracket
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.system import Kvm
 from fixtures.uapi import kvm_arm64
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
@@ -178,4 +179,50 @@ def test_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> 
             vm.set_counter_offset(999)
         reading = second.guest.read_cntvct()
 
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_any_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """It does not matter which of the vCPUs runs, nor whether it has run before."""
+    late = vm.create_vcpu(2)
+    for vcpu in (*vcpus, late):
+        with vcpu.guest.spinning(), refused(errno.EBUSY):
+            vm.set_counter_offset(999)
+
+    vm.set_counter_offset(12345)
+
+    reading = late.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """After EBUSY counter writes still take effect: nothing has changed."""
+    first, second = vcpus
+    with first.guest.spinning(), refused(errno.EBUSY):
+        vm.set_counter_offset(999)
+
+    before, _, after = bracket(vm.time.counter, lambda: second.set_reg(TIMER_CNT, 0))
+
+    reading = second.guest.read_cntvct()
+    assert reading.value in Window(reading.before - after, reading.after - before)
+
+
+def test_busy_vm_is_told_so_behind_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """A bad pointer gives EFAULT and a reserved field EINVAL, also while a vCPU runs."""
+    with vcpu.guest.spinning():
+        with refused(errno.EFAULT):
+            vm.set_counter_offset_from(BAD_ADDRESS)
+        with refused(errno.EINVAL):
+            vm.set_counter_offset(999, reserved=1)
+
+
+def test_running_vm_does_not_make_another_busy(kvm: Kvm, vcpu: Arm64Vcpu) -> None:
+    """EBUSY is about the vCPUs of the VM itself."""
+    other = kvm.create_vm()
+    assert isinstance(other, Arm64Vm)
+
+    with vcpu.guest.spinning():
+        other.set_counter_offset(12345)
+
+    reading = other.create_vcpu(0).guest.read_cntvct()
     assert reading.value in reading.window.shifted(-12345)

@@ -102,6 +102,34 @@ def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
+def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: str) -> None:
+    """vCPUs made before, between and behind earlier broadcasts all take the next one, whoever sets it."""
+    made = [vcpu]
+    for number in (1, 2, 3):
+        set_offset(made[-1], counter, number << 40)
+        made.append(vcpu.vm.create_vcpu(number))
+
+    set_offset(made[1], counter, 180 * 10**9)
+
+    for each in made:
+        assert get_offset(each, counter) == 180 * 10**9
+        reading = each.guest.read_counter(counter)
+        assert reading.value in reading.window.shifted(-180 * 10**9)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_broadcast_reaches_running_vcpus(vcpu: Arm64Vcpu, counter: str) -> None:
+    """An offset set while another vCPU runs is that one's from its next entry on: there is no EBUSY."""
+    other = vcpu.vm.create_vcpu(1)
+
+    with vcpu.guest.spinning():
+        set_offset(other, counter, 180 * 10**9)
+
+    reading = vcpu.guest.read_counter(counter)
+    assert reading.value in reading.window.shifted(-180 * 10**9)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
 def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
     """Of two vCPUs that set different offsets the later one decides for both."""
     other = vcpu.vm.create_vcpu(1)

@@ -7,7 +7,7 @@ import contextlib
 import io
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -44,6 +44,7 @@ class Outcome:
     """What a run found."""
 
     notices: list[Notice] = field(default_factory=list)
+    asked: tuple[str, ...] = ()  # the test functions, without their parameters
     seconds: float = 0.0
     trouble: str = ""  # why the run says nothing: pytest or its process failed
 
@@ -51,6 +52,9 @@ class Outcome:
     def names(self) -> tuple[str, ...]:
         """The claims that did not pass, in the order of the run."""
         return tuple(notice.name for notice in self.notices)
+
+
+Work = Callable[[Job, Connection], None]
 
 
 class Listener:
@@ -69,6 +73,11 @@ class Listener:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the claim that should notice before the others."""
         items.sort(key=lambda item: item.nodeid.partition("[")[0] != self._first)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note which claims are asked."""
+        functions = dict.fromkeys(item.nodeid.partition("[")[0] for item in session.items)
+        self.outcome.asked = tuple(functions)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure of any phase."""
@@ -93,15 +102,20 @@ def warm_up(targets: Iterable[str]) -> str:
     return "" if status == pytest.ExitCode.OK else "\n".join(words[-20:])
 
 
-def run_all(jobs: Iterable[Job], processes: int, limit_s: float) -> dict[str, Outcome]:
-    """Return what each job found, by name; one that takes longer than *limit_s* is a timeout."""
+def run_all(
+    jobs: Iterable[Job], processes: int, limit_s: float, work: Work | None = None
+) -> dict[str, Outcome]:
+    """Return what each job found, by name; one that takes longer than *limit_s* is a timeout.
+
+    *work* is what a forked process does with its job: `ask`, unless somebody hands in another.
+    """
     waiting = list(jobs)[::-1]
     running: dict[str, _Running] = {}
     outcomes: dict[str, Outcome] = {}
     while waiting or running:
         while waiting and len(running) < processes:
             job = waiting.pop()
-            running[job.name] = _Running(job, limit_s)
+            running[job.name] = _Running(job, limit_s, work or ask)
         wait([each.pipe for each in running.values()], timeout=0.5)
         for name, each in list(running.items()):
             outcome = each.finished()
@@ -114,12 +128,12 @@ def run_all(jobs: Iterable[Job], processes: int, limit_s: float) -> dict[str, Ou
 class _Running:
     """A forked process at work on one job."""
 
-    def __init__(self, job: Job, limit_s: float) -> None:
+    def __init__(self, job: Job, limit_s: float, work: Work) -> None:
         self.job = job
         self.started_s = time.monotonic()
         self.limit_s = limit_s
         self.pipe, theirs = _FORK.Pipe(duplex=False)
-        self.process: BaseProcess = _FORK.Process(target=_work, args=(job, theirs))
+        self.process: BaseProcess = _FORK.Process(target=work, args=(job, theirs))
         self.process.start()
         theirs.close()
 
@@ -150,7 +164,8 @@ class _Running:
         return outcome
 
 
-def _work(job: Job, pipe: Connection) -> None:
+def ask(job: Job, pipe: Connection) -> None:
+    """Run pytest as *job* says and send its `Outcome`."""
     listener = Listener(job.first)
     defect = ("--defect", job.defect) if job.defect else ()
     with _captured() as said:

@@ -41,6 +41,7 @@ class Verdict:
     first: str  # the first claim that failed, with its parameters; "" where none did
     first_s: float
     tests: tuple[str, ...]  # all that failed among those that were asked
+    asked: tuple[str, ...]  # test functions
     message: str  # of the claim by name, else of the first one
     seconds: float
     trouble: str  # why the claims could not be asked, or ""
@@ -71,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     _write(verdicts, Path(arguments.out), seconds)
     print(table(verdicts))
     print(summary(verdicts, seconds))
+    if arguments.all:
+        print("claims that failed for none of them:", *silent_claims(verdicts), sep="\n  ")
     troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
     if broken or troubles:
         print("fails without a defect, and tells nothing:", *sorted(broken), *troubles, sep="\n  ")
@@ -93,7 +96,14 @@ def _judge(defects: Sequence[Defect], arguments: argparse.Namespace, broken: fro
         first = [_job(defect, defect.targets[:1], (_module(defect),)) for defect in defects]
         outcomes = _without(run_all(first, arguments.jobs, arguments.limit), broken)
     rest = [defect for defect in defects if defect.id not in outcomes or not outcomes[defect.id].names]
-    everything = [_job(defect, defect.targets, (_folder(defect), "kvmtests/common")) for defect in rest]
+    everything = [
+        _job(
+            defect,
+            defect.targets[:1] if arguments.all else defect.targets,
+            (_folder(defect), "kvmtests/common"),
+        )
+        for defect in rest
+    ]
     outcomes |= _without(run_all(everything, arguments.jobs, 4 * arguments.limit), broken)
     return [_verdict(defect, outcomes[defect.id]) for defect in defects]
 
@@ -131,6 +141,7 @@ def _verdict(defect: Defect, outcome: Outcome) -> Verdict:
         first=first[0].name if first else "",
         first_s=round(first[0].after_s, 3) if first else 0.0,
         tests=outcome.names,
+        asked=outcome.asked,
         message=shown[0].message if shown else "",
         seconds=round(outcome.seconds, 3),
         trouble=outcome.trouble,
@@ -161,6 +172,12 @@ def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
     return f"{text}; {seconds:.0f} s" + (f"; unnoticed: {unnoticed}" if unnoticed else "")
 
 
+def silent_claims(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return the test functions that were asked and failed for none of the defects."""
+    failed = {name.partition("[")[0] for verdict in verdicts for name in verdict.tests}
+    return tuple(sorted({name for verdict in verdicts for name in verdict.asked} - failed))
+
+
 def _short(name: str) -> str:
     return name.removeprefix("kvmtests/").split("[")[0]
 
@@ -170,9 +187,15 @@ def _write(verdicts: Sequence[Verdict], folder: Path, seconds: float) -> None:
     record = {
         "version": 1,
         "seconds": round(seconds, 1),
-        "defects": [{**asdict(verdict), "noticed": verdict.noticed} for verdict in verdicts],
+        "defects": [_record(verdict) for verdict in verdicts],
+        "silent": silent_claims(verdicts),
     }
     (folder / "mutants.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _record(verdict: Verdict) -> dict[str, object]:
+    fields = asdict(verdict)
+    return {**fields, "asked": len(verdict.asked), "noticed": verdict.noticed}
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -185,9 +208,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=60.0, metavar="S", help="seconds for the claims of one module"
     )
-    parser.add_argument(
-        "--all", action="store_true", help="ask every claim, not only those of one module first"
-    )
+    parser.add_argument("--all", action="store_true", help="ask every claim of one target about every defect")
     parser.add_argument(
         "--no-baseline", dest="baseline", action="store_false", help="do not run the suite without a defect"
     )

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make mutants: its table, its exit status, and runs that hang or die."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+import pytest
+
+from tools.mutant_jobs import Job, Outcome, run_all
+from tools.mutants import Verdict, main, silent_claims, summary, table
+
+VERDICT = Verdict(
+    id="C01",
+    symptom="KVM_SET_CLOCK ignores the realtime.",
+    part="clock",
+    variation="RealtimeIgnored",
+    targets=("sim-x86_64",),
+    noticed_by="x86/test_set_clock.py::test_a",
+    by_name=True,
+    first="kvmtests/x86/test_set_clock.py::test_a[sim-x86_64]",
+    first_s=0.5,
+    tests=("kvmtests/x86/test_set_clock.py::test_a[sim-x86_64]",),
+    asked=("kvmtests/x86/test_set_clock.py::test_a", "kvmtests/x86/test_set_clock.py::test_b"),
+    message="1 is outside",
+    seconds=1.0,
+    trouble="",
+)
+UNNOTICED = replace(VERDICT, id="C02", by_name=False, first="", first_s=0.0, tests=(), message="")
+BY_OTHERS = replace(VERDICT, id="C03", by_name=False, first="kvmtests/x86/test_b.py::test_b[sim-x86_64]")
+
+
+def test_table_tells_who_noticed() -> None:
+    """By the claim that is there for it, by others, or not at all."""
+    lines = table([VERDICT, UNNOTICED, BY_OTHERS]).splitlines()[2:]
+
+    assert [line.split()[0] for line in lines] == ["C01", "C02", "C03"]
+    assert [" yes " in lines[0], " NO " in lines[1], " by others " in lines[2]] == [True] * 3
+    assert lines[2].endswith("x86/test_b.py::test_b")
+
+
+def test_summary_names_the_unnoticed() -> None:
+    """The last line counts, and names what nobody noticed."""
+    text = summary([VERDICT, UNNOTICED, BY_OTHERS], 12.4)
+
+    assert text == ("2 of 3 defects noticed, 1 by the claim that is there for them; 12 s; unnoticed: C02")
+
+
+def test_claims_that_never_fail_are_silent() -> None:
+    """A claim that was asked about every defect and noticed none is named."""
+    assert silent_claims([VERDICT, UNNOTICED]) == ("kvmtests/x86/test_set_clock.py::test_b",)
+
+
+def test_unknown_defect_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in an id is one sentence and exit status 2."""
+    assert main(["C99"]) == 2
+    assert "there is no defect C99; known are: C01," in capsys.readouterr().out
+
+
+def test_run_that_hangs_is_stopped() -> None:
+    """A process without end is killed, counts as a timeout, and keeps no other one waiting."""
+    outcomes = run_all([_job("hang"), _job("well")], processes=2, limit_s=1.0, work=act)
+
+    assert [notice.verdict for notice in outcomes["hang"].notices] == ["timeout"]
+    assert outcomes["well"].notices == []
+
+
+def test_run_that_dies_is_trouble() -> None:
+    """A process that ends without a word has noticed nothing, and says so."""
+    outcomes = run_all([_job("die")], processes=1, limit_s=30.0, work=act)
+
+    assert outcomes["die"].notices == []
+    assert outcomes["die"].trouble == "the process ended with 3"
+
+
+def _job(name: str) -> Job:
+    return Job(name, "", (), ())
+
+
+def act(job: Job, pipe: Connection) -> None:
+    """Hang, die, or notice nothing, as the job is called."""
+    if job.name == "hang":
+        time.sleep(60)
+    if job.name == "die":
+        os._exit(3)
+    pipe.send(Outcome())

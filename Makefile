@@ -49,8 +49,8 @@ bench: venv ## measure what counter reads and exits cost, with tables and CSV
 mutants: venv ## inject every defect into the simulator and see which claims notice it
 	@$(VENV) -m tools.mutants --out "$(O)" $(ARGS)
 
-report: venv ## merge journals into reports: FROM="a/journal.jsonl b/journal.jsonl" O=folder
-	@$(VENV) -m tools.report --out "$(O)" $(FROM)
+report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
+	@$(VENV) -m tools.report --out "$(O)" $(if $(BASELINE),--baseline "$(BASELINE)") $(FROM)
 
 test: venv-dev ## ask the harness about itself
 	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" $(ARGS)

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from tools.check import ROOT, status
+from tools.check import ROOT, run
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parse(argv)
     here = Path.cwd()
     os.chdir(ROOT)
-    return status(pytest.main(pytest_arguments(arguments, here)))
+    return run(pytest_arguments(arguments, here))
 
 
 def pytest_arguments(arguments: argparse.Namespace, here: Path) -> list[str]:

@@ -18,17 +18,29 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 USAGE = 2
 NOTHING_RAN = 4
-_STATUS = {
-    pytest.ExitCode.USAGE_ERROR: USAGE,
-    pytest.ExitCode.NO_TESTS_COLLECTED: NOTHING_RAN,
-}
+
+
+class Ending:
+    """Notes how the session ended, where pytest's own status means two things.
+
+    4 is pytest's usage error, and what the reporter makes of a session in which all was
+    skipped; only the second passes through `pytest_sessionfinish`.
+    """
+
+    def __init__(self) -> None:
+        self.nothing_ran = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+        """See whether the reporter changed the status to "nothing ran"."""
+        self.nothing_ran = int(session.exitstatus) == NOTHING_RAN and int(exitstatus) != NOTHING_RAN
 
 
 def main(argv: Sequence[str]) -> int:
     """Run pytest on kvmtests/ as *argv* asks; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
-    return status(pytest.main(pytest_arguments(arguments)))
+    return run(pytest_arguments(arguments))
 
 
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
@@ -43,9 +55,13 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     return [*words, *arguments.pytest_arguments]
 
 
-def status(code: int | pytest.ExitCode) -> int:
-    """Return this command's exit status for pytest's *code*."""
-    return _STATUS.get(pytest.ExitCode(code), int(code)) if code in set(pytest.ExitCode) else int(code)
+def run(arguments: Sequence[str]) -> int:
+    """Run pytest with *arguments*; return this command's exit status."""
+    ending = Ending()
+    code = int(pytest.main(list(arguments), plugins=[ending]))
+    if ending.nothing_ran or code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return NOTHING_RAN
+    return USAGE if code == pytest.ExitCode.USAGE_ERROR else code
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

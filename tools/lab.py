@@ -13,15 +13,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pytest
-
 from fixtures.lab import availability, cache, image, own_kernel, packages, parts
 from fixtures.lab.errors import BadKernel, LabError
 from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
-from tools.check import ROOT, USAGE, status
+from tools.check import ROOT, USAGE, run
 
 MB = 1_000_000
 
@@ -43,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         return USAGE
     if arguments.fetch:
         return 0
-    return status(pytest.main(pytest_arguments(arguments, machines)))
+    return run(pytest_arguments(arguments, machines))
 
 
 def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:

@@ -94,3 +94,15 @@ TIMERS = [pytest.param(VIRTUAL, id="virtual"), pytest.param(PHYSICAL, id="physic
 def require_lines(vcpu: Arm64Vcpu) -> None:
     """`CapabilityMissing` unless kvm_run shows the timers' lines."""
     vcpu.require_capability(uapi.KVM_CAP_ARM_USER_IRQ, "KVM_CAP_ARM_USER_IRQ")
+
+
+def unhurried_ns(vcpu: Arm64Vcpu) -> int:
+    """Return a time into which setting a timer fits many times over on this machine: 10 ms at least.
+
+    A deadline nearer than that would have passed before the guest waits for it.
+    """
+    time = vcpu.vm.time
+    begin_ns = time.monotonic_raw_ns()
+    VIRTUAL.arm(vcpu, 0, 0)
+    vcpu.guest.read_cntvct()
+    return max(10_000_000, 20 * (time.monotonic_raw_ns() - begin_ns))

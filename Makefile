@@ -2,6 +2,7 @@
 # `make help` lists what is supported. Variables on the command line:
 #   TARGET="host sim-arm64-nvhe"   only these targets (default: host if usable, all simulated)
 #   K="physical and not series"    only tests that match, as pytest -k
+#   ALL=1                          `make check` with the claims marked thorough, too
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
@@ -33,7 +34,7 @@ venv-dev:
 	@$(PYTHON) tools/venv.py check dev
 
 check: venv ## ask KVM: the suite on this host and on every simulated target
-	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
+	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(if $(ALL),--all) $(foreach t,$(TARGET),--target "$(t)") \
 	    $(if $(K),-k "$(K)") -- $(ARGS)
 
 lab: venv ## ask stock kernels booted in QEMU: KERNEL=Image MODULES=dir for your own build

@@ -17,6 +17,8 @@ from fixtures.targets import Probe
 from kvmtests.arm64.steps import COUNTERS, offset_counter
 from kvmtests.tables import NONZERO_OFFSETS
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 
 

@@ -18,6 +18,8 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi import smccc
 from kvmtests.arm64.steps import COUNTERS, offset_counter
 
+pytestmark = [pytest.mark.thorough]
+
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
 ARGUMENTS = {"virtual": smccc.KVM_PTP_VIRT_COUNTER, "physical": smccc.KVM_PTP_PHYS_COUNTER}
 PTP_BIT = 1 << 1  # of the features: bit n stands for function 0x86000000 + n

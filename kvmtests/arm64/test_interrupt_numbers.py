@@ -19,6 +19,8 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi import kvm_arm64
 from kvmtests.arm64.timers import VIRTUAL
 
+pytestmark = [pytest.mark.thorough]
+
 VTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER
 PTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER
 HVTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_HVTIMER

@@ -21,6 +21,8 @@ from fixtures.migration.arm64 import Bracket
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi import kvm_arm64
 
+pytestmark = [pytest.mark.thorough]
+
 TwoHosts = Callable[[Difference], HostPair]
 Read = Callable[[Arm64Vcpu], Reading]
 

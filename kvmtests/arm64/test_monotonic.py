@@ -17,6 +17,8 @@ from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target
 from kvmtests.arm64.steps import COUNTERS, offset_counter, ticks
 
+pytestmark = [pytest.mark.thorough]
+
 ROUNDS = 4
 MANY_ROUNDS = 20
 OFFSETS = [pytest.param(0, id="zero"), pytest.param(2**40, id="two-to-40")]

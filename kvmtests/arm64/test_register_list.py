@@ -19,6 +19,8 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi import kvm, kvm_arm64, sysreg
 from kvmtests.arm64.timers import IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer
 
+pytestmark = [pytest.mark.thorough]
+
 TIMER_IDS = [VIRTUAL.ctl, VIRTUAL.cval, VIRTUAL.cnt]
 PHYSICAL_IDS = [PHYSICAL.ctl, PHYSICAL.cval, PHYSICAL.cnt]
 UNKNOWN = [

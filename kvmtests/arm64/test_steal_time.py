@@ -25,6 +25,8 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_arm64, smccc
 
+pytestmark = [pytest.mark.thorough]
+
 OUTSIDE_OF_MEMORY = 0x7000_0000
 HV_PV_TIME_FEATURES = 0xC500_0020  # Arm DEN 0057
 HV_PV_TIME_ST = 0xC500_0021

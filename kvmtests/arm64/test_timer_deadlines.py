@@ -23,6 +23,8 @@ from fixtures.targets import Probe, Target
 from kvmtests.arm64.steps import ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines, unhurried_ns
 
+pytestmark = [pytest.mark.thorough]
+
 MS = 1_000_000
 QUIET_NS = 60 * MS  # in which a timer that must not fire has time to
 FIRINGS = 5

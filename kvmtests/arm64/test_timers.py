@@ -15,6 +15,8 @@ from fixtures.counters import wrap
 from fixtures.kvm.arm64 import Arm64Vcpu
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
+pytestmark = [pytest.mark.thorough]
+
 MS = 1_000_000
 HALF = 2**63
 NEVER = 2**64 - 2**40  # CVAL + offset does not wrap: emulators of 2022 stumble over that

@@ -21,6 +21,8 @@ from fixtures.uapi.sysreg import MPIDR_EL1
 from kvmtests.arm64.steps import offset_counter, ticks, timed
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 
+pytestmark = [pytest.mark.thorough]
+
 MS = 1_000_000
 AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
 BASE = wrap(-(2**40))  # an offset with which the guest's counter can be moved back by AHEAD without wrap

@@ -22,6 +22,8 @@ from fixtures.uapi import kvm_arm64, psci
 from kvmtests.arm64.steps import COUNTERS, offset_counter, timed
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 
+pytestmark = [pytest.mark.thorough]
+
 OFFSET = 2**40
 OTHERS_THAN_X9 = [kvm_arm64.x_reg(n) for n in range(31) if n != 9]
 OFFSETS = [

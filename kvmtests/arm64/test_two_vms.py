@@ -19,6 +19,8 @@ from fixtures.targets import Target
 from kvmtests.arm64.steps import COUNTERS, offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, PHYSICAL, TIMERS, Timer
 
+pytestmark = [pytest.mark.thorough]
+
 OFFSET = 2**40
 ROUNDS = 5
 PAIRS = [

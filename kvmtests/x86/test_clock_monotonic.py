@@ -25,6 +25,8 @@ from fixtures.uapi.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
 from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import enter_all
 
+pytestmark = [pytest.mark.thorough]
+
 MS = 1_000_000
 S = 1_000_000_000
 MARGIN_NS = 1_000

@@ -21,6 +21,8 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from kvmtests.x86.moves import new_vm
 from kvmtests.x86.steps import enter_all, flags_after_entry, timed
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 MARGIN_NS = 1_000  # the timekeeper's rate against the TSC's, over seconds
 

@@ -24,7 +24,7 @@ from fixtures.uapi.msr_index import (
     HV_X64_MSR_TSC_EMULATION_CONTROL,
 )
 
-pytestmark = pytest.mark.usefixtures("tsc_clocksource")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 MS = 1_000_000
 LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any that is not 0 will do

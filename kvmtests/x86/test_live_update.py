@@ -18,7 +18,7 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 
-pytestmark = pytest.mark.usefixtures("tsc_clocksource")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -19,6 +19,8 @@ from fixtures.migration.x86_procedure import ByOffset
 from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import S, new_guest, new_vm, places, restore, save, x86_vcpus
 
+pytestmark = [pytest.mark.thorough]
+
 TwoHosts = Callable[[Difference], HostPair]
 
 # kvmclock from the page and from KVM_GET_CLOCK are each rounded to a ns, on either host.

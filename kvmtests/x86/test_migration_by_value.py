@@ -16,6 +16,8 @@ from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import S, new_guest, new_vm, places, require_offsets, x86_vcpus
 
+pytestmark = [pytest.mark.thorough]
+
 TwoHosts = Callable[[Difference], HostPair]
 
 MS = 1_000_000

@@ -13,7 +13,7 @@ from fixtures.migration.ticks import ticks_at_khz
 from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save, x86_vcpus
 
-pytestmark = [pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 MS = 1_000_000
 

@@ -21,6 +21,8 @@ from fixtures.migration.x86_scaled import Scaling
 from fixtures.uapi import kvm as uapi
 from kvmtests.x86.moves import S, new_vm, places, resume, save, x86_vcpus
 
+pytestmark = [pytest.mark.thorough]
+
 TwoHosts = Callable[[Difference], HostPair]
 
 FRAC_BITS = 48  # of the simulated hosts, as of Intel's

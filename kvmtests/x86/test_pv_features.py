@@ -24,6 +24,8 @@ from fixtures.uapi.kvm_para import (
 )
 from fixtures.uapi.names import msr_name
 
+pytestmark = [pytest.mark.thorough]
+
 CLOCK_MSRS = (
     MSR_KVM_WALL_CLOCK,
     MSR_KVM_SYSTEM_TIME,

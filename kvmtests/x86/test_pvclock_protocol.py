@@ -29,6 +29,8 @@ from fixtures.uapi.kvm_para import (
 from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
 from kvmtests.x86.steps import enter_all
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 PAGE_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
 ELSEWHERE = layout.SHARED + 0x200

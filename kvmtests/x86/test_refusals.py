@@ -30,6 +30,8 @@ from fixtures.uapi.kvm_para import (
 from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 MARGIN_NS = 1_000
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)

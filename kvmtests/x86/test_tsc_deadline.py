@@ -18,6 +18,8 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.x86.steps import timed
 
+pytestmark = [pytest.mark.thorough]
+
 LEAF_1_ECX_TSC_DEADLINE = 1 << 24
 APIC_VERSION = 0x30  # registers of the APIC's page
 APIC_SPURIOUS = 0xF0

@@ -20,6 +20,8 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.msr_index import MSR_IA32_TSC
 from kvmtests.x86.steps import check_tsc_continues, flags_after_entry, host_reading, ticks_between
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
 """Bits behind the point of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""

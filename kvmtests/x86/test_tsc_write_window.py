@@ -23,6 +23,8 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi.msr_index import MSR_IA32_TSC
 from kvmtests.x86.steps import check_tsc_continues, continued, flags_after_entry, host_reading, timed
 
+pytestmark = [pytest.mark.thorough]
+
 MS = 1_000_000
 ATTEMPTS = 20
 

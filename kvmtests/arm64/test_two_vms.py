@@ -68,25 +68,6 @@ def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: str, offsets: tuple[int
             assert reading.value in reading.window.shifted(-offset)
 
 
-def test_offset_of_one_vm_does_not_slow_another(pair: list[Arm64Vcpu], target: Target) -> None:
-    """A guest without offset pays for CNTPCT_EL0 what it paid before a guest with one ran on its CPU."""
-    plain, shifted = pair
-    readings = 40 if target.simulated else 2_000
-    before = cost(plain, readings)
-    offset_counter(shifted, "physical", OFFSET)
-    shifted.guest.read_cntpct()
-
-    after = cost(plain, readings)
-
-    assert after < (1.2 if target.simulated else 1.5) * before
-
-
-def cost(vcpu: Arm64Vcpu, readings: int) -> int:
-    """Return how many ticks *readings* of CNTPCT_EL0 take, the cheapest of several entries."""
-    entries = [vcpu.guest.read_triples("physical", readings) for _ in range(ROUNDS)]
-    return min(sum(wrap(triple.last - triple.first) for triple in triples) for triples in entries)
-
-
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> None:
     """Entered in turns, each guest finds its own CTL and CVAL."""

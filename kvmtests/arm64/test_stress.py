@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,7 +16,7 @@ from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.errors import KvmError
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.threads import together
+from fixtures.kvm.threads import Until, together
 from fixtures.targets import Target
 from kvmtests.arm64.steps import offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, TIMERS, Timer
@@ -33,27 +31,6 @@ LINES = [2**40, 2**41, 2**42]  # offsets so far apart that a reading belongs to 
 def vms(target: Target) -> int:
     """How many VMs are many: 1,000 on real KVM, fewer where each costs an emulator."""
     return 200 if target.simulated else 1_000
-
-
-class Until:
-    """Repeats a call until another thread has finished."""
-
-    def __init__(self) -> None:
-        """Nobody has finished."""
-        self._done = threading.Event()
-
-    def finished(self, work: Callable[[], None]) -> None:
-        """Do *work*, and tell, also if it fails."""
-        try:
-            work()
-        finally:
-            self._done.set()
-
-    def repeat(self) -> Iterator[None]:
-        """Go on at least once, and until `finished`."""
-        yield
-        while not self._done.is_set():
-            yield
 
 
 def read_on_lines(vcpu: Arm64Vcpu, until: Until) -> None:

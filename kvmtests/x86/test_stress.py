@@ -7,8 +7,6 @@ Source: arch/x86/kvm/x86.c: kvm_start_pvclock_update(), tsc_write_lock; Document
 from __future__ import annotations
 
 import functools
-import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,7 +14,7 @@ from fixtures.counters import Window
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.threads import together
+from fixtures.kvm.threads import Until, together
 from fixtures.kvm.values import MASTER_CLOCK, Clock
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from kvmtests.x86.steps import enter_all, flags_after_entry
@@ -28,27 +26,6 @@ MS = 1_000_000
 SLEW_NS = 100_000  # more than NTP slews CLOCK_REALTIME between two sets, less than lies between them
 ROUNDS = 300
 VMS = 1_000
-
-
-class Until:
-    """Repeats a call until another thread has finished."""
-
-    def __init__(self) -> None:
-        """Nobody has finished."""
-        self._done = threading.Event()
-
-    def finished(self, work: Callable[[], None]) -> None:
-        """Do *work*, and tell, also if it fails."""
-        try:
-            work()
-        finally:
-            self._done.set()
-
-    def repeat(self) -> Iterator[None]:
-        """Go on at least once, and until `finished`."""
-        yield
-        while not self._done.is_set():
-            yield
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

@@ -10,6 +10,9 @@
 #   N=100000                       measurements in each series of `make bench` (default 10000)
 #   CSV=folder                     all raw measurements of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments
+#   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
+#   VENDOR=no                      `make run_tests`, `make install` without pytest in vendor/
+#   T=kvm_x86_set_clock.sh         only these programs of `make run_tests`
 
 PYTHON ?= python3
 O      ?= out
@@ -21,8 +24,7 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.DEFAULT_GOAL := help
-.PHONY: help check lab bench mutants test lint clean report venv venv-dev
+.PHONY: help check lab bench mutants test lint clean report venv venv-dev vendor
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -61,6 +63,11 @@ lint: venv-dev ## ruff and mypy --strict
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy .
 
+include tools/kselftest.mk
+
+# In a kernel tree O is the whole build's, and clean is lib.mk's.
+ifeq ($(LIB_MK),)
 clean: ## remove what the commands made
-	rm -rf .venv "$(O)" .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv "$(O)" vendor kvm_*.sh .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+endif

@@ -48,6 +48,11 @@ class TapStream:
         """Return 0, 1 or 4, as kselftest knows them."""
         return exit_status(self._results)
 
+    @property
+    def planned(self) -> bool:
+        """Whether tests were found, so that the plan is known."""
+        return bool(self._planned)
+
     def skip(self, reason: str) -> None:
         """Complete the document as one in which nothing can run, for *reason*."""
         if not self._finished:
@@ -91,18 +96,18 @@ class TapStream:
             self.skip("none of these claims concerns this machine")
         self._complete("", Verdict.SKIP)
 
-    def expire(self, name: str, why: str) -> None:
+    def expire(self, name: str, why: str, verdict: Verdict = Verdict.TIMEOUT) -> None:
         """Complete the document of a session that was ended from outside, as *why* tells.
 
-        The test that was running timed out. If the plan was not known yet, the program
-        called *name* is the one that did.
+        The test that was running gets *verdict*, timeout or error. If the plan was not known
+        yet, the program called *name* is the one that does.
         """
         if not self._finished and not self._planned:
             self._finished = True
-            lost = Result(name, name, "", "", Verdict.TIMEOUT, Ending.CRASHED, message=why)
+            lost = Result(name, name, "", "", verdict, Ending.CRASHED, message=why)
             self._results.append(lost)
             self._write(["1..1\n", *ktap.result_lines(lost, 1, name), ktap.totals(self._results)])
-        self._complete(why, Verdict.TIMEOUT)
+        self._complete(why, verdict)
 
     def _complete(self, why: str, verdict: Verdict) -> None:
         if self._finished:
@@ -114,7 +119,7 @@ class TapStream:
         lost = self._running if self._running in waiting else next(iter(waiting), "")
         for nodeid in waiting:
             planned = self._planned[nodeid][0]
-            if nodeid == lost and verdict is Verdict.TIMEOUT:
+            if nodeid == lost and verdict.bad:
                 self._tell(replace(planned, verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
             else:
                 self._tell(replace(planned, ending=Ending.NOT_RUN))

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One subject of the suite as a kselftest program: flat TAP 13, exit status 0, 1 or 4.
 
-The small programs in TEST_PROGS hand over here: ``kselftest.py x86.clock`` runs
-kvmtests/x86/test_clock.py on this machine's KVM. Nothing but python3 is needed to say what is
-missing. On TERM, which the runner sends when time is up, the document is completed.
+The small programs that the runner knows hand over here: ``kselftest.py kvm_x86_clock.sh``, or
+x86.clock, runs kvmtests/x86/test_clock.py on this machine's KVM. Nothing but python3, of any
+version, is needed to say what is missing. On TERM, which the runner sends when time is up, the
+document is completed.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -18,6 +18,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.stream import TapStream
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "vendor"
@@ -25,42 +29,30 @@ VENDOR = ROOT / "vendor"
 
 SKIP = 4
 FAIL = 1
+NEEDED = (3, 11)
 MODULES = ("pytest", "pytest_timeout")
+INTERNAL_ERROR = 3
+USAGE = (2, 4)
+"""What pytest, and the reporter, end with where the command line asks for what cannot be had."""
+
 MARGIN_S = 3
 """How long before the runner's time is up the session ends by itself."""
 
-PROGRAM = """\
-#!/bin/sh
-# SPDX-License-Identifier: GPL-2.0-only
-# The claims about {subject}, as one program of kselftest.
-here=$(dirname "$0")
-[ -e "$here/tools/kselftest.py" ] || here=$here/..
-if ! command -v python3 >/dev/null; then
-	printf 'TAP version 13\\n1..0 # SKIP python3 is not installed\\n'
-	exit 4
-fi
-exec python3 -u "$here/tools/kselftest.py" {subject} "$@"
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subject, or write the programs; return the exit status."""
-    parser = argparse.ArgumentParser(prog="kselftest", description=__doc__.splitlines()[0])
-    parser.add_argument("subject", nargs="?", help="what to run, such as x86.clock")
-    parser.add_argument("--programs", type=Path, metavar="DIR", help="write one program for each subject")
-    options, pytest_arguments = parser.parse_known_args(argv)
-    if options.programs is not None:
-        write_programs(options.programs)
-        return 0
-    if options.subject is None:
-        parser.error("no subject given")
-    return run(options.subject, pytest_arguments)
+    """Run the subject, or program, that *argv* names first, with pytest's arguments behind it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0].startswith("-"):
+        sys.stderr.write("usage: kselftest.py SUBJECT|PROGRAM [pytest's arguments]\n")
+        return FAIL
+    programs = {program_of(subject): subject for subject in subjects()}
+    return run(programs.get(words[0], words[0]), words[1:])
 
 
 def subjects() -> list[str]:
     """Return the subjects of the suite: kvmtests/x86/test_clock.py is x86.clock."""
     modules = sorted((ROOT / "kvmtests").glob("*/test_*.py"))
-    return [f"{module.parent.name}.{module.stem.removeprefix('test_')}" for module in modules]
+    return [f"{module.parent.name}.{module.stem[len('test_') :]}" for module in modules]
 
 
 def module_of(subject: str) -> Path:
@@ -74,52 +66,59 @@ def program_of(subject: str) -> str:
     return f"kvm_{subject.replace('.', '_')}.sh"
 
 
-def write_programs(folder: Path) -> None:
-    """Write the program of each subject into *folder*, executable; take out those of none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {program_of(subject): subject for subject in subjects()}
-    for old in folder.glob("kvm_*.sh"):
-        if old.name not in names:
-            old.unlink()
-    for name, subject in names.items():
-        path = folder / name
-        path.write_text(PROGRAM.format(subject=subject))
-        path.chmod(0o755)
-
-
 def run(subject: str, arguments: Sequence[str]) -> int:
     """Print the TAP document of *subject*; return 0, 1 or 4."""
+    if sys.version_info < NEEDED:
+        return _skip("python3 is older than 3.11")
+    clock = Clock()
+    try:
+        return _run(subject, arguments, clock)
+    except KeyboardInterrupt:  # Time was up while pytest was being imported.
+        print(f"TAP version 13\n1..1\nnot ok 1 {subject} # TIMEOUT {clock.expired}", flush=True)
+        return FAIL
+
+
+def _run(subject: str, arguments: Sequence[str], clock: Clock) -> int:
     sys.path[:0] = [str(ROOT), *([str(VENDOR)] if VENDOR.is_dir() else [])]
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
         return _skip(f"Python module {missing[0]} is not installed")
     if not (ROOT / module_of(subject)).is_file():
         return _skip(f"no claims about {subject} are in this tree")
-    reason = "" if "--target" in arguments else _why_not_host()
-    if reason:
-        return _skip(reason)
-    return _pytest(subject, arguments)
-
-
-def _pytest(subject: str, arguments: Sequence[str]) -> int:
-    import pytest
-
+    from reports.model import Verdict
     from reports.stream import TapStream
 
     # pytest captures and redirects descriptor 1; the document keeps one of its own.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    stream = TapStream(out)
-    words = [str(module_of(subject)), *([] if "--target" in arguments else ["--target", "host"])]
-    quiet = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    clock = Clock()
-    os.chdir(ROOT)
-    status = pytest.main([*words, *quiet, *arguments], plugins=[stream])
+    stream = TapStream(os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace"))
+    try:
+        status = _pytest(subject, arguments, stream)
+    except KeyboardInterrupt:
+        status = 0  # Time was up before pytest's session, or behind it.
     clock.stop()
     if clock.expired:
         stream.expire(subject, clock.expired)
+    elif status == INTERNAL_ERROR or (status in USAGE and not stream.planned):
+        stream.expire(subject, "pytest could not run; its own words stand above", Verdict.ERROR)
     else:
         stream.finish()
-    return FAIL if status == pytest.ExitCode.INTERNAL_ERROR else stream.exit_status
+    return stream.exit_status
+
+
+def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
+    """Let pytest run *subject* with *stream* listening; return pytest's status."""
+    reason = "" if "--target" in arguments else _why_not_host()
+    if reason:
+        stream.skip(reason)
+        return 0
+    import pytest
+
+    os.chdir(ROOT)
+    # Nothing that happens to be installed or set on this machine takes part.
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    words = [str(module_of(subject)), *([] if "--target" in arguments else ["--target", "host"])]
+    plugins = ["-p", "pytest_timeout", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    return int(pytest.main([*words, *plugins, *arguments], plugins=[stream]))
 
 
 class Clock:

@@ -4,53 +4,35 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from reports import read_ktap
 from tools import kselftest
+from tools.tests.small_tree import plant, suite
 
 ROOT = Path(__file__).parents[2]
-
-SUITE = """
-import time
-import pytest
-
-def test_passes():
-    print("ok 1 said by the test")
-
-def test_is_skipped():
-    pytest.skip("KVM_CAP_COUNTER_OFFSET")
-
-{more}
-"""
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Return a tree with the reporter, the program and no bench: what a test needs to be quick."""
-    for name in ("reports", "tools"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-    (tmp_path / "kvmtests/x86").mkdir(parents=True)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--target')\n")
+    plant(tmp_path)
     return tmp_path
 
 
-def suite(tree: Path, more: str = "") -> None:
-    """Write the module of the subject x86.clock, with *more* tests."""
-    (tree / "kvmtests/x86/test_clock.py").write_text(SUITE.format(more=more))
-
-
-def program(tree: Path, *python: str, **environment: str) -> subprocess.Popen[str]:
+def program(
+    tree: Path, *python: str, arguments: Sequence[str] = (), **environment: str
+) -> subprocess.Popen[str]:
     """Start the program of x86.clock as the runner does."""
     words = [sys.executable, *python, str(tree / "tools/kselftest.py"), "x86.clock", "--target", "any"]
+    words += arguments
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**inherited, **environment}
@@ -157,48 +139,75 @@ def test_vendored_packages_are_found(tree: Path) -> None:
     assert process.returncode == 77
 
 
-def test_each_subject_has_a_program(tmp_path: Path) -> None:
-    """Programs are executable, unique by name, one for each module; stale ones go."""
-    (tmp_path / "kvm_x86_gone.sh").write_text("")
-
-    kselftest.write_programs(tmp_path)
-
-    written = sorted(path.name for path in tmp_path.iterdir())
-    assert len(written) == len(list((ROOT / "kvmtests").glob("*/test_*.py")))
-    assert "kvm_x86_gone.sh" not in written
-    assert all(os.access(path, os.X_OK) for path in tmp_path.iterdir())
-
-
-@pytest.mark.clients
-def test_the_kernels_runner_reads_the_program(tree: Path) -> None:
-    """Under the kernel's runner: pass, failure and skip are its own lines, our results behind "# "."""
-    selftests = Path(os.environ.get("KERNEL_SOURCE", ""), "tools/testing/selftests/kselftest")
-    if "KERNEL_SOURCE" not in os.environ or not (selftests / "runner.sh").is_file():
-        pytest.skip("KERNEL_SOURCE names no kernel tree: unpack Debian's linux-source")
+def test_command_line_that_cannot_be_had_is_an_error(tree: Path) -> None:
+    """What pytest refuses is a failure of the program, never a skip that looks well."""
     suite(tree)
-    kselftest.write_programs(tree / "progs")
-    (tree / "progs/kvm_x86_clock.sh").write_text(kselftest.PROGRAM.format(subject="x86.clock"))
-    (tree / "progs/kvm_x86_clock.sh").chmod(0o755)
-    (tree / "progs/kvm_x86_none.sh").write_text(kselftest.PROGRAM.format(subject="x86.none"))
-    (tree / "progs/kvm_x86_none.sh").chmod(0o755)
+
+    process = program(tree, arguments=["--no-such-option"])
+    output, _ = process.communicate(timeout=40)
+
+    assert process.returncode == 1
+    assert list(verdicts(output).values()) == ["error"]
+
+
+def test_plug_ins_of_the_machine_stay_out(tree: Path) -> None:
+    """A plug-in that this machine happens to have, and that is broken, breaks nothing."""
+    suite(tree)
+    (tree / "broken_plugin.py").write_text("raise RuntimeError")
+    (tree / "broken-1.dist-info").mkdir()
+    (tree / "broken-1.dist-info/entry_points.txt").write_text("[pytest11]\nbroken = broken_plugin\n")
+    (tree / "broken-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+
+    process = program(tree, PYTHONPATH=str(tree), PYTEST_ADDOPTS="--no-such-option")
+    output, _ = process.communicate(timeout=40)
+
+    assert process.returncode == 0, output
+
+
+def test_each_subject_has_a_program_of_its_own() -> None:
+    """File names are unique, since an installed list keeps them without their folder."""
+    subjects = kselftest.subjects()
+
+    programs = {kselftest.program_of(subject) for subject in subjects}
+
+    assert len(programs) == len(subjects) == len(list((ROOT / "kvmtests").glob("*/test_*.py")))
+    assert all((ROOT / kselftest.module_of(subject)).is_file() for subject in subjects)
+
+
+def test_program_knows_its_subject_by_its_name(tree: Path) -> None:
+    """The script is the same for all: kvm_x86_clock.sh is about kvmtests/x86/test_clock.py."""
+    suite(tree)
+    script = tree / "kvm_x86_clock.sh"
+    shutil.copy(tree / "tools/kselftest_program.sh", script)
 
     done = subprocess.run(
-        ["sh", "-c", '. "$1/runner.sh"; run_many ./kvm_x86_clock.sh ./kvm_x86_none.sh', "sh", str(selftests)],
-        cwd=tree / "progs",
-        env={
-            **os.environ,
-            "BASE_DIR": str(selftests.parent),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "KSELFTEST_KVM_X86_CLOCK_SH_ARGS": "--target any",
-        },
+        [script, "--target", "any"],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=40,
         check=False,
     )
 
-    assert re.search(r"^ok 1 selftests: \S*: kvm_x86_clock.sh$", done.stdout, re.MULTILINE), done.stdout
-    assert re.search(r"^ok 2 selftests: \S*: kvm_x86_none.sh # SKIP$", done.stdout, re.MULTILINE)
-    found = verdicts(done.stdout)
-    assert found["x86.clock.test_passes"] == "pass"
-    assert found["x86.clock.test_is_skipped"] == "skip"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verdicts(done.stdout)["x86.clock.test_passes"] == "pass"
+
+
+def test_machine_without_python_skips(tree: Path) -> None:
+    """Without python3 the program is a skip with its reason."""
+    commands = tree / "bin"
+    commands.mkdir()
+    for name in ("sh", "dirname", "basename"):
+        (commands / name).symlink_to(str(shutil.which(name)))
+
+    done = subprocess.run(
+        [tree / "tools/kselftest_program.sh"],
+        env={"PATH": str(commands)},
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+
+    assert done.returncode == 4
+    assert done.stdout == "TAP version 13\n1..0 # SKIP python3 is not installed\n"

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The checkout as a directory of the kernel's selftests, and the same targets standing alone.
+# docs/kselftest.md tells both ways.
+#
+# The programs are made, not kept: each is a copy of one script under the name of a module of
+# kvmtests/, so there is no list that could fall behind.
+
+KVM_PROGRAMS := $(foreach module,$(sort $(wildcard kvmtests/*/test_*.py)),\
+	$(subst /test_,_,$(patsubst kvmtests/%.py,kvm_%.sh,$(module))))
+
+TEST_GEN_PROGS := $(KVM_PROGRAMS)
+TEST_FILES := conftest.py pytest.ini fixtures kvmtests reports tools $(wildcard vendor)
+
+# The directory may lie one level deeper (TARGETS=a/kvmtests). A link to a checkout is followed
+# by make before it looks for "..": there only OUTPUT, which the selftests' Makefile passes, still
+# has the name of the link.
+LIB_MK := $(firstword $(wildcard ../lib.mk ../../lib.mk $(if $(OUTPUT),$(dir $(OUTPUT))lib.mk)))
+
+ifneq ($(LIB_MK),)
+
+.DEFAULT_GOAL := all
+EXTRA_CLEAN := vendor .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+include $(LIB_MK)
+
+# With O= lib.mk takes files along only when it is started from the kernel's top Makefile.
+.PHONY: beside_programs
+all: $(if $(filter-out $(realpath $(CURDIR)),$(realpath $(OUTPUT))),beside_programs)
+beside_programs:
+	@rsync -aq --copy-unsafe-links $(TEST_FILES) $(OUTPUT)/
+
+else
+
+.DEFAULT_GOAL := help
+OUTPUT := $(CURDIR)
+COLLECTION := kvmtests
+FORMAT ?= .gz
+SHIPPED := $(if $(filter no,$(VENDOR)),,vendor)
+RUNNER := $(PYTHON) -u tools/kselftest_runner.py
+
+.PHONY: all run_tests install gen_tar emit_tests
+
+run_tests: all $(SHIPPED) ## ask KVM as kselftest does: one program for each module, TAP
+	@$(RUNNER) --base . --directory . --collection $(COLLECTION) $(if $(T),$(T),$(KVM_PROGRAMS))
+
+install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
+	@$(if $(INSTALL_PATH),,echo "make: set INSTALL_PATH to use install" >&2; exit 1)
+	@mkdir -p "$(INSTALL_PATH)/$(COLLECTION)"
+	@tar -cf - --exclude=__pycache__ $(filter-out vendor,$(TEST_FILES)) $(SHIPPED) \
+	    settings config $(KVM_PROGRAMS) | \
+	    tar -xf - -C "$(INSTALL_PATH)/$(COLLECTION)"
+	@cp tools/run_kselftest.sh "$(INSTALL_PATH)/"
+	@$(MAKE) -s --no-print-directory emit_tests >"$(INSTALL_PATH)/kselftest-list.txt"
+
+gen_tar: ## the installed tree as INSTALL_PATH/kselftest-packages/kselftest.tar.gz (FORMAT=.xz)
+gen_tar: INSTALL_PATH ?= $(CURDIR)/kselftest_install
+gen_tar:
+	@$(MAKE) -s --no-print-directory install INSTALL_PATH="$(INSTALL_PATH)"
+	@mkdir -p "$(INSTALL_PATH)/kselftest-packages"
+	@tar -caf "$(INSTALL_PATH)/kselftest-packages/kselftest.tar$(FORMAT)" \
+	    --exclude=./kselftest-packages -C "$(INSTALL_PATH)" .
+	@echo "Created $(INSTALL_PATH)/kselftest-packages/kselftest.tar$(FORMAT)"
+
+emit_tests:
+	@printf '$(COLLECTION):%s\n' $(KVM_PROGRAMS)
+
+all: ## make the programs of kselftest, kvm_*.sh
+
+endif
+
+# Also where the command line names one program and no TEST_GEN_PROGS, as netdev CI does.
+all: $(addprefix $(OUTPUT)/,$(KVM_PROGRAMS))
+
+$(addprefix $(OUTPUT)/,$(KVM_PROGRAMS)): tools/kselftest_program.sh
+	@install -m 755 $< $@
+
+# What the suite imports, pure Python, for machines that have only python3.
+vendor: vendor/.complete ## put pytest and what it needs into vendor/, to go along with `make install`
+
+vendor/.complete: requirements/check.txt tools/vendor.py | venv
+	@$(VENV) -m tools.vendor vendor
+	@touch $@

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fixtures.benchmark.recorder import Recorder
-from fixtures.benchmark.tables import Point
+from fixtures.benchmark.recorder import Point, Recorder
 from fixtures.counters import signed
 from fixtures.kvm.values import Reading
 from fixtures.kvm.vm import Vm

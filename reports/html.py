@@ -22,7 +22,8 @@ from markupsafe import Markup
 
 from . import html_data
 from .compare import Comparison, Kind
-from .html_bench import benchmarks, figure
+from .html_bench import benchmarks
+from .html_plots import number
 from .model import Result, Run, Session, Target, Verdict, by_subject, by_target, counts
 from .text import clip
 
@@ -114,7 +115,7 @@ def _environment() -> Environment:
         "took": _took,
         "said": _said,
         "address": _address,
-        "figure": figure,
+        "figure": number,
         "grouped": lambda number: f"{number:,}" if number else "·",
         "short": lambda log: clip(log, SHORT_LOG),
     }

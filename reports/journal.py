@@ -11,7 +11,9 @@ session    version, time_ns, machine, facts {name: text, number or bool}
 target     name, kind, arch, mode, generation, simulated, usable, reason, facts
 collection nodeids [...]; several records add up, in order
 start      nodeid, time_ns: written before the test runs
-sample     nodeid, [target], metric, variant, unit, values, columns, rows, note, count
+sample     nodeid, [target], metric, [variant, unit, values, columns, rows, note, count,
+           hz, empty_ticks, figures {name: [value, low, high]}, line [slope, half_width,
+           intercept]]
 log        nodeid, [target], text: follows its test's start, precedes its result
 result     nodeid, target, subject, verdict, [ending, message, reason, duration_ns,
            start_ns, file, line, known_issue, repro]

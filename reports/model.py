@@ -69,12 +69,35 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a series with the ends of its 95 % interval, in ticks of the series' counter."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The line y = intercept + slope · x that a benchmark fitted, in the unit of its series.
+
+    The slope's 95 % interval reaches *half_width* each way.
+    """
+
+    slope: float
+    half_width: float
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One series of measurements of one benchmark: one cell of the classic table, and its rows.
 
     *values* are in *unit*; *count* is how many were measured, where *values* are a selection.
     *columns* and *rows* are the raw readings behind them, if the benchmark kept any: they go
-    into bench/*.csv as they are.
+    into bench/*.csv as they are. A series with a *line* is one of points: the last two columns
+    are x and y. *figures* (mean, sd, p50, p95, p99, p99.9, min, max) are those of all that was
+    measured, in ticks of a counter of *hz*; *empty_ticks* is an interval with nothing in it.
     """
 
     metric: str
@@ -85,6 +108,22 @@ class Sample:
     rows: tuple[tuple[Number | str, ...], ...] = ()
     note: str = ""
     count: int = 0
+    hz: Number = 0  # 0: unknown, and then there are no figures
+    empty_ticks: Number | None = None
+    figures: tuple[tuple[str, Figure], ...] = ()
+    line: Line | None = None
+
+    @property
+    def measured(self) -> int:
+        """How many values were measured."""
+        return self.count or len(self.values)
+
+    def points(self) -> list[tuple[Number, Number]]:
+        """Return x and y of each row of a series with a line; rows without two numbers are left out."""
+        if self.line is None or len(self.columns) < 2:
+            return []
+        pairs = ((row[-2], row[-1]) for row in self.rows)
+        return [(x, y) for x, y in pairs if not isinstance(x, str) and not isinstance(y, str)]
 
 
 @dataclass(frozen=True, slots=True)

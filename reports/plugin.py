@@ -187,14 +187,17 @@ class Recorder:
         from . import summary
 
         if self._wanted():
+            if measured := summary.benchmarks(self.run):
+                terminalreporter.section("benchmarks")
+                for line in measured:
+                    terminalreporter.line(line)
             terminalreporter.section("summary by target")
             for line in summary.lines(self.run):
                 terminalreporter.line(line)
         if self.written and self.options.report_dir is not None:
             folder = self.options.report_dir
-            files = " ".join(str(path.relative_to(folder)) for path in self.written)
             where = os.path.relpath(folder, self.config.invocation_params.dir)
-            terminalreporter.line(f"reports in {where}/: {files}")
+            terminalreporter.line(f"reports in {where}/: {summary.places(self.written, folder)}")
         if self.trouble:
             terminalreporter.line(self.trouble, red=True)
 

@@ -18,13 +18,19 @@ from typing import Any
 
 from . import collector, merge, names
 from .journal import VERSION
-from .model import Ending, Fact, Number, Result, Run, Sample, Session, Target, Verdict
+from .model import Ending, Fact, Figure, Line, Number, Result, Run, Sample, Session, Target, Verdict
 from .text import TEXT_LIMIT, clean, clip, one_line
 
 Record = Mapping[str, Any]
 
 PROBLEMS_SHOWN = 20
 """Unreadable lines named one by one for each journal; the rest are counted."""
+
+FIGURES = ("mean", "sd", "p50", "p95", "p99", "p99.9", "min", "max")
+"""What tables show of a series."""
+
+MIN_HZ, MAX_HZ = 1, 10**15
+"""Counters have a frequency: ticks of anything else have no length."""
 
 _START = b'{"type":"start",'
 _DECODE = json.JSONDecoder().decode
@@ -322,6 +328,9 @@ def _sample(record: Record) -> Sample:
     columns, rows = record.get("columns"), record.get("rows")
     heads = tuple(one_line(str(head)) for head in columns) if isinstance(columns, list) else ()
     readings = (_cells(row) for row in rows) if isinstance(rows, list) else ()
+    (hz,) = _numbers([record.get("hz")]) or (0,)
+    (empty_ticks,) = _numbers([record.get("empty_ticks")]) or (None,)
+    line = _numbers(record.get("line"))
     return Sample(
         metric=_line(record, "metric") or "unnamed",
         variant=_line(record, "variant"),
@@ -331,4 +340,18 @@ def _sample(record: Record) -> Sample:
         rows=tuple(row for row in readings if len(row) == len(heads)),
         note=_line(record, "note"),
         count=max(0, _integer(record, "count")),
+        hz=hz if MIN_HZ <= hz <= MAX_HZ else 0,
+        empty_ticks=empty_ticks,
+        figures=_figures(record.get("figures")) if MIN_HZ <= hz <= MAX_HZ else (),
+        line=Line(*line) if len(line) == 3 else None,
     )
+
+
+def _figures(value: object) -> tuple[tuple[str, Figure], ...]:
+    """Return the figures of a series: all that tables show, or none."""
+    if not isinstance(value, dict):
+        return ()
+    found = {name: _numbers(value.get(name)) for name in FIGURES}
+    if any(len(ends) != 3 for ends in found.values()):
+        return ()
+    return tuple((name, Figure(*ends)) for name, ends in found.items())

@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from . import bench_tables
 from .model import Ending, Result, Run, Verdict, by_target, counts
 from .text import clip_line
 
 MESSAGE_LIMIT = 300
+
+
+RAW = Path("bench")
+
+FALLBACK_WIDTH = 132
+"""Columns of an output that is no terminal: three classic tables."""
 
 
 def lines(run: Run) -> Iterator[str]:
@@ -17,6 +26,23 @@ def lines(run: Run) -> Iterator[str]:
     yield from named(run)
     for problem in run.problems:
         yield f"note: {problem}"
+
+
+def benchmarks(run: Run) -> list[str]:
+    """Return the benchmark tables of *run* for this terminal; none if it measured nothing."""
+    if not any(result.samples for result in run.results):
+        return []
+    columns = shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns
+    return list(bench_tables.lines(run, columns))
+
+
+def places(written: Sequence[Path], folder: Path) -> str:
+    """Return where the reports are, below *folder*; raw readings by their number, not one by one."""
+    names = [path.relative_to(folder) for path in written]
+    raw = sum(name.parent == RAW for name in names)
+    return " ".join(
+        [*(str(name) for name in names if name.parent != RAW), *([f"{RAW}/ ({raw})"] if raw else [])]
+    )
 
 
 def table(run: Run) -> Iterator[str]:

@@ -51,6 +51,8 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     # Who names tests wants those, wherever they stand.
     if not arguments.all and not arguments.keyword:
         words += ["-m", "not thorough"]
+    if not arguments.keyword:
+        words.append("--benchmark-glance")
     for name in arguments.target:
         words += ["--target", name]
     if arguments.keyword:

@@ -30,12 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ReportError) as error:
         print(f"report: {_sentence(error)}", file=sys.stderr)
         return USAGE
-    for line in summary.lines(run):
+    for line in [*summary.benchmarks(run), *summary.lines(run)]:
         print(line)
     if comparison is not None:
         for line in compare.lines(comparison):
             print(line)
-    print(f"reports in {options.out}/: {' '.join(str(path.relative_to(options.out)) for path in written)}")
+    print(f"reports in {options.out}/: {summary.places(written, options.out)}")
     return 0
 
 

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 COLUMNS = ("trapped", "freq_mhz", "cntvct_start", "cntpct", "cntvct_end")
 
 
+@pytest.mark.glance
 def test_physical_counter_read(benchmark_vcpu: Arm64Vcpu, recorder: Recorder, target_facts: Probe) -> None:
     """CNTPCT_EL0 between two CNTVCT_EL0, offset 0 (native) and offset 1 (trapped): time never goes back."""
     guest = benchmark_vcpu.guest

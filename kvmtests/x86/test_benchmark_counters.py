@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 COLUMNS = ("trapped", "freq_mhz", "tsc_start", "tsc", "tsc_end")
 
 
+@pytest.mark.glance
 def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: Recorder) -> None:
     """RDTSC between two RDTSC (native), RDMSR of IA32_TSC between two (trapped): time never goes back."""
     guest = benchmark_vcpu.guest

@@ -4,11 +4,17 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import pytest
 
 from reports import html
 from reports.html_bench import benchmarks
-from reports.model import Result, Run, Session, Target, Verdict
+from reports.html_plots import distribution
+from reports.model import Result, Run, Sample, Session, Target, Verdict
 from reports.tests import samples
+from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run
+from reports.tests.texts import NASTY, run_of
 
 
 def page(run: Run) -> str:
@@ -37,20 +43,20 @@ def test_policy_names_our_script_and_style_by_hash() -> None:
 
 def test_readers_without_script_have_every_verdict_of_an_ordinary_run() -> None:
     """Up to 2,000 results the whole matrix stands in the page as plain markup."""
-    run = samples.run(400)
+    whole = samples.run(400)
 
-    (plain,) = re.findall(r"<noscript>(.*?)</noscript>", page(run), re.DOTALL)
+    (plain,) = re.findall(r"<noscript>(.*?)</noscript>", page(whole), re.DOTALL)
 
     cells = re.findall(r"<td>(\w+)</td>", plain)
-    assert sorted(cells) == sorted(result.verdict for result in run.results)
+    assert sorted(cells) == sorted(result.verdict for result in whole.results)
 
 
 def test_failures_stand_in_the_page_with_log_and_command() -> None:
     """Without script a failure's message, log and reproduce line can be read."""
-    run = samples.run(1_000)
-    bad = next(result for result in run.results if result.verdict is Verdict.FAIL)
+    whole = samples.run(1_000)
+    bad = next(result for result in whole.results if result.verdict is Verdict.FAIL)
 
-    text = page(run).partition("<noscript>")[0]
+    text = page(whole).partition("<noscript>")[0]
 
     assert bad.message in text
     assert bad.repro.replace("'", "&#39;") in text
@@ -76,17 +82,95 @@ def test_broken_off_session_is_said() -> None:
 
 def test_every_simulated_figure_is_labelled() -> None:
     """Tables and plots of simulated targets carry the word, those of the host do not."""
-    run = samples.run(400)
+    whole = run((NVHE, counter_reads()), (HOST, counter_reads()), (NVHE, experiment()))
 
-    found = benchmarks(run)
-    text = page(run)
+    found = benchmarks(whole)
+    text = page(whole)
 
     assert found
-    assert all(one.simulated == one.target.startswith("sim-") for one in found)
+    assert {one.group.target.simulated for one in found} == {True, False}
     for section in re.findall(r"<section>(.*?)</section>", text, re.DOTALL):
-        assert section.count("simulated") >= 3 or "sim-" not in section
+        assert (section.lower().count("simulated") >= 4) == ("sim-" in section)
 
 
 def test_page_takes_few_bytes_a_result() -> None:
     """At this rate 100,000 results stay far below 15 MB, logs and names included."""
     assert len(page(samples.run(20_000))) < 20_000 * 100
+
+
+def test_classic_table_has_intervals_resolution_and_the_empty_interval() -> None:
+    """What the bench summed up stands in the table: Metric, Native, Trapped, and what they are worth."""
+    text = page(run((NVHE, counter_reads())))
+
+    (table,) = re.findall(r'<table class="plain figures">(.*?)</table>', text, re.DOTALL)
+    assert re.findall(r"<th scope=\"col\".*?>(.*?)</th>", table) == ["Metric", "Native", "Trapped"]
+    assert "54.2 ns <small>[53.2, 55.2]</small>" in table
+    assert "348 ns" in table
+    assert "10,000" in table
+    assert "500 MHz, one tick is 2 ns" in text
+    assert "median of 18.0 ns subtracted from the median: native 36.2 ns, trapped 130.4 ns" in text
+
+
+def test_experiment_is_a_scatter_plot_with_its_table() -> None:
+    """Points, a line and its slope for each method, a description for those who do not see it, the table."""
+    text = page(run((NVHE, experiment())))
+
+    (plot,) = re.findall(r'<svg class="plot scatter".*?</svg>', text, re.DOTALL)
+    ids = re.findall(r'id="([^"]*)"', plot)
+    assert re.findall(r'aria-labelledby="([^"]*)"', plot) == [" ".join(ids)]
+    assert "by value: a line of slope 1.0000 ± 0.0001; by offset: a line of slope 0.0000" in plot
+    assert (plot.count("<circle"), plot.count('<rect class="point'), plot.count('"fitted')) == (11, 11, 2)
+    assert plot.count("simulated") == 1
+    (table,) = re.findall(r'<table class="plain figures">(.*?)</table>', text, re.DOTALL)
+    assert len(re.findall(r'<th scope="row">\d+ ms</th>', table)) == 11
+    assert "4,250.20 µs" in table
+
+
+def test_fitted_lines_go_from_corner_to_corner() -> None:
+    """By value the line climbs over the whole plot, by offset it stays at the bottom."""
+    (found,) = benchmarks(run((HOST, experiment())))
+
+    assert found.scatter is not None
+    by_value, by_offset = found.scatter.clouds
+    assert by_value.line == (0.0, 240.0, 640.0, 0.0)
+    assert by_offset.line[1] == by_offset.line[3] > 239
+    assert [tick.text for tick in found.scatter.ticks_x] == ["0", "2", "4", "6", "8", "10"]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_hostile_names_of_benchmarks_stay_text(text: str) -> None:
+    """Whatever a metric, a variant or a note holds, the page has the same elements."""
+    records: list[dict[str, Any]] = [
+        {"type": "session", "version": 1},
+        {"type": "sample", "nodeid": "a::b", "metric": text, "variant": text, "note": text, "values": [1, 2]},
+        {"type": "sample", "nodeid": "a::b", "metric": f"{text} 2", "variant": text, "columns": [text, text],
+         "rows": [[1, 2], [text, text]], "values": [1], "line": [1, 0, 0]},
+        {"type": "result", "nodeid": "a::b", "verdict": "pass"},
+    ]  # fmt: skip
+    plain = [{name: "m" if value == text else value for name, value in record.items()} for record in records]
+
+    hostile, harmless = (page(run_of(found)) for found in (records, plain))
+
+    assert _elements(hostile) == _elements(harmless)
+
+
+def test_ends_of_wide_distributions_have_a_logarithmic_axis() -> None:
+    """Twenty ns beside twenty µs are both in sight; equal values are one bar in the middle."""
+    wide = Sample("m", "trapped", values=(20.0, 20_000.0) * 50)
+    equal = Sample("m", values=(7,) * 5)
+
+    assert distribution([wide]).logarithmic
+    assert [tick.text for tick in distribution([wide]).ticks] == [
+        "30",
+        "100",
+        "300",
+        "1,000",
+        "3,000",
+        "10,000",
+    ]
+    assert not distribution([equal]).logarithmic
+    assert distribution([equal]).tallest == "100 %"
+
+
+def _elements(text: str) -> list[str]:
+    return re.findall(r"<[a-z/!][a-z0-9]*", text.partition("<footer")[0])

@@ -50,6 +50,17 @@ def test_all_skipped_is_not_usage(tmp_path: Path) -> None:
     assert " passed" not in done.stdout
 
 
+def test_the_benchmark_table_is_among_what_it_prints(tmp_path: Path) -> None:
+    """The quick run takes a glance at what counter reads cost: the classic table, labelled simulated."""
+    done = check(tmp_path, "--target", "sim-arm64-nvhe")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    place = lines.index("cntpct-read, nVHE")
+    assert lines[place + 1] == "sim-arm64-nvhe (simulated)"
+    assert lines[place + 3].split() == ["|", "Metric", "|", "Native", "|", "Trapped", "|"]
+
+
 def test_a_broken_claim_is_1(tmp_path: Path) -> None:
     """A defect in the simulator breaks claims, and the run says so by its status."""
     done = check(tmp_path, "--target", "sim-x86_64", "-k", "unknown_flag_is_refused", "--", "--defect", "C07")

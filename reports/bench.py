@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .model import Run, Sample
-from .names import slug
+from .names import slug, target_slug
 
 
 def csv_files(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
@@ -21,7 +21,7 @@ def csv_files(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
     for result in run.results:
         for sample in result.samples:
             label = ".simulated" if result.target in labelled else ""
-            stem = f"{slug(result.target)}.{slug(sample.metric)}{label}"
+            stem = f"{target_slug(result.target)}.{slug(sample.metric)}{label}"
             files[stem, sample.columns].append(sample)
     for (stem, columns), samples in files.items():
         shared = sum(other == stem for other, _ in files) > 1

@@ -72,7 +72,7 @@ def identity(run: Run) -> str:
 
 def _build(target: Target, session: str) -> Object:
     build: Object = {
-        "id": f"{ORIGIN}:{session}-{names.slug(target.name)}",
+        "id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
         "origin": ORIGIN,
         "checkout_id": f"{ORIGIN}:{session}",
         "comment": target.title,
@@ -85,7 +85,7 @@ def _build(target: Target, session: str) -> Object:
 
 def _tests(run: Run, session: str) -> Iterator[Object]:
     targets = {target.name: target for target in run.targets}
-    builds = {name: f"{ORIGIN}:{session}-{names.slug(name)}" for name in targets}
+    builds = {name: f"{ORIGIN}:{session}-{names.target_slug(name)}" for name in targets}
     machine = run.sessions[0].machine if run.sessions else ""
     number = 0
     for result in run.results:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
-from .names import slug
+from .names import target_slug
 from .text import clip_line, defuse
 
 LOG_LINES = 60
@@ -38,7 +38,7 @@ def nested(run: Run) -> Iterator[str]:
     groups = list(by_target(run))
     yield f"KTAP version 1\n1..{len(groups)}\n"
     for number, (target, results) in enumerate(groups, 1):
-        name = slug(target.name)
+        name = target_slug(target.name)
         subjects = list(by_subject(results))
         yield f"  KTAP version 1\n  # Subtest: {name}\n"
         yield from _diagnostics(_about(target), "  ")
@@ -78,7 +78,7 @@ def flat_names(results: Sequence[Result]) -> Iterator[str]:
     several = len({result.target for result in results}) > 1
     for result in results:
         path = f"{result.subject}.{result.name}"
-        yield f"{slug(result.target)}.{path}" if several else path
+        yield f"{target_slug(result.target)}.{path}" if several else path
 
 
 def totals(results: Iterable[Result]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from .kcidb import identity
 from .model import Result, Run, Sample, Verdict
-from .names import slug
+from .names import slug, target_slug
 from .stats import summarize
 from .text import clip
 
@@ -50,7 +50,7 @@ def metrics(run: Run) -> Iterator[str]:
 
 def metadata(run: Run) -> Iterator[str]:
     """Yield what names the job, and which suites' figures are simulated."""
-    simulated = sorted(slug(name) for name in run.simulated)
+    simulated = sorted(target_slug(name) for name in run.simulated)
     yield _ENCODE({"job_id": identity(run), "simulated_targets": simulated}) + "\n"
 
 
@@ -69,7 +69,7 @@ def word(result: Result) -> str:
 
 def suite(result: Result) -> str:
     """Return the suite of *result*: target and subject."""
-    return f"{slug(result.target)}.{result.subject}"
+    return f"{target_slug(result.target)}.{result.subject}"
 
 
 def _place(result: Result) -> str:

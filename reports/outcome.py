@@ -17,6 +17,7 @@ from .text import TEXT_LIMIT, clip
 
 # What pytest-timeout raises in the test, and what pytest says of a strict xfail that passed.
 _TIMEOUT = re.compile(r"(?:Failed: )?Timeout \(>?\s*[0-9.]+s\)")
+_NAMEABLE = frozenset(Verdict)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}>")
 _XPASS = "[XPASS(strict)]"
 
@@ -36,7 +37,8 @@ class Outcome:
 def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outcome:
     """Return what *reports*, all that pytest made for one test, come to.
 
-    The bench may name verdict, target and more in user_properties (see docs/reports.md);
+    The bench may name verdict, target and more in user_properties (see docs/reports.md); a
+    test that names no target has none, whatever words its parameters are called by;
     what the phases themselves say is never better than that: an error in teardown is an
     error whatever was named before.
     """
@@ -44,10 +46,12 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
     properties = _properties(reports)
     verdict, decisive = _verdict(reports)
     named = properties.get("verdict")
-    if named in set(Verdict) and not (verdict is Verdict.ERROR and not Verdict(named).bad):
+    if named in _NAMEABLE and not (verdict is Verdict.ERROR and not Verdict(named).bad):
         verdict = Verdict(named)
     nodeid = last.nodeid
-    target = properties.get("target") or names.target_of(nodeid, targets)
+    # A worker that dies takes along what its test would have told: then the name has to tell.
+    lost = last.when == LOST_WORKER
+    target = properties.get("target") or (names.target_of(nodeid, targets) if lost else LOCAL)
     reason = _reason(decisive) if verdict in (Verdict.SKIP, Verdict.XFAIL, Verdict.XPASS) else ""
     result: dict[str, Any] = {
         "nodeid": nodeid,
@@ -63,7 +67,7 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
         "known_issue": properties.get("known_issue", ""),
         "repro": properties.get("repro") or (_command(nodeid) if verdict.bad else ""),
     }
-    if last.when == LOST_WORKER:
+    if lost:
         result["ending"] = "crashed"
     samples = tuple(
         value for name, value in last.user_properties if name == "sample" and isinstance(value, dict)

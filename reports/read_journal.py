@@ -18,7 +18,7 @@ from typing import Any
 
 from . import collector, merge, names
 from .journal import VERSION
-from .model import Ending, Fact, Figure, Line, Number, Result, Run, Sample, Session, Target, Verdict
+from .model import LOCAL, Ending, Fact, Figure, Line, Number, Result, Run, Sample, Session, Target, Verdict
 from .text import TEXT_LIMIT, clean, clip, one_line
 
 Record = Mapping[str, Any]
@@ -90,6 +90,7 @@ class _Chapter:
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)  # files whose tests are about no target
 
     def take(self, record: Record) -> str:
         """Add *record*; return what is wrong with it, or nothing."""
@@ -104,6 +105,7 @@ class _Chapter:
         seen = {nodeid for nodeid, _ in self.results}
         if not (self.session.complete and self.collected.keys() <= seen):
             self._read_starts()
+        self.strangers = {_file(nodeid) for nodeid, target in self.results if target == LOCAL}
         lost = dict.fromkeys(id_ for id_ in (*self.collected, *self.started) if id_ not in seen)
         results = [*self.results.values(), *map(self._missing, lost)]
         # What was never collected, a module that cannot be imported for one, comes last.
@@ -194,7 +196,8 @@ class _Chapter:
         return ""
 
     def _missing(self, nodeid: str) -> Result:
-        target = names.target_of(nodeid, tuple(self.targets))
+        about_none = _file(nodeid) in self.strangers
+        target = LOCAL if about_none else names.target_of(nodeid, tuple(self.targets))
         crashed = nodeid in self.started and not self.session.complete
         reason = INTERRUPTED if nodeid in self.started else NOT_RUN
         return Result(
@@ -236,6 +239,10 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
     "result": _Chapter._result,
     "end": _Chapter._end,
 }
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def _record(line: bytes) -> Record | None:

@@ -271,12 +271,14 @@ def test_collect_only_writes_nothing(session: pytest.Pytester) -> None:
 
 
 def test_targets_come_from_the_hook(session: pytest.Pytester) -> None:
-    """Tests go under the target that their parameters name; an unusable target is one skip."""
+    """Tests go under the target that they say they asked; an unusable target is one skip."""
     session.makeconftest(TARGETS)
     session.makepyfile(
         """
         import pytest
-        @pytest.mark.parametrize("target", ["sim-a"])
+        @pytest.fixture(params=["sim-a"])
+        def target(request, record_property):
+            record_property("target", request.param)
         def test_clock(target): pass
         """
     )
@@ -287,6 +289,27 @@ def test_targets_come_from_the_hook(session: pytest.Pytester) -> None:
     results = [(result.target, result.name, result.verdict) for result in journal(session).results]
     assert results == [("host", "usable", Verdict.SKIP), ("sim-a", "test_clock", Verdict.PASS)]
     done.stdout.fnmatch_lines(["*sim-a (simulated)*", "not usable: host: cannot open /dev/kvm*"])
+
+
+def test_parameter_that_is_called_like_a_target_is_none(session: pytest.Pytester) -> None:
+    """A test that names no target has none, though its id holds the word, and so its whole file."""
+    session.makeconftest(TARGETS)
+    session.makepyfile(
+        """
+        import pytest
+        @pytest.mark.parametrize("name", ["host", "sim-a"])
+        def test_it(name): pass
+        """
+    )
+
+    run(session, "--report-dir", "out")
+    first = {result.target for result in journal(session).results if result.nodeid.endswith("]")}
+    lines = (session.path / "out" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    cut = [line for line in lines if b'"result"' not in line or b"sim-a" not in line]
+    (broken,) = read_journal.parse(cut)
+
+    assert first == {"local"}
+    assert {result.target for result in broken.results} == {"local"}
 
 
 def test_refused_target_is_a_sentence_and_status_2(session: pytest.Pytester) -> None:

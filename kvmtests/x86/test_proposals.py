@@ -8,18 +8,31 @@ fixtures/uapi/series.py.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
+from collections.abc import Callable
 
 import pytest
 
 from fixtures.counters import Window, signed, wrap
+from fixtures.host_pair import Difference, HostPair
+from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing, KvmError
 from fixtures.kvm.expect import refused
-from fixtures.kvm.values import Pvclock
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.system import Kvm
+from fixtures.kvm.values import MASTER_CLOCK, Pvclock
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.migration import x86_scaled
+from fixtures.migration.x86 import ClockPair
+from fixtures.migration.x86_scaled import Scaling
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_x86, series
 from fixtures.uapi.pvclock import pvclock_vcpu_time_info
+from kvmtests.x86.moves import S, new_vm, save
+
+pytestmark = [pytest.mark.generation("proposals")]
+everywhere = pytest.mark.generation("upstream", "series", "proposals")
 
 CLOCK_GUEST = {
     series.KVM_GET_CLOCK_GUEST_2024: series.KVM_SET_CLOCK_GUEST_2024,
@@ -29,19 +42,26 @@ CLOCK_GUEST = {
 since its number came to mean other things."""
 
 
-@pytest.fixture
-def tsc_scale(vcpu: X86Vcpu) -> series.kvm_vcpu_tsc_scale:
-    """The value of KVM_VCPU_TSC_SCALE."""
-    attribute = vcpu.attribute(kvm_x86.KVM_VCPU_TSC_CTRL, series.KVM_VCPU_TSC_SCALE, "KVM_VCPU_TSC_SCALE")
-    if not attribute.exists():
-        raise CapabilityMissing("KVM_VCPU_TSC_SCALE")
-    scale = series.kvm_vcpu_tsc_scale()
-    attribute.get_into(ctypes.addressof(scale))
-    return scale
+GUEST_KHZ = [
+    pytest.param(0, id="hosts"),
+    pytest.param(1_500_000, id="1.5GHz"),
+    pytest.param(2_345_678, id="2.345678GHz"),
+    pytest.param(4_000_000, id="4GHz"),
+]
+"""Frequencies of KVM_SET_TSC_KHZ; 0 is the host's."""
+
+Guest = tuple[int, int]
+"""The numbers of KVM_GET_CLOCK_GUEST and KVM_SET_CLOCK_GUEST."""
 
 
 @pytest.fixture
-def clock_guest(vm: X86Vm, vcpu: X86Vcpu) -> tuple[int, int]:
+def scale_attribute(vcpu: X86Vcpu) -> Attribute:
+    """KVM_VCPU_TSC_SCALE, which exists."""
+    return require_scale(vcpu)
+
+
+@pytest.fixture
+def clock_guest(vm: X86Vm, vcpu: X86Vcpu) -> Guest:
     """The numbers of KVM_GET_CLOCK_GUEST and KVM_SET_CLOCK_GUEST on this kernel; kvmclock is registered."""
     vcpu.guest.enable_kvmclock()
     vm.set_clock(0)
@@ -53,6 +73,28 @@ def clock_guest(vm: X86Vm, vcpu: X86Vcpu) -> tuple[int, int]:
             continue
         return getter, setter
     raise CapabilityMissing("KVM_GET_CLOCK_GUEST")
+
+
+def require_scale(vcpu: X86Vcpu) -> Attribute:
+    """Return KVM_VCPU_TSC_SCALE; `CapabilityMissing` without it."""
+    attribute = vcpu.attribute(kvm_x86.KVM_VCPU_TSC_CTRL, series.KVM_VCPU_TSC_SCALE, "KVM_VCPU_TSC_SCALE")
+    if not attribute.exists():
+        raise CapabilityMissing("KVM_VCPU_TSC_SCALE")
+    return attribute
+
+
+def scale_of(attribute: Attribute) -> Scaling:
+    """Return the multiplier that KVM_VCPU_TSC_SCALE tells."""
+    scale = series.kvm_vcpu_tsc_scale()
+    attribute.get_into(ctypes.addressof(scale))
+    return Scaling(scale.tsc_ratio, scale.tsc_frac_bits)
+
+
+def set_khz(vcpu: X86Vcpu, khz: int) -> None:
+    """KVM_SET_TSC_KHZ; `CapabilityMissing` where that needs scaling and there is none."""
+    if khz:
+        vcpu.require_capability(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+        vcpu.tsc_khz = khz
 
 
 def get_clock_guest(vcpu: X86Vcpu, getter: int) -> Pvclock:
@@ -69,6 +111,15 @@ def get_clock_guest(vcpu: X86Vcpu, getter: int) -> Pvclock:
     )
 
 
+def answer_of(vcpu: X86Vcpu, getter: int) -> int:
+    """Return 0 where *getter* is KVM_GET_CLOCK_GUEST, else the errno."""
+    try:
+        get_clock_guest(vcpu, getter)
+    except KvmError as error:
+        return error.errno
+    return 0
+
+
 def set_clock_guest(vcpu: X86Vcpu, setter: int, clock: Pvclock) -> None:
     """KVM_SET_CLOCK_GUEST."""
     page = pvclock_vcpu_time_info(
@@ -82,31 +133,72 @@ def set_clock_guest(vcpu: X86Vcpu, setter: int, clock: Pvclock) -> None:
     vcpu.handle.pass_structure(setter, page)
 
 
-def test_scale_is_the_line_of_the_tsc(vcpu: X86Vcpu, tsc_scale: series.kvm_vcpu_tsc_scale) -> None:
-    """guest TSC = (host TSC * tsc_ratio >> tsc_frac_bits) + offset."""
+def distance_ns(vcpu: X86Vcpu, line: Pvclock) -> int:
+    """Return how far the guest's kvmclock is ahead of *line*, at the TSC of its own reading."""
+    reading = vcpu.guest.read_kvmclock()
+    return signed(reading.kvmclock_ns - line.kvmclock_ns(reading.tsc))
+
+
+@pytest.mark.parametrize("khz", GUEST_KHZ)
+def test_scale_is_the_line_of_the_tsc(vcpu: X86Vcpu, scale_attribute: Attribute, khz: int) -> None:
+    """guest TSC = (host TSC * tsc_ratio >> tsc_frac_bits) + offset, whatever the frequency."""
+    set_khz(vcpu, khz)
+    vcpu.tsc_offset = 12345
+
     reading = vcpu.guest.read_tsc()
 
-    scaled = [
-        tick * tsc_scale.tsc_ratio >> tsc_scale.tsc_frac_bits for tick in (reading.before, reading.after)
-    ]
-    assert reading.value in Window(wrap(scaled[0]), wrap(scaled[1])).shifted(vcpu.tsc_offset)
+    scale = scale_of(scale_attribute)
+    scaled = Window(scale.scaled(reading.before), scale.scaled(reading.after))
+    assert reading.value in scaled.shifted(vcpu.tsc_offset)
 
 
-@pytest.mark.usefixtures("tsc_scale")
-def test_scale_cannot_be_set(vcpu: X86Vcpu) -> None:
-    """KVM_VCPU_TSC_SCALE is read-only: setting it fails and leaves the frequency alone."""
-    khz = vcpu.tsc_khz
+@pytest.mark.parametrize("khz", GUEST_KHZ)
+def test_scale_is_the_ratio_of_the_frequencies(vcpu: X86Vcpu, scale_attribute: Attribute, khz: int) -> None:
+    """tsc_ratio is floor(guest kHz << tsc_frac_bits / host kHz), and 1 at the host's frequency."""
+    host_khz = vcpu.tsc_khz
+    set_khz(vcpu, khz)
+
+    scale = scale_of(scale_attribute)
+
+    assert scale.ratio == (vcpu.tsc_khz << scale.frac_bits) // host_khz
+
+
+@everywhere
+def test_scale_cannot_be_set(vcpu: X86Vcpu, scale_attribute: Attribute) -> None:
+    """KVM_VCPU_TSC_SCALE is read-only: setting it fails, and frequency, scale and offset stay."""
+    before = vcpu.tsc_khz, scale_of(scale_attribute), vcpu.tsc_offset
 
     with pytest.raises(KvmError):
-        vcpu.attribute(kvm_x86.KVM_VCPU_TSC_CTRL, series.KVM_VCPU_TSC_SCALE, "KVM_VCPU_TSC_SCALE").set_u64(1)
+        scale_attribute.set_u64(1)
 
-    assert vcpu.tsc_khz == khz
+    assert (vcpu.tsc_khz, scale_of(scale_attribute), vcpu.tsc_offset) == before
+
+
+def test_scale_needs_memory_to_go_to(scale_attribute: Attribute) -> None:
+    """A bad value pointer is EFAULT."""
+    with refused(errno.EFAULT):
+        scale_attribute.get_into(BAD_ADDRESS)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_clock_guest_is_what_the_guest_reads(vcpu: X86Vcpu, clock_guest: tuple[int, int]) -> None:
+def test_clock_guest_is_the_guests_page(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """KVM_GET_CLOCK_GUEST returns the line that the guest has in its page."""
+    getter, _ = clock_guest
+
+    vcpu.guest.read_kvmclock()
+
+    line, page = get_clock_guest(vcpu, getter), vcpu.guest.pvclock()
+    assert (line.tsc_timestamp, line.system_time_ns) == (page.tsc_timestamp, page.system_time_ns)
+    assert (line.tsc_to_system_mul, line.tsc_shift) == (page.tsc_to_system_mul, page.tsc_shift)
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.parametrize("khz", GUEST_KHZ)
+def test_clock_guest_is_what_the_guest_reads(vcpu: X86Vcpu, clock_guest: Guest, khz: int) -> None:
     """KVM_GET_CLOCK_GUEST evaluated at the guest's TSC is the guest's kvmclock, within 1 ns."""
     getter, _ = clock_guest
+    set_khz(vcpu, khz)
+    vcpu.vm.set_clock(10**12)
 
     reading = vcpu.guest.read_kvmclock()
 
@@ -115,18 +207,186 @@ def test_clock_guest_is_what_the_guest_reads(vcpu: X86Vcpu, clock_guest: tuple[i
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_clock_guest_survives_a_new_snapshot(vm: X86Vm, vcpu: X86Vcpu, clock_guest: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kvmclock_ns", [pytest.param(10**12, id="later"), pytest.param(0, id="earlier")])
+def test_clock_guest_survives_a_new_snapshot(
+    vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest, kvmclock_ns: int
+) -> None:
     """kvmclock saved by KVM_GET_CLOCK_GUEST and set again is the same at any guest TSC, within 1 ns."""
     getter, setter = clock_guest
     saved = get_clock_guest(vcpu, getter)
-    vm.set_clock(10**12)
+    vm.set_clock(kvmclock_ns)
 
     set_clock_guest(vcpu, setter, saved)
 
-    reading = vcpu.guest.read_kvmclock()
-    assert abs(signed(saved.kvmclock_ns(reading.tsc) - reading.kvmclock_ns)) <= 1
+    assert abs(distance_ns(vcpu, saved)) <= 1
 
 
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_clock_guest_goes_around(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """What KVM_GET_CLOCK_GUEST returned can be set at any time later: each time around costs 1 ns at most."""
+    getter, setter = clock_guest
+    first = get_clock_guest(vcpu, getter)
+
+    for _ in range(10):
+        set_clock_guest(vcpu, setter, get_clock_guest(vcpu, getter))
+        vcpu.vm.time.sleep_ns(S // 1000)
+
+    assert abs(distance_ns(vcpu, first)) <= 10
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_clock_guest_holds_for_all_vcpus(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
+    """A line over one vCPU's TSC sets the VM's clock: another vCPU reads the same, over its own TSC."""
+    getter, setter = clock_guest
+    first, second = vcpus
+    second.tsc_offset = wrap(first.tsc_offset + 10**12)
+    second.guest.enable_kvmclock()
+    first.vm.set_clock(0)
+    saved = get_clock_guest(first, getter)
+    first.vm.set_clock(10**15)
+
+    set_clock_guest(first, setter, saved)
+
+    reading = second.guest.read_kvmclock()
+    assert abs(signed(saved.kvmclock_ns(reading.tsc - 10**12) - reading.kvmclock_ns)) <= 1
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_clock_guest_moves_to_another_vm(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """On one host offset and line are all that a new VM needs: kvmclock over the guest's TSC is as it was."""
+    getter, setter = clock_guest
+    vcpu.tsc_offset = wrap(-(10**13))
+    vm.set_clock(10**14)
+    vcpu.guest.read_kvmclock()
+    saved = get_clock_guest(vcpu, getter)
+    moved = new_vm(kvm).create_vcpu(0)
+
+    moved.tsc_offset = vcpu.tsc_offset
+    moved.vm.set_clock(0)
+    set_clock_guest(moved, setter, saved)
+
+    moved.guest.enable_kvmclock()
+    assert abs(distance_ns(moved, saved)) <= 1
+
+
+@pytest.mark.parametrize("khz", [pytest.param(1_500_000, id="1.5GHz"), pytest.param(4_000_000, id="4GHz")])
+@pytest.mark.parametrize(
+    "difference",
+    [
+        pytest.param(Difference(), id="same-frequency"),
+        pytest.param(Difference(counter_hz=3_000_000_000, counter=10**15 + 7), id="3GHz-4-days-up"),
+        pytest.param(Difference(counter_hz=2_000_000_000, counter=5), id="2GHz-just-booted"),
+    ],
+)
+def test_scale_and_clock_guest_move_a_guest(
+    two_hosts: Callable[[Difference], HostPair], difference: Difference, khz: int
+) -> None:
+    """Between hosts of any frequency the TSC goes on for the blackout, and kvmclock with it, within 2 ns."""
+    hosts = two_hosts(difference)
+    guest = new_vm(hosts.source)
+    guest.tsc_khz = khz
+    leaving = guest.create_vcpu(0)
+    leaving.guest.enable_kvmclock()
+    leaving.guest.read_kvmclock()
+    old = scale_of(require_scale(leaving))
+    saved, line = save(guest), get_clock_guest(leaving, series.KVM_GET_CLOCK_GUEST_2026)
+
+    moved = new_vm(hosts.arrive(4 * S))
+    moved.tsc_khz = khz
+    arriving = moved.create_vcpu(0)
+    moved.set_clock(0)
+    there = moved.clock()
+    new = scale_of(require_scale(arriving))
+    elapsed_ns = signed(there.realtime_ns - saved.clock.realtime_ns)
+    pair = ClockPair(there.host_tsc, there.kvmclock_ns, there.realtime_ns)
+    (arriving.tsc_offset,) = x86_scaled.offsets(saved, old, pair, new, elapsed_ns)
+    set_clock_guest(arriving, series.KVM_SET_CLOCK_GUEST_2026, line)
+
+    arriving.guest.enable_kvmclock()
+    assert abs(distance_ns(arriving, line)) <= 2
+    reading = arriving.guest.read_kvmclock()
+    source_clock_ns = signed(reading.kvmclock_ns - saved.clock.kvmclock_ns)
+    assert source_clock_ns in Window(elapsed_ns, elapsed_ns).widened(S // 1000)
+
+
+def refuse_line(vcpu: X86Vcpu, clock_guest: Guest, number: int, **wrong: int) -> None:
+    """Assert that the line with *wrong* in it is refused with errno *number* and leaves the clock alone."""
+    getter, setter = clock_guest
+    before = get_clock_guest(vcpu, getter)
+
+    with refused(number):
+        set_clock_guest(vcpu, setter, dataclasses.replace(before, system_time_ns=10**15, **wrong))
+
+    assert abs(distance_ns(vcpu, before)) <= 1
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_line_without_multiplier_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """A line whose multiplier is 0 is EINVAL, and the clock stays."""
+    refuse_line(vcpu, clock_guest, errno.EINVAL, tsc_to_system_mul=0)
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_line_of_another_frequency_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """A line that was made for twice the guest's frequency is ERANGE, and the clock stays."""
+    shift = vcpu.guest.pvclock().tsc_shift
+    refuse_line(vcpu, clock_guest, errno.ERANGE, tsc_shift=shift - 1)
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_line_at_a_bad_address_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """Both calls want memory: EFAULT, and the clock stays."""
+    getter, setter = clock_guest
+    before = get_clock_guest(vcpu, getter)
+
+    for number in (getter, setter):
+        with refused(errno.EFAULT):
+            vcpu.handle.call(number, BAD_ADDRESS)
+
+    assert abs(distance_ns(vcpu, before)) <= 1
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_different_offsets_keep_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
+    """With these interfaces vCPUs whose TSCs differ by an offset share the master clock."""
+    getter, _ = clock_guest
+    first, second = vcpus
+    second.tsc_offset = wrap(first.tsc_offset + 10**12)
+
+    for vcpu in vcpus:
+        vcpu.guest.read_tsc()
+
+    assert first.vm.clock().flags == MASTER_CLOCK
+    assert get_clock_guest(second, getter).tsc_to_system_mul
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_no_line_without_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
+    """vCPUs of different frequencies have no master clock, and kvmclock is no line over a TSC: EINVAL."""
+    getter, setter = clock_guest
+    line = get_clock_guest(vcpus[0], getter)
+    set_khz(vcpus[1], 1_500_000)
+    vcpus[0].vm.set_clock(0)
+    assert not vcpus[0].vm.clock().flags
+
+    with refused(errno.EINVAL):
+        get_clock_guest(vcpus[0], getter)
+    with refused(errno.EINVAL):
+        set_clock_guest(vcpus[0], setter, line)
+
+    assert not vcpus[0].vm.clock().flags
+
+
+@everywhere
+@pytest.mark.usefixtures("clock_guest")
+def test_only_one_pair_of_numbers_exists(vcpu: X86Vcpu) -> None:
+    """A kernel has one of the two proposals' getters: the setters' numbers mean other things in the other."""
+    answers = [answer_of(vcpu, getter) for getter in CLOCK_GUEST]
+
+    assert sorted(answers) == [0, errno.EINVAL]
+
+
+@everywhere
 @pytest.mark.parametrize(
     ("request_number", "structure"),
     [
@@ -154,6 +414,7 @@ def test_first_version_of_the_series_is_unknown(
     assert vcpu.tsc_offset == before
 
 
+@everywhere
 def test_tsc_attribute_is_not_the_system_descriptors(vm: X86Vm) -> None:
     """Group 0, attribute 0 on the system descriptor is XSAVE's guest mask: KVM writes it as such, if at all.
 

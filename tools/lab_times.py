@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Say where the lab's time went: the phases of every machine of a run, in seconds.
+
+`make lab LAB=--timing` prints it behind the run. The first boot counts; a machine that died
+and booted again has "+1".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from fixtures.lab.timing import PHASES, read
+
+NOTHING = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table of the runs in the folder that *argv* names; 4 if no machine ran there."""
+    parser = argparse.ArgumentParser(prog="tools.lab_times", description=__doc__.splitlines()[0])
+    parser.add_argument("out", nargs="?", default="out", type=Path, help="a run's reports (default: out)")
+    arguments = parser.parse_args(argv)
+    boots = read(arguments.out / "lab")
+    if not boots:
+        sys.stderr.write(f"lab_times: no machine left its times in {arguments.out / 'lab'}.\n")
+        return NOTHING
+    print(table(boots))
+    return 0
+
+
+def table(boots: Mapping[str, Sequence[Mapping[str, float]]], style: str = "simple") -> str:
+    """Return a row for each machine, a column for each phase, and their sum, in s."""
+    rows = []
+    for name, each in sorted(boots.items()):
+        first = each[0]
+        label = f"{name} +{len(each) - 1}" if len(each) > 1 else name
+        seconds = [f"{first[phase]:.1f}" if phase in first else "" for phase in PHASES]
+        rows.append([label, *seconds, f"{sum(first.values()):.1f}"])
+    return tabulate(rows, headers=["machine", *PHASES, "in all"], tablefmt=style, disable_numparse=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -135,15 +135,19 @@ def test_run_of_one_vcpu_freezes_the_numbers_of_all(vm: Arm64Vm, vcpus: list[Arm
     assert numbers(vcpus, VTIMER, PTIMER, HVTIMER, HPTIMER) == [[27, 30, 28, 26]] * 2
 
 
-def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
+@pytest.mark.parametrize(
+    ("timer", "own", "other"),
+    [pytest.param(VTIMER, 27, 30, id="IRQ_VTIMER"), pytest.param(PTIMER, 30, 27, id="IRQ_PTIMER")],
+)
+def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic, timer: int, own: int, other: int) -> None:
     """Two timers with one number can be set; KVM_RUN then gives EINVAL until they differ again."""
     vcpu = vcpus[0]
-    number(vcpu, VTIMER).set_int(30)
+    number(vcpu, timer).set_int(other)
     gic.init()
     with refused(errno.EINVAL):
         vcpu.guest.read_cntvct()
 
-    number(vcpu, VTIMER).set_int(27)
+    number(vcpu, timer).set_int(own)
 
     reading = vcpu.guest.read_cntpct()
     assert reading.value in reading.window

@@ -386,6 +386,7 @@ def test_only_one_pair_of_numbers_exists(vcpu: X86Vcpu) -> None:
     assert sorted(answers) == [0, errno.EINVAL]
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @everywhere
 @pytest.mark.parametrize(
     ("request_number", "structure"),

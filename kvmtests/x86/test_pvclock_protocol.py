@@ -200,9 +200,9 @@ def test_moved_page_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Registered at a new address, only the structure there is written; the old bytes stay."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
-    old = page_bytes(vm, layout.pvclock(vcpu.id))
 
     vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, ELSEWHERE | KVM_MSR_ENABLED)
+    old = page_bytes(vm, layout.pvclock(vcpu.id))
     update(vcpu)
 
     assert page_bytes(vm, layout.pvclock(vcpu.id)) == old

@@ -53,6 +53,7 @@ def test_unknown_attribute_is_not_read(unknown: Attribute) -> None:
         unknown.get_u64()
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize(("group", "number"), UNKNOWN)
 def test_unknown_attribute_is_not_set(vcpu: X86Vcpu, unknown: Attribute) -> None:
     """KVM_SET_DEVICE_ATTR of an unknown attribute gives ENXIO and leaves the offset alone."""
@@ -73,6 +74,7 @@ def test_unknown_attribute_comes_before_a_bad_pointer(unknown: Attribute) -> Non
         unknown.get_into(BAD_ADDRESS)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize(
     "address", [pytest.param(BAD_ADDRESS, id="kernel-address"), pytest.param(8, id="unmapped")]
 )

@@ -82,6 +82,7 @@ def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
     assert (first_khz, vm.tsc_khz, other.tsc_khz) == (host_khz - 1, host_khz - 1, host_khz)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("ppm", [0, -200, 200])
 def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -> None:
     """A frequency within 250 ppm of the host's is taken and reported; the TSC itself goes on as before."""
@@ -94,6 +95,7 @@ def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm: int) -> None:
     """However long the guest runs at such a frequency, no software pushes its TSC: the offset stays."""

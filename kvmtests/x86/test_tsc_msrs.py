@@ -19,6 +19,7 @@ from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, tim
 GIB = 2**30
 LEAF_7_EBX_TSC_ADJUST = 1 << 1
 LEAF_80000001_EDX_RDTSCP = 1 << 27
+INTEL = b"GenuineIntel"
 
 ADJUSTS = [
     pytest.param(1, id="one"),
@@ -35,12 +36,25 @@ def tsc_adjust(vcpu: X86Vcpu) -> None:
         raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
 
 
+def require_rdtscp(vcpu: X86Vcpu) -> None:
+    """Skip where the guest's CPUID does not announce RDTSCP."""
+    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
+        raise CapabilityMissing("X86_FEATURE_RDTSCP")
+
+
+def vendor_of(vcpu: X86Vcpu) -> bytes:
+    """Return the CPU's vendor as the guest's CPUID leaf 0 spells it."""
+    _, ebx, ecx, edx = vcpu.guest.cpuid(0)
+    return b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))
+
+
 def guest_writes_tsc(vcpu: X86Vcpu, value: int) -> tuple[Window, Window]:
     """WRMSR of IA32_TSC: the host ticks in which it happened, and what the guest's TSC had been."""
     written, (guest_before, _) = timed(vcpu.vm, lambda: vcpu.guest.wrmsr(MSR_IA32_TSC, value))
     return written, Window(guest_before, guest_before + written.width)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_first_vcpu_starts_at_zero(vm: X86Vm) -> None:
     """The TSC of a VM's first vCPU starts at 0 when the vCPU is made; TSC_ADJUST is 0."""
     created, vcpu = timed(vm, lambda: vm.create_vcpu(0))
@@ -66,7 +80,7 @@ def test_host_reads_between_two_guest_readings(vcpu: X86Vcpu) -> None:
     assert seen in Window(before.value, vcpu.guest.read_tsc().value)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", [pytest.param(2**32, id="two-to-32"), pytest.param(10**11, id="10e10")])
 def test_guest_tsc_write_moves_tsc_and_adjust(vcpu: X86Vcpu, value: int) -> None:
     """The guest's WRMSR of IA32_TSC sets its TSC, and TSC_ADJUST gains the distance."""
@@ -78,7 +92,7 @@ def test_guest_tsc_write_moves_tsc_and_adjust(vcpu: X86Vcpu, value: int) -> None
     check_tsc_continues(vcpu, value, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value: int) -> None:
     """The guest's WRMSR of TSC_ADJUST moves its TSC by what TSC_ADJUST changes; twice changes nothing."""
@@ -93,7 +107,7 @@ def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value
         check_tsc_continues(vcpu, start.value + value - 5 * GIB, since=start.window)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
     """KVM_SET_MSRS of IA32_TSC sets the TSC of guest and host; TSC_ADJUST keeps what the guest wrote."""
     vcpu.guest.wrmsr(MSR_IA32_TSC_ADJUST, 5 * GIB)
@@ -105,7 +119,7 @@ def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 64 * GIB, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_host_adjust_write_leaves_the_tsc_alone(vcpu: X86Vcpu, value: int) -> None:
     """KVM_SET_MSRS of TSC_ADJUST stores the value and moves nothing: not TSC, not offset."""
@@ -119,7 +133,7 @@ def test_host_adjust_write_leaves_the_tsc_alone(vcpu: X86Vcpu, value: int) -> No
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_guest_adjust_write_keeps_the_hosts_write(vcpu: X86Vcpu) -> None:
     """After the host has moved the TSC, the guest's TSC_ADJUST still moves it by the difference."""
     written, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 64 * GIB))
@@ -130,7 +144,7 @@ def test_guest_adjust_write_keeps_the_hosts_write(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 76 * GIB, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
     """The guest that sets back a TSC which the host had moved finds that distance in TSC_ADJUST."""
     moved, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 64 * GIB))
@@ -143,7 +157,7 @@ def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 16 * GIB, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -> None:
     """TSC_ADJUST is opaque to the host: written before or after the offset, both end as written."""
     first, second = vcpus
@@ -159,6 +173,7 @@ def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -
         assert seen.value in seen.window.shifted(777 * GIB)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     """What a guest writes to IA32_TSC and TSC_ADJUST moves its own vCPU; the other goes on."""
     first, other = vcpus
@@ -171,6 +186,7 @@ def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     check_tsc_continues(other, start.value, since=start.window)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Without CPUID.7.EBX.TSC_ADJUST writes of host and guest are dropped without complaint."""
     vcpu.set_cpuid(cpuid_without(vm.cpuid, 7, "ebx", LEAF_7_EBX_TSC_ADJUST))
@@ -187,8 +203,7 @@ def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
 @pytest.mark.parametrize("value", [0, 10, 0x100, 2**32 - 1])
 def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
     """RDTSCP returns in ECX what was written to TSC_AUX."""
-    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
-        raise CapabilityMissing("X86_FEATURE_RDTSCP")
+    require_rdtscp(vcpu)
 
     vcpu.set_msr(MSR_TSC_AUX, value)
 
@@ -196,12 +211,31 @@ def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
 
 
 def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
-    """A TSC_AUX of more than 32 bits is refused, and the old value stays."""
-    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
-        raise CapabilityMissing("X86_FEATURE_RDTSCP")
+    """On an Intel CPU, as the guest's CPUID has it, a TSC_AUX of more than 32 bits is refused.
+
+    The old value stays. Source: Intel SDM 4, IA32_TSC_AUX: bits 63:32 are reserved.
+    """
+    require_rdtscp(vcpu)
+    if vendor_of(vcpu) != INTEL:
+        raise CapabilityMissing("GenuineIntel in the guest's CPUID")
     vcpu.set_msr(MSR_TSC_AUX, 5)
 
     with refused(0):
         vcpu.set_msr(MSR_TSC_AUX, 2**32)
 
     assert vcpu.get_msr(MSR_TSC_AUX) == 5
+
+
+def test_upper_half_of_tsc_aux_is_dropped_on_other_cpus(vcpu: X86Vcpu) -> None:
+    """On other CPUs, as the guest's CPUID has it, the upper half of a TSC_AUX is dropped and reads 0.
+
+    AMD's CPUs ignore the bits. Source: arch/x86/kvm/x86.c: __kvm_set_msr(), case MSR_TSC_AUX.
+    """
+    require_rdtscp(vcpu)
+    if vendor_of(vcpu) == INTEL:
+        raise CapabilityMissing("a vendor other than GenuineIntel in the guest's CPUID")
+
+    vcpu.set_msr(MSR_TSC_AUX, 2**32 + 5)
+
+    assert vcpu.get_msr(MSR_TSC_AUX) == 5
+    assert vcpu.guest.read_tsc_aux() == 5

@@ -25,6 +25,7 @@ def attribute(vcpu: X86Vcpu) -> None:
         raise CapabilityMissing("KVM_VCPU_TSC_OFFSET")
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_offset_reads_back(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """KVM_GET_DEVICE_ATTR returns the 64 bits that were set."""
@@ -43,6 +44,7 @@ def test_guest_tsc_is_host_tsc_plus_offset(vcpu: X86Vcpu, tsc_offset: int) -> No
     assert reading.value in reading.window.shifted(tsc_offset)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("tsc_offset", NONZERO_OFFSETS)
 def test_host_reads_the_guests_tsc(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """KVM_GET_MSRS of IA32_TSC gives host_tsc + tsc_offset, modulo 2**64."""
@@ -53,6 +55,7 @@ def test_host_reads_the_guests_tsc(vcpu: X86Vcpu, tsc_offset: int) -> None:
     assert seen in Window(before, after).shifted(tsc_offset)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_offset_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     """Setting the offset of one vCPU leaves the other's alone."""
     first, other = vcpus
@@ -65,6 +68,7 @@ def test_offset_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     assert reading.value in reading.window.shifted(other_offset)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_vcpus_keep_different_offsets(vcpus: list[X86Vcpu]) -> None:
     """Two vCPUs keep offsets that differ by one tick: no heuristic joins them."""
     first, second = vcpus

@@ -119,6 +119,7 @@ def test_write_beyond_a_second_parts(kvm: Kvm, writes: list[Write]) -> None:
     assert flags_after_entry(*vcpus) == ClockFlags(0)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize(
     "seconds", [pytest.param(0.0000005, id="tiny"), pytest.param(0.5, id="half-a-second")]
 )
@@ -133,6 +134,7 @@ def test_first_write_is_literal(vcpu: X86Vcpu, seconds: float) -> None:
     check_tsc_continues(vcpu, ticks(vcpu, seconds), since=written)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_write_beyond_a_second_is_literal(vcpus: list[X86Vcpu]) -> None:
     """A value that does not join is taken as it is; the other vCPU's TSC stays."""
     first, second = vcpus
@@ -144,6 +146,7 @@ def test_write_beyond_a_second_is_literal(vcpus: list[X86Vcpu]) -> None:
     check_tsc_continues(first, ticks(first, 100), since=written_first)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_write_of_zero_keeps_the_tsc(vcpus: list[X86Vcpu]) -> None:
     """Writing 0 does not set the TSC to 0: the vCPU joins the line of the others."""
     first, second = vcpus
@@ -156,6 +159,7 @@ def test_write_of_zero_keeps_the_tsc(vcpus: list[X86Vcpu]) -> None:
         check_tsc_continues(vcpu, ticks(vcpu, 100), since=written)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A vCPU made later counts on the others' line, and its VM's master clock stays as it is."""
     written, _ = timed(vm, lambda: vcpu.set_msr(MSR_IA32_TSC, ticks(vcpu, 100)))
@@ -169,6 +173,7 @@ def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
     check_tsc_continues(later, ticks(vcpu, 100), since=written)
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.generation("upstream")
 def test_value_near_an_offset_snaps_to_it(vcpus: list[X86Vcpu]) -> None:
     """A value that fits the offset of another vCPU, within a second, takes just that offset."""
@@ -192,6 +197,7 @@ def test_value_near_an_offset_keeps_the_master_clock(vcpus: list[X86Vcpu]) -> No
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
     """The offset changes only when someone writes it: not by time, entries or kvmclock."""
     vcpu.set_msr(MSR_IA32_TSC, ticks(vcpu, 100))
@@ -206,6 +212,7 @@ def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
     assert vcpu.tsc_offset == tsc_offset
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_a_late_value_is_late_and_a_late_offset_is_not(vcpu: X86Vcpu) -> None:
     """A value counts from when it is written, however old it is; an offset from no instant at all."""
     host_tsc = vcpu.vm.time.counter()

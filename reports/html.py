@@ -9,18 +9,15 @@ by their hashes and nothing else.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import html_data
+from . import html_data, html_frame
 from .compare import Comparison, Kind
 from .html_bench import benchmarks
 from .html_plots import number
@@ -71,19 +68,25 @@ class _Plain:
 
 def page(run: Run, comparison: Comparison | None = None) -> Iterator[str]:
     """Yield the page of *run* in pieces, with what differs from a baseline if there is one."""
-    environment = _environment()
-    style, script = _source(environment, "report.css"), _source(environment, "report.js")
     data, logs = html_data.build(run, comparison)
     bad = [result for result in run.results if result.verdict.bad]
     bad.sort(key=lambda result: result.verdict is not Verdict.FAIL)
-    yield from environment.get_template("report.html.j2").generate(
+    engine = html_frame.environment(
+        when=_when,
+        took=_took,
+        said=_said,
+        address=_address,
+        figure=number,
+        grouped=_grouped,
+        short=_short,
+    )
+    yield from html_frame.rendered(
+        engine,
+        "report.html.j2",
+        "report.js",
         run=run,
         title=f"KVM guest counters: {_headline(run, len(bad))}",
         headline=_headline(run, len(bad)),
-        style=style,
-        style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
         verdicts=list(Verdict),
         targets=[_target_row(target, results) for target, results in by_target(run)],
         bad=bad[:BAD_SHOWN],
@@ -102,38 +105,8 @@ def page(run: Run, comparison: Comparison | None = None) -> Iterator[str]:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "when": _when,
-        "took": _took,
-        "said": _said,
-        "address": _address,
-        "figure": number,
-        "grouped": lambda number: f"{number:,}" if number else "·",
-        "short": lambda log: clip(log, SHORT_LOG),
-    }
-    return environment
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    """Return one of our own files as it is: it holds nothing that came from outside."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704
-
-
 def _json(value: object) -> Markup:
     return Markup("".join(html_data.encode(value)))  # noqa: S704
-
-
-def _hash(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _headline(run: Run, bad: int) -> str:
@@ -231,6 +204,14 @@ def _said(result: Result) -> str:
     if result.verdict is Verdict.XPASS:
         return f"known issue {result.known_issue or 'not named'} no longer shows: remove or narrow its entry"
     return result.message
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}" if count else "·"
+
+
+def _short(log: str) -> str:
+    return clip(log, SHORT_LOG)
 
 
 def _address(result: Result) -> str:

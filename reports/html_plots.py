@@ -89,7 +89,7 @@ def distribution(samples: Sequence[Sample]) -> Distribution:
         for index, (sample, share) in enumerate(zip(samples, shares, strict=True))
     )
     values = _decades(low, high) if logarithmic else _round_values(low, high)
-    ticks = tuple(Tick(WIDTH * (scale(value) - first) / span, number(value)) for value in values)
+    ticks = tuple(Tick(WIDTH * (scale(value) - first) / span, f"{value:,.6g}") for value in values)
     return Distribution(curves, ticks, logarithmic, f"{100 * tallest:.0f} %")
 
 

@@ -17,9 +17,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from fixtures.defects.catalogue import IMPOSSIBLE, IN_THE_LIBRARY, PRESENT
 from fixtures.defects.defect import Defect
 from fixtures.defects.table import DEFECTS
 from fixtures.sim.targets import TARGETS
+from reports import html_mutants
+from reports import mutants as reported
+from reports.files import ReportError, write_file
 from tools.mutant_jobs import Job, Outcome, run_all, warm_up
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the defects that *argv* names, or all; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
+    if arguments.page is not None:
+        return _render(arguments.page, Path(arguments.out))
     wanted = [DEFECTS[name] for name in arguments.defects or DEFECTS if name in DEFECTS]
     unknown = set(arguments.defects) - set(DEFECTS)
     if unknown:
@@ -69,9 +75,14 @@ def main(argv: Sequence[str]) -> int:
     broken = _baseline(targets, arguments) if arguments.baseline else frozenset()
     verdicts = _judge(wanted, arguments, broken)
     seconds = time.monotonic() - started_s
-    _write(verdicts, Path(arguments.out), seconds)
     print(table(verdicts))
     print(summary(verdicts, seconds))
+    try:
+        written = write(verdicts, Path(arguments.out), seconds, everything=arguments.all)
+    except ReportError as error:
+        print(error)
+        return USAGE
+    print(f"reports in {arguments.out}/: {' '.join(path.name for path in written)}")
     if arguments.all:
         print("claims that failed for none of them:", *silent_claims(verdicts), sep="\n  ")
     troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
@@ -79,6 +90,17 @@ def main(argv: Sequence[str]) -> int:
         print("fails without a defect, and tells nothing:", *sorted(broken), *troubles, sep="\n  ")
         return USAGE
     return 0 if all(verdict.noticed for verdict in verdicts) else UNNOTICED
+
+
+def _render(source: Path, folder: Path) -> int:
+    """Write the page of the mutants.json in *source* into *folder*; return the exit status."""
+    try:
+        found = reported.parse(source.read_bytes())
+        print(write_file(folder / "mutants.html", html_mutants.page(found)))
+    except (OSError, reported.MutantsError, ReportError) as error:
+        print(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
+        return USAGE
+    return 0
 
 
 def _baseline(targets: Sequence[str], arguments: argparse.Namespace) -> frozenset[str]:
@@ -182,15 +204,30 @@ def _short(name: str) -> str:
     return name.removeprefix("kvmtests/").split("[")[0]
 
 
-def _write(verdicts: Sequence[Verdict], folder: Path, seconds: float) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def write(
+    verdicts: Sequence[Verdict], folder: Path, seconds: float, *, everything: bool = False
+) -> tuple[Path, Path]:
+    """Write mutants.json and the page of it into *folder*; return both. ReportError if that cannot be."""
     record = {
-        "version": 1,
+        "version": reported.VERSION,
         "seconds": round(seconds, 1),
+        "everything": everything,
         "defects": [_record(verdict) for verdict in verdicts],
         "silent": silent_claims(verdicts),
+        "elsewhere": [
+            *_present(),
+            *([row, f"in migration: {shown}"] for row, shown in IN_THE_LIBRARY.items()),
+        ],
+        "impossible": list(IMPOSSIBLE.items()),
     }
-    (folder / "mutants.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(record, indent=1) + "\n"
+    return write_file(folder / "mutants.json", [text]), write_file(
+        folder / "mutants.html", html_mutants.page(reported.parse(text))
+    )
+
+
+def _present() -> list[list[str]]:
+    return [[row, f"{where}: {shown}"] for row, (where, shown) in PRESENT.items()]
 
 
 def _record(verdict: Verdict) -> dict[str, object]:
@@ -201,7 +238,9 @@ def _record(verdict: Verdict) -> dict[str, object]:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("defects", nargs="*", metavar="ID", help="only these (default: all)")
-    parser.add_argument("--out", default="out", metavar="DIR", help="where mutants.json goes (default: out)")
+    parser.add_argument(
+        "--out", default="out", metavar="DIR", help="where mutants.json and mutants.html go (default: out)"
+    )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
     )
@@ -211,6 +250,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="ask every claim of one target about every defect")
     parser.add_argument(
         "--no-baseline", dest="baseline", action="store_false", help="do not run the suite without a defect"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="run nothing: write the page of this mutants.json"
     )
     return parser.parse_args(argv)
 

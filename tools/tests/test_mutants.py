@@ -7,11 +7,12 @@ import os
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 
 from tools.mutant_jobs import Job, Outcome, run_all
-from tools.mutants import Verdict, main, silent_claims, summary, table
+from tools.mutants import Verdict, main, silent_claims, summary, table, write
 
 VERDICT = Verdict(
     id="C01",
@@ -58,6 +59,34 @@ def test_unknown_defect_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
     """A typo in an id is one sentence and exit status 2."""
     assert main(["C99"]) == 2
     assert "there is no defect C99; known are: C01," in capsys.readouterr().out
+
+
+def test_json_and_page_are_written(tmp_path: Path) -> None:
+    """The page tells what the JSON holds, and is made of it again byte by byte."""
+    verdicts = [VERDICT, UNNOTICED, BY_OTHERS]
+
+    found, page = write(verdicts, tmp_path / "out", 12.4)
+    first = page.read_bytes()
+    page.unlink()
+
+    assert b"2 of 3 defects noticed, 1 by the claim that is there for them" in first
+    assert b"no nested virtualisation" in first
+    assert main(["--page", str(found), "--out", str(tmp_path / "out")]) == 0
+    assert page.read_bytes() == first
+
+
+def test_page_of_another_file_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is missing, or is none of ours, is usage."""
+    (tmp_path / "x.json").write_text("[]")
+
+    assert main(["--page", str(tmp_path / "x.json"), "--out", str(tmp_path)]) == 2
+    assert main(["--page", str(tmp_path / "y.json"), "--out", str(tmp_path)]) == 2
+
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in said] == [
+        "this JSON holds no defects",
+        "No such file or directory",
+    ]
 
 
 def test_run_that_hangs_is_stopped() -> None:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""mutants.json, which `make mutants` leaves, as frozen values: which claims noticed which defect."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from .text import clip_line, one_line
+
+VERSION = 1
+TEXT_LIMIT = 2_000
+
+
+class MutantsError(Exception):
+    """The file is none of ours; the text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One injected defect, and what the suite said to it."""
+
+    id: str
+    symptom: str
+    rule: str  # the part and the class that varies it
+    targets: tuple[str, ...]
+    claim: str  # the one that is there for it
+    by_name: bool  # whether that claim failed
+    first: str  # the first claim that failed, with its parameters
+    first_s: float  # when, since the start of its run
+    tests: tuple[str, ...]  # all that failed
+    asked: int  # test functions
+    message: str
+    trouble: str  # why the claims could not be asked, or nothing
+
+    @property
+    def noticed(self) -> bool:
+        """Whether any claim failed."""
+        return bool(self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutants:
+    """One run of `make mutants`."""
+
+    seconds: float = 0.0
+    everything: bool = False  # whether every claim of a target was asked, also after one had noticed
+    mutants: tuple[Mutant, ...] = ()
+    silent: tuple[str, ...] = ()  # claims that were asked and never failed
+    elsewhere: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, where they are shown
+    impossible: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, why they cannot be injected
+
+    def claims(self) -> list[tuple[str, int]]:
+        """Return each claim that noticed anything, without parameters, and how many defects; most first."""
+        seen: Counter[str] = Counter()
+        for mutant in self.mutants:
+            seen.update({short(test) for test in mutant.tests})
+        return sorted(seen.items(), key=lambda item: (-item[1], item[0]))
+
+
+def parse(text: str | bytes) -> Mutants:
+    """Return what *text*, a mutants.json, holds, texts cleaned; MutantsError if it is none."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MutantsError("this is no JSON") from error
+    if not isinstance(record, dict) or not isinstance(record.get("defects"), list):
+        raise MutantsError("this JSON holds no defects")
+    if record.get("version") != VERSION:
+        raise MutantsError(f"version {_text(record.get('version'))} is not {VERSION}")
+    return Mutants(
+        seconds=_seconds(record.get("seconds")),
+        everything=record.get("everything") is True,
+        mutants=tuple(_mutant(fields) for fields in record["defects"] if isinstance(fields, dict)),
+        silent=_texts(record.get("silent")),
+        elsewhere=_rows(record.get("elsewhere")),
+        impossible=_rows(record.get("impossible")),
+    )
+
+
+def short(claim: str) -> str:
+    """Return a node id without the suite's folder and without parameters."""
+    return claim.removeprefix("kvmtests/").partition("[")[0]
+
+
+def _mutant(fields: dict[str, Any]) -> Mutant:
+    return Mutant(
+        id=_text(fields.get("id")) or "unnamed",
+        symptom=_text(fields.get("symptom")),
+        rule=".".join(filter(None, (_text(fields.get("part")), _text(fields.get("variation"))))),
+        targets=_texts(fields.get("targets")),
+        claim=_text(fields.get("noticed_by")),
+        by_name=fields.get("by_name") is True,
+        first=_text(fields.get("first")),
+        first_s=_seconds(fields.get("first_s")),
+        tests=_texts(fields.get("tests")),
+        asked=int(_seconds(fields.get("asked"))),
+        message=_text(fields.get("message")),
+        trouble=_text(fields.get("trouble")),
+    )
+
+
+def _text(value: object) -> str:
+    return clip_line(
+        one_line(value if isinstance(value, str) else "" if value is None else repr(value)), TEXT_LIMIT
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(_text(item) for item in value) if isinstance(value, list) else ()
+
+
+def _rows(value: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(value, list):
+        return ()
+    return tuple(cells for row in value if len(cells := _texts(row)) == 2)
+
+
+def _seconds(value: object) -> float:
+    """Return a number that is not negative; 0 for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    return float(value) if 0 <= value < 1e9 else 0.0

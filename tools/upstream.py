@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's own selftests beside our claims, on this machine's KVM.
+
+``python3 -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
+kernel tree, runs each, runs the claims that assert the same, and prints both verdicts. Exit
+status 0 where they agree, 1 where not, 2 with one sentence for a tree or compiler that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tabulate
+
+from reports import read_journal
+from reports.model import Result, Verdict
+from tools.upstream_programs import PROGRAMS, Program
+
+ROOT = Path(__file__).resolve().parent.parent
+SELFTESTS = Path("tools", "testing", "selftests", "kvm")
+LIMIT_S = 600
+"""Longest run of one program; the kernel's own runner gives them 120 s on an idle machine."""
+
+PASS, FAIL, SKIP, ERROR, ABSENT = "pass", "fail", "skip", "error", "-"
+
+
+class TreeError(Exception):
+    """The programs cannot be had from the tree; its text is one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table: a program, and what it and our claims said."""
+
+    program: Program
+    theirs: str
+    said: str  # the program's last words
+    ours: str
+
+    @property
+    def agreement(self) -> str:
+        """Return "yes", "NO", or "-" where one of them could not speak."""
+        if {self.theirs, self.ours} & {ERROR, ABSENT}:
+            return "-"
+        return "yes" if self.theirs == self.ours else "NO"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build, run and compare; return the exit status."""
+    parser = argparse.ArgumentParser(prog="upstream", description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="a kernel tree, such as Debian's linux-source unpacked")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/upstream"), metavar="DIR", help="programs and logs"
+    )
+    options = parser.parse_args(argv)
+    out = options.out.resolve()
+    programs = PROGRAMS[platform.machine()]
+    try:
+        built = build(options.source.resolve(), out, programs)
+    except TreeError as error:
+        print(f"upstream: {error}", file=sys.stderr)
+        return 2
+    results = claims(out, programs)
+    lines = [
+        _line(program, built.get(program.name), results, out) for program in PROGRAMS[platform.machine()]
+    ]
+    print(table(lines))
+    return 0 if all(line.agreement != "NO" for line in lines) else 1
+
+
+def build(source: Path, out: Path, programs: Sequence[Program]) -> dict[str, Path]:
+    """Build what the tree at *source* has of *programs*; return their paths by name."""
+    folder = source / SELFTESTS
+    if not (folder / "Makefile").is_file():
+        raise TreeError(f"{source} has no {SELFTESTS}; name a kernel tree")
+    out.mkdir(parents=True, exist_ok=True)
+    headers = out / "headers"
+    _make(source, out, ["headers_install", f"INSTALL_HDR_PATH={headers}"])
+    built = {}
+    for program in programs:
+        found = sorted(folder.glob(f"**/{program.name}.c"))
+        if found:
+            target = out / found[0].relative_to(folder).with_suffix("")
+            _make(folder, out, [f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers}/include", str(target)])
+            built[program.name] = target
+    return built
+
+
+def claims(out: Path, programs: Sequence[Program]) -> list[Result]:
+    """Return the results on target host of all claims that a program is compared with."""
+    report = out / "claims"
+    modules = {claim.partition("::")[0] for program in programs for claim in program.claims}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--target",
+        "host",
+        f"--report-dir={report}",
+        *sorted(modules),
+    ]
+    subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+    return list(read_journal.read([report / "journal.jsonl"]).results)
+
+
+def verdict_of(results: Sequence[Result], wanted: Sequence[str]) -> str:
+    """Return what the claims *wanted*, node ids without parameters, come to as one program."""
+    verdicts = {result.verdict for result in results if result.nodeid.partition("[")[0] in wanted}
+    if verdicts & {Verdict.FAIL, Verdict.XFAIL, Verdict.XPASS, Verdict.TIMEOUT}:
+        return FAIL
+    if Verdict.ERROR in verdicts:
+        return ERROR
+    if Verdict.PASS in verdicts:
+        return PASS
+    return SKIP if verdicts else ABSENT
+
+
+def judged(status: int, log: str) -> str:
+    """Return the verdict of a program by its exit *status*: 0, 4 for a skip, anything else a failure.
+
+    A guest that KVM could not interpret never came to what it asserts.
+    """
+    if status in (0, 4):
+        return SKIP if status else PASS
+    return ERROR if "INTERNAL_ERROR" in log else FAIL
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the table of both verdicts, in Markdown."""
+    rows = [(line.program.name, line.theirs, line.said, line.ours, line.agreement) for line in lines]
+    heads = ("upstream program", "verdict", "says", "our claims", "agree")
+    return tabulate.tabulate(rows, heads, tablefmt="github")
+
+
+def _line(program: Program, path: Path | None, results: Sequence[Result], out: Path) -> Line:
+    ours = verdict_of(results, program.claims)
+    if path is None:
+        return Line(program, ABSENT, "not in this tree", ours)
+    log = (out / f"{program.name}.log").resolve()
+    with log.open("wb") as output:
+        try:
+            command = [str(path)]
+            status = subprocess.run(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT_S,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return Line(program, ERROR, f"did not end within {LIMIT_S} s", ours)
+    text = log.read_text(errors="replace")
+    return Line(program, judged(status, text), next(_last_words(text), ""), ours)
+
+
+def _last_words(text: str) -> Iterator[str]:
+    """Yield lines that say why, the latest first."""
+    for line in reversed(text.splitlines()):
+        if line.strip() and not line.startswith(("# Totals", "Random seed")):
+            yield line.strip().replace("|", "/")
+
+
+def _make(folder: Path, out: Path, arguments: Sequence[str]) -> None:
+    log = out / "make.log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "O"))}
+    with log.open("ab") as output:
+        try:
+            subprocess.run(
+                ["make", "-s", "-C", str(folder), *arguments],
+                check=True,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        except FileNotFoundError as error:
+            raise TreeError("make is not installed") from error
+        except subprocess.CalledProcessError as error:
+            raise TreeError(f"building {arguments[-1]} failed; {log} tells why") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's selftests about clocks and counters, and the claims that assert the same.
+
+docs/claims-x86.md and docs/claims-arm64.md map each single assertion; here are the claims whose
+verdicts together must be a program's. What a program only prints has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program of tools/testing/selftests/kvm, without folder and suffix, and its claims' node ids."""
+
+    name: str
+    claims: tuple[str, ...]
+
+
+def _in(module: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"kvmtests/{module}.py::{test}" for test in tests)
+
+
+_X86 = (
+    Program(
+        "kvm_clock_test",
+        _in(
+            "x86/test_kvmclock",
+            "test_guest_reads_between_two_get_clocks",
+            "test_guest_follows_a_clock_set_by_realtime",
+            "test_guest_sees_the_set_value",
+        )
+        + _in("x86/test_get_clock", "test_first_run_turns_the_master_clock_on"),
+    ),
+    Program(
+        "system_counter_offset_test",
+        _in("x86/test_tsc_offset", "test_guest_tsc_is_host_tsc_plus_offset"),
+    ),
+    Program(
+        "tsc_msrs_test",
+        _in(
+            "x86/test_tsc_msrs",
+            "test_first_vcpu_starts_at_zero",
+            "test_guest_tsc_write_moves_tsc_and_adjust",
+            "test_guest_adjust_write_moves_the_tsc_by_the_difference",
+            "test_host_tsc_write_leaves_adjust_alone",
+            "test_host_adjust_write_leaves_the_tsc_alone",
+            "test_guest_adjust_write_keeps_the_hosts_write",
+            "test_guest_tsc_write_shows_the_hosts_write_in_adjust",
+        ),
+    ),
+    Program("tsc_scaling_sync", _in("x86/test_tsc_khz", "test_scaled_vcpus_keep_together")),
+    Program(
+        "hyperv_clock",
+        _in(
+            "x86/test_hyperv_clock",
+            "test_guest_count_advances_with_time",
+            "test_host_count_advances_with_time",
+            "test_page_that_is_not_enabled_is_zero",
+            "test_enabled_page_holds",
+            "test_page_and_count_are_one_clock",
+            "test_page_follows_set_clock",
+            "test_emulated_tsc_keeps_its_page",
+            "test_disabled_page_is_not_written",
+        ),
+    ),
+    Program("kvm_pv_test", _in("x86/test_pv_features", "test_msr_without_its_feature_does_not_exist")),
+    Program(
+        "steal_time",
+        _in(
+            "x86/test_steal_time",
+            "test_reserved_bits_are_refused",
+            "test_area_is_consistent",
+            "test_steal_is_what_the_thread_waited",
+        ),
+    ),
+    Program("xen_shinfo_test", ()),
+    Program("vmx_tsc_adjust_test", ()),
+    Program("vmx_nested_tsc_scaling_test", ()),
+)
+
+_ARM64 = (
+    Program(
+        "arch_timer",
+        _in("arm64/test_timer_deadlines", "test_timer_wakes_a_sleeping_vcpu")
+        + _in("arm64/test_timers_and_offsets", "test_guest_waits_as_long_as_it_asked"),
+    ),
+    Program(
+        "arch_timer_edge_cases",
+        _in(
+            "arm64/test_timers",
+            "test_status_changes_when_the_count_reaches_cval",
+            "test_tval_of_zero_and_below_is_due",
+        )
+        + _in(
+            "arm64/test_timer_deadlines", "test_far_deadline_does_not_come_early", "test_last_deadline_counts"
+        ),
+    ),
+    Program(
+        "get-reg-list",
+        _in(
+            "arm64/test_register_list",
+            "test_virtual_timer_and_counter_are_listed",
+            "test_physical_timer_and_counter_are_listed",
+            "test_listed_registers_can_be_read",
+            "test_registers_can_be_written",
+        ),
+    ),
+    Program(
+        "steal_time",
+        _in("arm64/test_steal_time", "test_unaligned_address_is_refused", "test_address_is_set_once"),
+    ),
+)
+
+PROGRAMS: Mapping[str, tuple[Program, ...]] = {"x86_64": _X86, "aarch64": _ARM64}
+"""By machine, as platform.machine() names it."""

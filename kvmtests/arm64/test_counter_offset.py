@@ -8,6 +8,7 @@ kvm_vm_ioctl_set_counter_offset().
 from __future__ import annotations
 
 import errno
+import time
 
 import pytest
 
@@ -180,6 +181,38 @@ def test_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> 
         reading = second.guest.read_cntvct()
 
     assert reading.value in reading.window.shifted(-12345)
+
+
+def wait_until_busy(vm: Arm64Vm, offset: int) -> None:
+    """Set *offset* again and again until that is refused: a vCPU has entered its guest."""
+    deadline_s = time.monotonic() + 5
+    with refused(errno.EBUSY):
+        while time.monotonic() < deadline_s:
+            vm.set_counter_offset(offset)
+
+
+def test_sleeping_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """A vCPU asleep in WFI is inside KVM_RUN, too: EBUSY, and nothing changes."""
+    vm.set_counter_offset(12345)
+    sleeper, awake = vcpus
+    with sleeper.guest.running("wfi"):
+        wait_until_busy(vm, 12345)
+        with refused(errno.EBUSY):
+            vm.set_counter_offset(999)
+        reading = awake.guest.read_cntvct()
+
+    assert reading.value in reading.window.shifted(-12345)
+
+
+def test_vcpu_that_was_woken_leaves_the_vm_free(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+    """Once a vCPU has left its WFI the offset may be set, and it reads the new one."""
+    with vcpu.guest.running("wfi"):
+        wait_until_busy(vm, 12345)
+
+    vm.set_counter_offset(999)
+
+    reading = vcpu.guest.read_cntvct()
+    assert reading.value in reading.window.shifted(-999)
 
 
 def test_any_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:

@@ -75,6 +75,18 @@ def test_written_virtual_counter_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[A
     assert reading.value in Window(reading.before - after, reading.after - before).shifted(2**40)
 
 
+def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """A count written through one vCPU is that of one that was running from its next entry on."""
+    running, other = vcpus
+    with running.guest.spinning():
+        before, _, after = bracket(vm.time.counter, partial(other.set_reg, TIMER_CNT, 10**15))
+
+    for vcpu in (running, other):
+        reading = vcpu.guest.read_cntvct()
+        elapsed = Window(reading.before - after, reading.after - before)
+        assert reading.value in elapsed.shifted(10**15)
+
+
 def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> None:
     """KVM_REG_ARM_TIMER_CNT moves the virtual counter alone."""
     vcpu.set_reg(TIMER_CNT, 2**40)

@@ -8,11 +8,7 @@ arch/arm64/kvm/pvtime.c.
 from __future__ import annotations
 
 import errno
-import os
-import struct
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -22,22 +18,21 @@ from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.run_delay import RunDelay
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_arm64, smccc
+from fixtures.uapi.pvclock_arm64 import pvclock_vcpu_stolen_time
 
 pytestmark = [pytest.mark.thorough]
 
 OUTSIDE_OF_MEMORY = 0x7000_0000
-HV_PV_TIME_FEATURES = 0xC500_0020  # Arm DEN 0057
-HV_PV_TIME_ST = 0xC500_0021
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
 NOT_SET = 2**64 - 1
-ROUNDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """struct pvclock_vcpu_stolen_time, <asm/pvclock-abi.h> of arm64."""
+    """struct pvclock_vcpu_stolen_time as it lay in the guest's memory at one instant."""
 
     revision: int
     attributes: int
@@ -58,19 +53,14 @@ def base(vcpu: Arm64Vcpu) -> Attribute:
 
 def record(vcpu: Arm64Vcpu) -> Record:
     """Return the record as it lies in the guest's memory."""
-    return Record(*struct.unpack_from("<IIQ", vcpu.vm.memory, layout.steal_time(vcpu.id)))
+    raw = pvclock_vcpu_stolen_time.from_buffer_copy(vcpu.vm.memory, layout.steal_time(vcpu.id))
+    return Record(raw.revision, raw.attributes, raw.stolen_time)
 
 
 def register(vcpu: Arm64Vcpu) -> None:
     """Set the record's address, and let the guest ask for it, which fills it in."""
     base(vcpu).set_u64(layout.steal_time(vcpu.id))
-    vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
-
-
-def run_delay_ns() -> int:
-    """Return how long this thread has waited for a CPU (Documentation/scheduler/sched-stats.rst)."""
-    path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-    return int(path.read_text(encoding="ascii").split()[1])
+    vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
 
 
 def test_attribute_exists_and_is_not_set(vcpu: Arm64Vcpu) -> None:
@@ -129,8 +119,8 @@ def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
     """PV_TIME_FEATURES succeeds for PV_TIME_ST, which returns the address; revision and attributes are 0."""
     base(vcpu).set_u64(layout.steal_time(0))
 
-    offered = vcpu.guest.call_hypervisor(HV_PV_TIME_FEATURES, HV_PV_TIME_ST)
-    found = vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
+    offered = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_FEATURES, smccc.ARM_SMCCC_HV_PV_TIME_ST)
+    found = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
 
     assert (offered.x[0], found.x[0]) == (smccc.SMCCC_RET_SUCCESS, layout.steal_time(0))
     assert (record(vcpu).revision, record(vcpu).attributes) == (0, 0)
@@ -138,24 +128,23 @@ def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
 
 def test_guest_without_record_finds_none(vcpu: Arm64Vcpu) -> None:
     """Without an address both calls give NOT_SUPPORTED."""
-    offered = vcpu.guest.call_hypervisor(HV_PV_TIME_FEATURES, HV_PV_TIME_ST)
-    found = vcpu.guest.call_hypervisor(HV_PV_TIME_ST)
+    offered = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_FEATURES, smccc.ARM_SMCCC_HV_PV_TIME_ST)
+    found = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
 
     assert (offered.x[0], found.x[0]) == (NOT_SUPPORTED, NOT_SUPPORTED)
 
 
-def test_stolen_time_is_what_the_thread_waited(vcpu: Arm64Vcpu) -> None:
+def test_stolen_time_is_what_the_thread_waited(vcpu: Arm64Vcpu, run_delay: RunDelay) -> None:
     """Between two entries stolen time grows by what the vCPU's thread waited for its CPU."""
     register(vcpu)
-    outer_before = run_delay_ns()
+    outer_before = run_delay.so_far_ns()
     vcpu.guest.read_cntvct()
-    before, inner_before = record(vcpu), run_delay_ns()
+    before, inner_before = record(vcpu), run_delay.so_far_ns()
 
-    for _ in range(ROUNDS):
-        os.sched_yield()
+    run_delay.wait()
 
-    inner_after = run_delay_ns()
+    inner_after = run_delay.so_far_ns()
     vcpu.guest.read_cntvct()
-    after, outer_after = record(vcpu), run_delay_ns()
+    after, outer_after = record(vcpu), run_delay.so_far_ns()
     waited = Window(inner_after - inner_before, outer_after - outer_before)
     assert after.stolen_ns - before.stolen_ns in waited

@@ -19,6 +19,8 @@ from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
+from reports import read_journal
+from tools import lab_matrix, lab_times
 from tools.check import ROOT, USAGE, run
 
 MB = 1_000_000
@@ -41,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
         return USAGE
     if arguments.fetch:
         return 0
-    return run(pytest_arguments(arguments, machines))
+    keep_byte_code()
+    status = run(pytest_arguments(arguments, machines))
+    conclude(arguments)
+    return status
 
 
 def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
@@ -91,6 +96,22 @@ def prepare(machines: Iterable[Machine]) -> None:
         image.base(arch)
 
 
+def keep_byte_code() -> None:
+    """Let pytest keep what it compiles, for this process and its workers: the machines' archive takes it."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def conclude(arguments: argparse.Namespace) -> None:
+    """Print where the time went, and write the page of a matrix, if *arguments* ask for it."""
+    if arguments.timing:
+        lab_times.main([arguments.out])
+    if arguments.matrix:
+        path = Path(arguments.out) / lab_matrix.FILE
+        path.write_text(lab_matrix.page(read_journal.read([Path(arguments.out) / "journal.jsonl"])))
+        _say(f"kernel by mode by subject: {path}")
+
+
 def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine]) -> list[str]:
     """Return pytest's command line: the machines, and without named targets all that `make check` asks."""
     others = [name for name in arguments.target if find(name) is None]
@@ -98,7 +119,9 @@ def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine])
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
-    words = ["kvmtests", "--report-dir", arguments.out, "-n", arguments.jobs]
+    words = ["kvmtests", "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
+    if not arguments.all and not arguments.keyword:  # as `make check`
+        words += ["-m", "not thorough"]
     for name in names:
         words += ["--target", name]
     if arguments.keyword:
@@ -134,6 +157,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this machine")
     parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
     parser.add_argument("--matrix", action="store_true", help="each machine with every kernel of the matrix")
+    parser.add_argument("--all", action="store_true", help="the claims marked thorough, too")
+    parser.add_argument("--timing", action="store_true", help="say where each machine's time went")
     parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")
     parser.add_argument("--modules", type=Path, metavar="DIR", help="the build's modules, where KVM is one")
     parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")

@@ -91,3 +91,13 @@ def test_missing_emulator_names_its_package(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(QemuMissing, match=r"apt install qemu-system-arm"):
         availability.check(lab.chosen(["lab-arm64-vhe"])[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "quick"), [((), True), (("--all",), False), (("-k", "physical"), False)], ids=str
+)
+def test_thorough_claims_come_when_called(words: tuple[str, ...], quick: bool) -> None:
+    """As in `make check`: claims marked thorough are left out unless all, or some by name, are asked for."""
+    found = lab.pytest_arguments(lab._parse(words), [])
+
+    assert (("-m", "not thorough") in itertools.pairwise(found)) == quick

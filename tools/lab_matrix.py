@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's kernel matrix as a page: kernel by mode by subject, from the journals of its runs.
+
+`make lab LAB=--matrix` writes it beside the reports, as lab-matrix.md; docs/lab-matrix.md is one of these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from reports import read_journal
+from reports.model import Result, Run, Target, Verdict, by_target, counts
+
+FILE = "lab-matrix.md"
+NOTHING = 4
+LETTERS = {
+    Verdict.XFAIL: "k",
+    Verdict.SKIP: "s",
+    Verdict.FAIL: "FAIL",
+    Verdict.XPASS: "XPASS",
+    Verdict.ERROR: "ERROR",
+    Verdict.TIMEOUT: "TIMEOUT",
+}
+HEAD = """# Kernels in the lab
+
+Written by `make lab LAB=--matrix` (`tools/lab_matrix.py`) from the journal of a run.
+
+A cell counts the claims of a subject: those that hold, then `k` known issues, `s` skipped for an
+interface that the kernel does not have; failures are spelled out. An empty cell: no claim of the
+subject concerns that kernel's mode.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the page for the journals that *argv* names; 4 if no machine was judged in them."""
+    parser = argparse.ArgumentParser(prog="tools.lab_matrix", description=__doc__.splitlines()[0])
+    parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
+    run = read_journal.read(parser.parse_args(argv).journals)
+    if not _machines(run):
+        sys.stderr.write("lab_matrix: no lab machine was judged in these journals.\n")
+        return NOTHING
+    print(page(run), end="")
+    return 0
+
+
+def page(run: Run) -> str:
+    """Return the page, in Markdown: what booted, a table for each architecture, the known issues met."""
+    machines = _machines(run)
+    parts = [HEAD, _booted(machines)]
+    for arch in dict.fromkeys(target.arch for target, _ in machines):
+        here = [(target, results) for target, results in machines if target.arch == arch]
+        parts += [f"## {arch}\n", _subjects(here)]
+    parts += ["## Known issues met\n", _issues(machines)]
+    return "\n".join(parts)
+
+
+def _machines(run: Run) -> list[tuple[Target, list[Result]]]:
+    found = [(target, results) for target, results in by_target(run) if target.kind == "lab" and results]
+    return sorted(found, key=lambda each: (each[0].arch, each[0].name.partition("@")[0]))
+
+
+def _booted(machines: Iterable[tuple[Target, list[Result]]]) -> str:
+    heads = ["machine", "kernel", "mode that came", "QEMU", "claims", "seconds"]
+    rows = []
+    for target, results in machines:
+        facts = dict(target.facts)
+        seconds = sum(result.duration_ns for result in results) / 1e9
+        came = [facts.get("kernel", "did not boot"), target.mode or "-", facts.get("qemu", "")]
+        rows.append([target.name, *came, _cell(results), f"{seconds:.0f}"])
+    return _table(rows, heads)
+
+
+def _subjects(machines: Sequence[tuple[Target, list[Result]]]) -> str:
+    subjects = sorted({result.subject for _, results in machines for result in results})
+    rows = [
+        [subject, *(_cell([one for one in results if one.subject == subject]) for _, results in machines)]
+        for subject in subjects
+    ]
+    return _table(rows, ["subject", *(_column(target) for target, _ in machines)])
+
+
+def _column(target: Target) -> str:
+    machine, _, series = target.name.partition("@")
+    return f"{machine.removeprefix(f'lab-{target.arch}-')} {series}".strip()
+
+
+def _cell(results: Iterable[Result]) -> str:
+    counted = counts(results)
+    words = [str(counted[Verdict.PASS])] if counted.get(Verdict.PASS) else []
+    words += [f"{counted[verdict]} {word}" for verdict, word in LETTERS.items() if counted.get(verdict)]
+    return ", ".join(words)
+
+
+def _issues(machines: Iterable[tuple[Target, list[Result]]]) -> str:
+    met: dict[str, dict[str, None]] = {}
+    for target, results in machines:
+        for result in results:
+            if result.known_issue:
+                met.setdefault(result.known_issue, {})[target.name] = None
+    return _table([[name, ", ".join(where)] for name, where in sorted(met.items())], ["known issue", "on"])
+
+
+def _table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
+    return tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

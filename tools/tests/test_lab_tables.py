@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's tables: where the time went, and kernel by mode by subject."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import timing
+from fixtures.lab.timing import Timing
+from reports.model import Result, Run, Target, Verdict
+from tools import lab_matrix, lab_times
+
+
+def result(target: str, subject: str, number: int, verdict: Verdict, issue: str = "") -> Result:
+    """Return one result of *target*."""
+    nodeid = f"kvmtests/{subject}.py::test_{number}[{target}]"
+    return Result(nodeid, f"test_{number}", target, subject, verdict, known_issue=issue)
+
+
+def test_phases_last_from_one_end_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends told inside count from the kernel's start, which the quickest record ties to this side's clock."""
+    now = [100.0]
+    monkeypatch.setattr("fixtures.lab.timing.time.monotonic", lambda: now[0])
+    account = Timing(now[0])
+    now[0] = 100.5
+    account.end("image")
+    now[0] = 104.25  # on its way for 0.25 s
+    account.end_inside("kernel", 2, 3)
+    now[0] = 105
+    account.end_inside("session", 4, 4)
+    now[0] = 107
+    account.end("end")
+
+    assert account.seconds() == {"image": 0.5, "emulator": 0.5, "kernel": 2, "session": 2, "end": 2}
+
+
+def test_times_of_a_run_make_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each machine, from the files beside its logs; a second boot shows."""
+    folder = tmp_path / "lab" / "lab-arm64-vhe"
+    folder.mkdir(parents=True)
+    timing.write(folder, "lab-arm64-vhe", [{"image": 0.25, "tests": 9.75}, {"image": 0.25}])
+
+    assert lab_times.main([str(tmp_path)]) == 0
+
+    last = capsys.readouterr().out.splitlines()[-1].split()
+    assert last == ["lab-arm64-vhe", "+1", "0.2", "9.8", "10.0"]
+    assert json.loads((folder / timing.FILE).read_text())["machine"] == "lab-arm64-vhe"
+
+
+def test_no_times_are_no_table(tmp_path: Path) -> None:
+    """A folder without machines is told apart from a table."""
+    assert lab_times.main([str(tmp_path)]) == lab_times.NOTHING
+
+
+def test_page_counts_claims_by_kernel_and_subject() -> None:
+    """Holding claims are counted, known issues and skips marked, failures spelled out."""
+    facts = (("kernel", "6.1.0"), ("qemu", "7.2"))
+    run = Run(
+        targets=(
+            Target("lab-arm64-vhe@6.1", "lab", "arm64", "vhe", facts=facts),
+            Target("lab-x86_64-svm@6.1", "lab", "x86_64"),
+            Target("sim-x86_64", "sim", "x86_64"),
+        ),
+        results=(
+            result("lab-arm64-vhe@6.1", "arm64.timers", 1, Verdict.PASS),
+            result("lab-arm64-vhe@6.1", "arm64.timers", 2, Verdict.PASS),
+            result("lab-arm64-vhe@6.1", "arm64.timers", 3, Verdict.XFAIL, "an-issue"),
+            result("lab-arm64-vhe@6.1", "arm64.traps", 4, Verdict.SKIP),
+            result("lab-x86_64-svm@6.1", "x86.clock", 5, Verdict.FAIL),
+            result("sim-x86_64", "x86.clock", 5, Verdict.PASS),
+        ),
+    )
+
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lab_matrix.page(run).splitlines()]
+
+    assert ["lab-arm64-vhe@6.1", "6.1.0", "vhe", "7.2", "2, 1 k, 1 s", "0"] in lines
+    assert ["subject", "vhe 6.1"] in lines
+    assert ["arm64.timers", "2, 1 k"] in lines
+    assert ["x86.clock", "1 FAIL"] in lines
+    assert ["an-issue", "lab-arm64-vhe@6.1"] in lines
+    assert "sim-x86_64" not in str(lines)

@@ -12,5 +12,6 @@ pytest_plugins = [
     "fixtures.plugins.known_issues",
     "fixtures.plugins.lab",
     "fixtures.plugins.defects",
+    "fixtures.plugins.agreement",
     "reports.plugin",
 ]

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Play one script on a kernel and on a simulated twin of its host, and compare the answers.
+
+Draws scripts until the given number of steps was compared, shrinks what disagrees, prints it and
+keeps it as a case; --replay plays kept cases again. Exit status: 0 all agree, 1 a disagreement,
+2 usage, 4 no target could be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fixtures.agreement.compare import Disagreement
+from fixtures.agreement.players import play
+from fixtures.agreement.script import Script, load, save
+from fixtures.agreement.shadow import judge
+from fixtures.facts import Fact
+from fixtures.targets import Target, all_targets, probe
+
+SCRIPTS_AT_A_TIME = 20
+LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
+USAGE = 2
+NOTHING_RAN = 4
+
+
+@dataclass(slots=True)
+class Count:
+    """What was compared with how many twins."""
+
+    scripts: int = 0
+    steps: int = 0
+
+
+class Disagreed(AssertionError):
+    """A script that has two answers."""
+
+    def __init__(self, script: Script, found: Disagreement) -> None:
+        self.script = script
+        self.found = found
+        super().__init__(f"{found}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what *argv* asks; return the exit status."""
+    arguments = _parse(argv)
+    known = all_targets()
+    unknown = [name for name in arguments.target if name not in known or known[name].elsewhere]
+    if unknown:
+        sys.stderr.write(f"agree: {unknown[0]} is none of this machine's targets (docs/agreement.md)\n")
+        return USAGE
+    status = NOTHING_RAN
+    for target in [known[name] for name in arguments.target]:
+        found = probe(target)
+        if not found.usable:
+            print(f"{target.name}: left out, {found.reason}")
+            continue
+        if arguments.keep:
+            keep_drawn(target, found.facts, arguments)
+            return 0
+        if arguments.replay:
+            agreed = replay(target, found.facts, arguments.replay)
+        else:
+            agreed = search(target, found.facts, arguments)
+        status = max(int(not agreed), status % NOTHING_RAN)
+    return status
+
+
+def check(script: Script, target: Target, facts: Mapping[str, Fact], count: Count) -> None:
+    """Play *script* on *target*; `Disagreed` where its simulated twin answers otherwise."""
+    transcript = play(script, target.make_backend())
+    count.scripts += 1
+    count.steps += len(script.steps)
+    found = judge(transcript, facts)
+    if found is not None:
+        raise Disagreed(script, found)
+
+
+def replay(target: Target, facts: Mapping[str, Fact], paths: Sequence[Path]) -> bool:
+    """Play the cases kept in *paths*; return whether all agree."""
+    agreed = True
+    for path in paths:
+        script = load(path)
+        if script.arch != target.arch:
+            print(f"{target.name}: {path} is of {script.arch}")
+            continue
+        try:
+            check(script, target, facts, Count())
+            print(f"{target.name}: {path} agrees")
+        except Disagreed as error:
+            agreed = False
+            print(f"{target.name}: {path}\n  {error}")
+    return agreed
+
+
+def search(target: Target, facts: Mapping[str, Fact], arguments: argparse.Namespace) -> bool:
+    """Draw scripts until enough steps were compared, or one disagrees; return whether all agree."""
+    count = Count()
+    seed = arguments.seed
+    while count.steps < arguments.steps:
+        try:
+            draw(target, facts, count, seed, SCRIPTS_AT_A_TIME)
+        except Disagreed as error:
+            path = arguments.out / f"{target.name}-{seed}.json"
+            save(path, error.script, disagreement=str(error.found), target=target.name, seed=seed)
+            print(f"{target.name}, seed {seed}: {error}\n{error.script}\nkept in {path}")
+            return False
+        seed += 1
+    print(
+        f"{target.name}: {count.steps} steps in {count.scripts} scripts agree, "
+        f"seeds {arguments.seed} to {seed - 1}"
+    )
+    return True
+
+
+def draw(
+    target: Target,
+    facts: Mapping[str, Fact],
+    count: Count,
+    seed: int,
+    scripts: int,
+    *,
+    shrink: bool = True,
+) -> None:
+    """Check *scripts* scripts of *seed*; `Disagreed` with one that disagrees, the smallest if *shrink*."""
+    # Only who searches needs hypothesis: cases are replayed without.
+    from fixtures.agreement import strategies
+
+    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000)
+    try:
+        strategies.each(
+            drawn, seed, scripts, lambda script: check(script, target, facts, count), shrink=shrink
+        )
+    except Disagreed as error:
+        raise (
+            smallest(error, lambda script: check(script, target, facts, count)) if shrink else error
+        ) from None
+
+
+def smallest(error: Disagreed, check_script: Callable[[Script], None]) -> Disagreed:
+    """Return *error* of a script from which no single step can be taken without making it agree."""
+    number = len(error.script.steps)
+    while number:
+        number -= 1
+        steps = error.script.steps
+        try:
+            check_script(Script(error.script.arch, steps[:number] + steps[number + 1 :]))
+        except Disagreed as smaller:
+            error = smaller
+            number = min(number, len(error.script.steps))
+    return error
+
+
+def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Namespace) -> None:
+    """Write scripts drawn for *target* into files, for machines that cannot draw."""
+    from fixtures.agreement import strategies
+
+    found: dict[str, Script] = {}
+
+    def take(script: Script) -> None:
+        if len(script.steps) >= LEAST_KEPT and len(found) < arguments.keep:
+            found.setdefault(str(script), script)
+
+    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, most=MOST_KEPT)
+    strategies.each(drawn, arguments.seed, arguments.keep * 10, take)
+    for number, script in enumerate(found.values()):
+        save(arguments.out / f"drawn-{number:02}.json", script, seed=arguments.seed)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools.agree", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this target (repeatable; default: host)",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=2000, metavar="N", help="compare at least N (default: 2000)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first scripts (default: 1)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/agreement"), metavar="DIR", help="where cases go"
+    )
+    parser.add_argument(
+        "--replay", type=Path, nargs="+", default=[], metavar="CASE", help="play these instead"
+    )
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="write N drawn scripts, play none")
+    arguments = parser.parse_args(argv)
+    arguments.target = arguments.target or ["host"]
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
-from fixtures.kvm.exits import Exit, IoExit
+from fixtures.kvm.exits import Exit, IoExit, MmioExit
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
@@ -29,7 +29,7 @@ from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 TWIN = Path(__file__).with_name("twin") / "calls.c"
 FEW = 100  # runs of many samples, and creations, for the hundreds of other calls
 SAMPLES = 65_536
-PROGRAMS = {"tsc": 1, "hlt": 1, "tsc_triples": SAMPLES}
+PROGRAMS = {"tsc": 1, "hlt": 1, "mmio": 1, "tsc_triples": SAMPLES}
 TITLES = {
     "get_clock": "KVM_GET_CLOCK",
     "set_clock": "KVM_SET_CLOCK",
@@ -41,6 +41,7 @@ TITLES = {
     "run_immediate": "KVM_RUN, immediate_exit",
     "run_out": "KVM_RUN to KVM_EXIT_IO",
     "run_hlt": "KVM_RUN to KVM_EXIT_HLT",
+    "run_mmio": "KVM_RUN to KVM_EXIT_MMIO",
     "sample": f"a sample of RDTSC triples, {SAMPLES:,} an exit",
     "single": "a sample of RDTSC triples, one an exit",
     "new_vm": "a VM without memory, made and closed",
@@ -121,6 +122,8 @@ def _python_round(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, calls: int, into: Ticks) -
         into[name] += _timed(vcpu, call, calls)
     guest.load("hlt")
     into["run_hlt"] += _timed(vcpu, lambda: vcpu.run_to(Exit), calls)
+    guest.load("mmio")
+    into["run_mmio"] += _timed(vcpu, lambda: vcpu.run_to(MmioExit), calls)
     into["sample"] += [
         ticks / SAMPLES for ticks in _timed(vcpu, lambda: guest.run("tsc_triples", count=SAMPLES), FEW)
     ]

@@ -4,7 +4,7 @@
  *
  * usage: calls FOLDER CALLS FEW SAMPLES
  *
- * FOLDER has guest memory ("memory") and, for each program run here (tsc, hlt, tsc_triples), its
+ * FOLDER has guest memory ("memory") and, for each program run here (tsc, hlt, mmio, tsc_triples), its
  * struct kvm_sregs and kvm_regs ("tsc.sregs", "tsc.regs", ...) as the Python side set them.
  * Prints "NAME TICKS" for each call: host TSC ticks of CALLS calls; of FEW runs that store SAMPLES
  * triples, in thousandths of a tick for each, and of FEW creations.
@@ -182,6 +182,11 @@ static void run_hlt(void)
 	run_to(KVM_EXIT_HLT);
 }
 
+static void run_mmio(void)
+{
+	run_to(KVM_EXIT_MMIO);
+}
+
 static void new_vm(void)
 {
 	close(checked(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM"));
@@ -267,6 +272,8 @@ int main(int argc, char **argv)
 	measure("run_out", run_out, calls);
 	load_program("hlt");
 	measure("run_hlt", run_hlt, calls);
+	load_program("mmio");
+	measure("run_mmio", run_mmio, calls);
 	load_program("tsc_triples");
 	measure_samples(few, atol(argv[4]));
 	measure("new_vm", new_vm, few);

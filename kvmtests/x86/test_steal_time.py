@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def wait_for_a_crowded_cpu() -> None:
     """Share one CPU with a program that never sleeps until this thread has waited for 5 ms of it."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
-    rival = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+    rival = subprocess.Popen([sys.executable, "-IS", "-c", "while True: pass"])
     enough_ns = run_delay_ns() + 5 * MS
     deadline_s = time.monotonic() + 5
     try:

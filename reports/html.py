@@ -28,6 +28,7 @@ BAD_FIRST = 12
 BAD_SHOWN = 200
 """Failures in sight, and failures written out as markup; the matrix has the others."""
 
+CHANGES_FIRST = 20
 CHANGES_SHOWN = 200
 PLAIN_RESULTS = 2_000
 """Results up to which the page holds the whole matrix also for readers without script."""
@@ -91,9 +92,11 @@ def page(run: Run, comparison: Comparison | None = None) -> Iterator[str]:
         targets=[_target_row(target, results) for target, results in by_target(run)],
         bad=bad[:BAD_SHOWN],
         bad_first=BAD_FIRST,
+        bad_words={verdict.value for verdict in Verdict if verdict.bad},
         bad_count=len(bad),
         comparison=comparison,
         change_counts=_change_counts(comparison),
+        changes_first=CHANGES_FIRST,
         shown_changes=_shown_changes(comparison),
         benchmarks=benchmarks(run),
         known=_known(run),

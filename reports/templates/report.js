@@ -8,9 +8,13 @@ const WORDS = {
   e: ["error", "error"], t: ["timeout", "time"], n: ["not run", "–"],
 };
 const BAD = "feut";
+const BITS = Object.fromEntries([...Object.keys(WORDS)].map((letter, index) => [letter, 1 << index]));
+const ABSENT = 0;
+const maskOf = (letters) => [...letters].reduce((mask, letter) => mask | BITS[letter], 0);
+const BAD_MASK = maskOf(BAD);
 const FEW = 150; // rows up to which everything is open from the start
 const CHUNK = 100; // rows that one "show more" adds
-const FIRST = 60; // rows shown after a filter, in all subjects together
+const FIRST = 40; // rows shown after a filter, in all subjects together: more than a window has
 
 const json = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = json("data");
@@ -18,6 +22,19 @@ const width = data.targets.length;
 const total = data.subjects.reduce((sum, subject) => sum + subject.tests.length, 0);
 let logs = null;
 let lowerLogs = null;
+const byCharacter = new Uint8Array(128);
+for (const [letter, bit] of Object.entries(BITS)) byCharacter[letter.charCodeAt(0)] = bit;
+for (const subject of data.subjects) {
+  // One bit a cell, so that filters are arithmetic; and whether a row holds anything bad.
+  const { letters } = subject;
+  const cells = subject.cells = new Uint8Array(letters.length);
+  const bad = subject.bad = new Uint8Array(subject.tests.length);
+  for (let cell = 0, column = 0, row = 0; cell < letters.length; cell++) {
+    cells[cell] = byCharacter[letters.charCodeAt(cell)];
+    bad[row] |= cells[cell] & BAD_MASK;
+    if (++column === width) { column = 0; row++; }
+  }
+}
 
 const state = { query: "", verdicts: new Set(), targets: new Set(), subject: "", changes: false };
 const $ = (id) => document.getElementById(id);
@@ -32,6 +49,9 @@ function make(tag, properties, ...children) {
   element.append(...children);
   return element;
 }
+
+const numbers = new Intl.NumberFormat("en");
+const grouped = (number) => numbers.format(number);
 
 /** Return a name with places where it may be broken. */
 function breakable(name) {
@@ -58,15 +78,39 @@ function detailsOf(subject) {
   return subject.map;
 }
 
-function textOf(detail) {
-  detail.text ??= [detail.m, detail.r, detail.k, detail.i].filter(Boolean).join("\n").toLowerCase();
-  return detail.text;
+// ---- the index that searches read: lower case, made once, in idle time if there is some
+
+/** Return the lower-cased names of a subject's tests, what each row says, and which logs it has. */
+function indexOf(subject) {
+  if (subject.index) return subject.index;
+  const names = subject.tests.map((test) => `${subject.name} ${test}`.toLowerCase());
+  const said = new Array(names.length);
+  const rowLogs = new Array(names.length);
+  for (const [cell, detail] of detailsOf(subject)) {
+    const row = Math.floor(cell / width);
+    const words = [detail.m, detail.r, detail.k, detail.i].filter(Boolean).join("\n").toLowerCase();
+    said[row] = said[row] === undefined ? words : `${said[row]}\n${words}`;
+    if (detail.l !== undefined) (rowLogs[row] ??= []).push(detail.l);
+  }
+  return subject.index = { names, said, rowLogs };
 }
 
-function lowerLog(detail) {
-  if (detail.l === undefined) return "";
-  lowerLogs ??= (logs ??= json("logs")).map((log) => log.toLowerCase());
-  return lowerLogs[detail.l];
+function logsInLowerCase() {
+  return lowerLogs ??= (logs ??= json("logs")).map((log) => log.toLowerCase());
+}
+
+/** Make the index piece by piece while nobody waits. */
+function prepare() {
+  const pieces = [...data.subjects.map((subject) => () => indexOf(subject)), logsInLowerCase];
+  const later = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+  const next = () => { pieces.shift()(); if (pieces.length) later(next); };
+  later(next);
+}
+
+/** Return the words of the search, each with the logs that hold it. */
+function wordsOf(query) {
+  return query.toLowerCase().split(/\s+/).filter(Boolean)
+    .map((word) => ({ word, inLog: logsInLowerCase().map((log) => log.includes(word)) }));
 }
 
 // ---- filters
@@ -75,46 +119,31 @@ function filtered() {
   return Boolean(state.query || state.verdicts.size || state.targets.size || state.changes);
 }
 
-/** Return whether the words of the search are all in a test's name or in what it says. */
-function found(subject, row, words) {
-  const name = subject.lower[row];
-  if (words.every((word) => name.includes(word))) return true;
-  const details = detailsOf(subject);
-  if (!details.size) return false;
-  for (let column = 0; column < width; column++) {
-    const detail = details.get(row * width + column);
-    if (detail && words.every((word) => name.includes(word) || textOf(detail).includes(word)
-        || lowerLog(detail).includes(word))) return true;
-  }
-  return false;
+/** Return whether each word of the search is in a test's name or in what it says on some target. */
+function found(index, row, words) {
+  return words.every(({ word, inLog }) => index.names[row].includes(word) || index.said[row]?.includes(word)
+    || index.rowLogs[row]?.some((log) => inLog[log]));
 }
 
-/** Return the rows of a subject that the filters leave. */
-function rowsOf(subject) {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
-  if (words.length) subject.lower ??= subject.tests.map((test) => `${subject.name} ${test}`.toLowerCase());
+/** Return the rows of a subject that the filters leave; *words* are those of `wordsOf`. */
+function rowsOf(subject, words) {
+  const rows = [];
+  const count = subject.tests.length;
   const all = !state.targets.size && !state.verdicts.size && !state.changes;
-  if (all && !words.length) return subject.tests.map((_, row) => row);
+  const mask = state.verdicts.size ? maskOf(state.verdicts) : 255;
   const columns = data.targets.map((_, index) => index)
     .filter((index) => !state.targets.size || state.targets.has(data.targets[index].name));
-  const rows = [];
-  for (let row = 0; row < subject.tests.length; row++) {
-    const shown = all || columns.some((column) => wanted(subject, row * width + column));
-    if (shown && (!words.length || found(subject, row, words))) rows.push(row);
+  const index = words.length ? indexOf(subject) : null;
+  for (let row = 0; row < count; row++) {
+    if ((all || wanted(subject, row * width, columns, mask)) && (!index || found(index, row, words))) rows.push(row);
   }
   return rows;
 }
 
-function wanted(subject, cell) {
-  const letter = subject.letters[cell];
-  if (letter === " ") return false;
-  if (state.verdicts.size && !state.verdicts.has(letter)) return false;
-  return !state.changes || Boolean(subject.old && cell in subject.old);
-}
-
-function isBad(subject, row) {
-  for (let column = 0; column < width; column++) {
-    if (BAD.includes(subject.letters[row * width + column])) return true;
+function wanted(subject, first, columns, mask) {
+  for (const column of columns) {
+    const cell = first + column;
+    if (subject.cells[cell] & mask && (!state.changes || (subject.old && cell in subject.old))) return true;
   }
   return false;
 }
@@ -130,11 +159,13 @@ function head() {
 function draw() {
   const table = make("table", { className: "matrix" }, make("caption", { className: "soft", hidden: true },
     "verdict of each test on each target"), head());
+  table.style.minWidth = `${NEEDED}px`;
   let shown = 0;
   let left = FIRST;
+  const words = wordsOf(state.query);
   for (const subject of data.subjects) {
     if (state.subject && subject.name !== state.subject) continue;
-    const rows = rowsOf(subject);
+    const rows = rowsOf(subject, words);
     if (!rows.length) continue;
     shown += rows.length;
     const group = new Group(subject, rows);
@@ -142,9 +173,11 @@ function draw() {
     if (group.eager()) left -= group.open(left);
   }
   $("matrix").replaceChildren(table);
-  $("shown").textContent = `${shown.toLocaleString("en")} of ${total.toLocaleString("en")} tests`;
+  $("shown").textContent = `${grouped(shown)} of ${grouped(total)} tests`;
   if (!shown) $("matrix").append(make("p", { className: "soft" }, "No test matches."));
 }
+
+const CELL = make("td", null, make("button", { type: "button", "aria-expanded": "false" }));
 
 /** One subject: a row that opens and closes it, and the rows of its tests. */
 class Group {
@@ -152,28 +185,34 @@ class Group {
     this.subject = subject;
     // What needs attention comes first where most rows wait behind "show more".
     const calm = filtered() || total <= FEW;
-    this.urgent = calm ? rows : rows.filter((row) => isBad(subject, row));
-    this.rest = calm ? [] : rows.filter((row) => !isBad(subject, row));
+    this.urgent = calm ? rows : rows.filter((row) => subject.bad[row]);
+    this.rest = calm ? [] : rows.filter((row) => !subject.bad[row]);
     this.waiting = null;
     this.button = make("button", { type: "button", "aria-expanded": "false" }, subject.name);
     this.button.addEventListener("click", () => (this.waiting ? this.close() : this.open(CHUNK)));
-    const number = make("small", null, ` ${rows.length.toLocaleString("en")}`);
-    const cells = data.targets.map((_, column) => this.tally(rows, column));
+    const number = make("small", null, ` ${grouped(rows.length)}`);
+    const cells = this.tallies(rows);
     this.body = make("tbody", { className: "tests" },
       make("tr", { className: "subject" }, make("th", { scope: "rowgroup" }, this.button, number), ...cells));
   }
 
-  tally(rows, column) {
-    let bad = 0, good = 0, other = 0;
+  /** Return the cells that count each target's verdicts over *rows*. */
+  tallies(rows) {
+    const { cells } = this.subject;
+    const bad = new Uint32Array(width), good = new Uint32Array(width), other = new Uint32Array(width);
     for (const row of rows) {
-      const letter = this.subject.letters[row * width + column];
-      if (BAD.includes(letter)) bad++;
-      else if (letter === "p") good++;
-      else if (letter !== " ") other++;
+      for (let column = 0, cell = row * width; column < width; column++, cell++) {
+        const bit = cells[cell];
+        if (bit & BAD_MASK) bad[column]++;
+        else if (bit & BITS.p) good[column]++;
+        else if (bit !== ABSENT) other[column]++;
+      }
     }
-    if (bad) return make("td", null, make("span", { className: "count-bad" }, `${bad.toLocaleString("en")} bad`));
-    if (good) return make("td", null, `${good.toLocaleString("en")} ✓`);
-    return make("td", null, other ? `${other.toLocaleString("en")} –` : "");
+    return data.targets.map((_, column) => {
+      if (bad[column]) return make("td", null, make("span", { className: "count-bad" }, `${grouped(bad[column])} bad`));
+      if (good[column]) return make("td", null, `${grouped(good[column])} ✓`);
+      return make("td", null, other[column] ? `${grouped(other[column])} –` : "");
+    });
   }
 
   eager() {
@@ -199,10 +238,10 @@ class Group {
     this.last?.remove();
     this.body.append(...next.map((row) => this.row(row)));
     if (this.waiting.length) {
-      const bad = this.waiting.some((row) => isBad(this.subject, row));
+      const bad = this.waiting.some((row) => this.subject.bad[row]);
       const words = bad || filtered() ? "more" : "more without a failure";
       const button = make("button", { type: "button", className: "link" },
-        `show ${Math.min(CHUNK, this.waiting.length)} of ${this.waiting.length.toLocaleString("en")} ${words}`);
+        `show ${Math.min(CHUNK, this.waiting.length)} of ${grouped(this.waiting.length)} ${words}`);
       button.addEventListener("click", () => this.more(CHUNK));
       this.last = make("tr", { className: "more" }, make("td", { colspan: width + 1 }, button));
       this.body.append(this.last);
@@ -224,14 +263,16 @@ class Group {
     const [word, mark] = WORDS[letter];
     const old = this.subject.old?.[place];
     const said = old === undefined ? "" : `, ${old === " " ? "new" : `was ${WORDS[old][0]}`}`;
-    const button = make("button", {
-      type: "button", className: `cell v-${letter}`, title: word + said, "aria-expanded": "false",
-      "aria-label": `${word}${said}: ${name} on ${target}`,
-    }, mark);
+    const td = CELL.cloneNode(true);
+    const button = td.firstChild;
+    button.className = `cell v-${letter}`;
+    button.title = word + said;
+    button.setAttribute("aria-label", `${word}${said}: ${name} on ${target}`);
+    button.textContent = mark;
     if (old !== undefined) button.classList.add("changed");
     if (state.verdicts.size && !state.verdicts.has(letter)) button.classList.add("dim");
     button.place = [this.subject, row, column];
-    return make("td", null, button);
+    return td;
   }
 }
 
@@ -290,7 +331,7 @@ function reproduce(command) {
 
 function chip(label, count, set, value) {
   const button = make("button", { type: "button", className: "chip", "aria-pressed": String(set.has(value)) }, label);
-  if (count !== null) button.append(" ", make("b", null, count.toLocaleString("en")));
+  if (count !== null) button.append(" ", make("b", null, grouped(count)));
   button.addEventListener("click", () => {
     if (!set.delete(value)) set.add(value);
     button.setAttribute("aria-pressed", String(set.has(value)));
@@ -299,11 +340,14 @@ function chip(label, count, set, value) {
   return button;
 }
 
+function countLetters() {
+  const byBit = new Uint32Array(256);
+  for (const subject of data.subjects) for (const bit of subject.cells) byBit[bit]++;
+  return Object.fromEntries(Object.entries(BITS).map(([letter, bit]) => [letter, byBit[bit]]));
+}
+
 function controls() {
-  const seen = {};
-  for (const subject of data.subjects) {
-    for (const letter of subject.letters) seen[letter] = (seen[letter] || 0) + 1;
-  }
+  const seen = countLetters();
   const verdicts = Object.keys(WORDS).filter((letter) => seen[letter]);
   $("verdicts").replaceChildren(...verdicts.map((letter) => chip(WORDS[letter][0], seen[letter], state.verdicts, letter)));
   if (width > 1) {
@@ -353,6 +397,7 @@ function showTest(subjectName, name) {
   if (row < 0) return;
   const group = new Group(subject, [row]);
   const table = make("table", { className: "matrix" }, head(), group.body);
+  table.style.minWidth = `${NEEDED}px`;
   group.open(1);
   const back = make("button", { type: "button", className: "link" }, "show every test");
   back.addEventListener("click", () => { state.subject = ""; controls(); changed(); });
@@ -417,11 +462,15 @@ addEventListener("hashchange", fromAddress);
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((element) => { element.open = true; });
 });
+// A matrix with more targets than the window has room for scrolls by itself.
+const NEEDED = 240 + 82 * width;
 // The head of the matrix sticks below the controls, however many lines those take.
 function stick() {
   document.documentElement.style.setProperty("--under", `${$("controls").offsetHeight}px`);
+  $("matrix").classList.toggle("scrolls", $("matrix").clientWidth < NEEDED);
 }
 
 $("controls").hidden = false;
 new ResizeObserver(stick).observe($("controls"));
 fromAddress();
+prepare();

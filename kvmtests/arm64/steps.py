@@ -42,3 +42,13 @@ def timed(vcpu: Arm64Vcpu, call: Callable[[], Result]) -> tuple[Window, Result]:
 def ticks(target_facts: Probe, duration_ns: int) -> int:
     """Return how far the counter gets in *duration_ns*, rounded down."""
     return duration_ns * int(target_facts.facts["counter_hz"]) // 1_000_000_000
+
+
+def counter_traps(vcpu: Arm64Vcpu, target_facts: Probe) -> bool:
+    """Return whether CNTPCT_EL0 traps while it has an offset: the rows of the trap table.
+
+    Not where KVM uses CNTPOFF_EL2 (since v6.4, VHE only), and not in protected mode.
+    """
+    facts = target_facts.facts
+    uses_cntpoff = facts["mode"] == "vhe" and facts["KVM_CAP_COUNTER_OFFSET"] and vcpu.ecv >= 2
+    return facts["mode"] != "protected" and not uses_cntpoff

@@ -21,7 +21,7 @@ from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
 from fixtures.uapi import kvm_arm64, psci
-from kvmtests.arm64.steps import COUNTERS, offset_counter, timed
+from kvmtests.arm64.steps import COUNTERS, counter_traps, offset_counter, timed
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 
 pytestmark = [pytest.mark.thorough]
@@ -71,16 +71,6 @@ def plain(kvm: Kvm) -> Arm64Vcpu:
     vm = kvm.create_vm()
     assert isinstance(vm, Arm64Vm)
     return vm.create_vcpu(0)
-
-
-def counter_traps(vcpu: Arm64Vcpu, target_facts: Probe) -> bool:
-    """Return whether CNTPCT_EL0 traps while it has an offset: the rows of the trap table.
-
-    Not where KVM uses CNTPOFF_EL2 (since v6.4, VHE only), and not in protected mode.
-    """
-    facts = target_facts.facts
-    uses_cntpoff = facts["mode"] == "vhe" and facts["KVM_CAP_COUNTER_OFFSET"] and vcpu.ecv >= 2
-    return facts["mode"] != "protected" and not uses_cntpoff
 
 
 def counter_cost(vcpu: Arm64Vcpu, counter: str, effort: Effort) -> int:

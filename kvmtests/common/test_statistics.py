@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KVM_GET_STATS_FD: what KVM counts describes itself, and counts each vCPU's exits.
+
+Source: Documentation/virt/kvm/api.rst, 4.135; virt/kvm/binary_stats.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from fixtures.kvm.statistics import Statistics
+from fixtures.kvm.vcpu import Vcpu
+from fixtures.kvm.vm import Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_stats
+
+RUNS = 20
+PROGRAMS = {"x86_64": "tsc", "arm64": "cntvct"}
+"""A program of each architecture that reads a counter and leaves: one exit to user space."""
+
+
+@pytest.fixture(autouse=True)
+def statistics(vm: Vm) -> None:
+    """KVM has binary statistics."""
+    vm.require(uapi.KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD")
+
+
+def check(statistics: Statistics, owner: str) -> None:
+    """Assert what every file of statistics keeps."""
+    names = [one.name for one in statistics.all]
+    assert statistics.id.startswith("kvm-")
+    assert statistics.id.endswith(owner)
+    assert len(set(names)) == len(names) > 0
+    assert all(names)
+    assert all(one.values for one in statistics.all)
+    assert all(one.kind <= kvm_stats.KVM_STATS_TYPE_LOG_HIST for one in statistics.all)
+
+
+def run(vcpu: Vcpu, times: int) -> None:
+    """Let the guest leave to user space *times* times."""
+    for _ in range(times):
+        vcpu.guest.run(PROGRAMS[vcpu.handle.arch])
+
+
+def test_statistics_describe_themselves(vm: Vm, vcpus: list[Vcpu]) -> None:
+    """VM and vCPUs have an id, and descriptors with unique names, known types and values in the file."""
+    check(vm.statistics, "")
+    for vcpu in vcpus:
+        check(vcpu.statistics, f"/vcpu-{vcpu.id}")
+
+
+def test_file_ends_behind_its_data(vcpu: Vcpu) -> None:
+    """Reading from beyond the data gives nothing, and a read across the end is short."""
+    backend, fd = vcpu.handle.backend, vcpu.handle.call(uapi.KVM_GET_STATS_FD)
+    try:
+        whole = backend.pread(fd, 1 << 20, 0)
+        header = kvm_stats.kvm_stats_header.from_buffer_copy(whole)
+
+        assert header.desc_offset + ctypes.sizeof(kvm_stats.kvm_stats_desc) < header.data_offset < len(whole)
+        assert len(backend.pread(fd, 64, len(whole) - 8)) == 8
+        assert backend.pread(fd, 64, len(whole)) == b""
+    finally:
+        backend.close(fd)
+
+
+def test_every_exit_to_user_space_is_counted(vcpu: Vcpu) -> None:
+    """The count of exits grows with each exit of the guest; what interrupts the host adds to it."""
+    run(vcpu, 1)
+    before = vcpu.statistics.single["exits"]
+
+    run(vcpu, RUNS)
+
+    assert vcpu.statistics.single["exits"] - before >= RUNS
+
+
+def test_vcpus_count_for_themselves(vcpus: list[Vcpu]) -> None:
+    """The exits of one vCPU are not another one's."""
+    first, second = vcpus
+    run(second, 1)
+    before = second.statistics.single["exits"]
+
+    run(first, RUNS)
+
+    assert second.statistics.single["exits"] == before

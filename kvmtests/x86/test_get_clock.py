@@ -22,6 +22,12 @@ MARGIN_NS = 1_000
 MS = 1_000_000
 
 
+@pytest.fixture
+def realtime(vm: X86Vm) -> None:
+    """KVM_GET_CLOCK has all three flags, and the fields behind them."""
+    vm.require_realtime()
+
+
 def test_capability_names_the_flags_it_reports(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_CAP_ADJUST_CLOCK holds every flag that KVM_GET_CLOCK reports."""
     offered = vm.check_extension(uapi.KVM_CAP_ADJUST_CLOCK)
@@ -37,7 +43,7 @@ def test_no_vcpu_no_master_clock(vm: X86Vm) -> None:
     assert (clock.flags, clock.realtime_ns, clock.host_tsc) == (ClockFlags(0), 0, 0)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_first_run_turns_the_master_clock_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Once the only vCPU has run, KVM_GET_CLOCK reports all three flags on a TSC host."""
     vcpu.guest.read_tsc()
@@ -52,7 +58,7 @@ def test_immediate_exit_leaves_the_master_clock_off(vm: X86Vm, vcpu: X86Vcpu) ->
     assert vm.clock().flags == ClockFlags(0)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_set_clock_evaluates_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_SET_CLOCK before any run turns the master clock on: all vCPUs (one) match."""
     assert vcpu.id == 0
@@ -62,7 +68,7 @@ def test_set_clock_evaluates_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vm.clock().flags == MASTER_CLOCK
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_host_tsc_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """host_tsc is the host's TSC at an instant inside the call."""
     vcpu.guest.read_tsc()
@@ -72,7 +78,7 @@ def test_host_tsc_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert clock.host_tsc in Window(before, after)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_realtime_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The realtime field is CLOCK_REALTIME at an instant inside the call."""
     vcpu.guest.read_tsc()

@@ -161,7 +161,7 @@ function draw() {
     "verdict of each test on each target"), head());
   table.style.minWidth = `${NEEDED}px`;
   let shown = 0;
-  let left = FIRST;
+  let left = total <= FEW ? total : FIRST;
   const words = wordsOf(state.query);
   for (const subject of data.subjects) {
     if (state.subject && subject.name !== state.subject) continue;

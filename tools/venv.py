@@ -17,12 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: list[str]) -> int:
-    """Install requirements/NAME.txt into .venv unless it is there already; 0, or 1 with one sentence."""
+    """Install requirements/NAME.txt into .venv unless it is there already; 0, or 1 with one sentence.
+
+    ``--into FOLDER`` before the names chooses another environment.
+    """
     if sys.version_info < NEEDED:
         found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, NEEDED))
         return _fail(f"python3 is {found}; version {needed} or newer is needed")
-    names = argv or ["check"]
     environment = ROOT / ".venv"
+    if argv[:1] == ["--into"]:
+        environment, argv = Path(argv[1]), argv[2:]
+    names = argv or ["check"]
     for name in names:
         requirements = ROOT / "requirements" / f"{name}.txt"
         if not requirements.is_file():
@@ -44,7 +49,8 @@ def _fingerprint(requirements: Path) -> str:
 
 def _install(environment: Path, requirements: Path) -> bool:
     python = environment / "bin" / "python"
-    print(f"Installing requirements/{requirements.name} into .venv (once)", flush=True)
+    where = environment.relative_to(ROOT) if environment.is_relative_to(ROOT) else environment
+    print(f"Installing requirements/{requirements.name} into {where} (once)", flush=True)
     if not _works(python):
         made = _run([sys.executable, "-m", "venv", "--clear", str(environment)])
         if made.returncode:

@@ -186,23 +186,6 @@ def test_tap_py_fails_the_bad_ones(run: Run, tmp_path: Path) -> None:
     assert not [line for line in lines if line.category == "unknown"]
 
 
-@every_run
-def test_npm_tap_parser_fails_the_bad_ones(run: Run, tmp_path: Path) -> None:
-    """npm's tap-parser counts the same failures and skips, and no parse failure."""
-    tap_parser = program("tap-parser", "tap-parser from npm")
-    report = write_file(tmp_path / "results.tap", ktap.flat(run))
-
-    with report.open() as text:
-        done = subprocess.run(
-            [tap_parser, "--json"], stdin=text, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    final = next(event[1] for event in json.loads(done.stdout) if event[0] == "complete")
-    assert final["count"] == len(run.results)
-    assert final["fail"] == len(bad(run))
-    assert final["skip"] == sum(result.verdict == "skip" for result in run.results)
-
-
 @pytest.fixture
 def kunit() -> str:
     """Return the kernel's kunit.py: tools/testing/kunit of the tree that KERNEL_SOURCE names."""

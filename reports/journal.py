@@ -17,8 +17,11 @@ sample     nodeid, [target], metric, [variant, unit, values, columns, rows, note
 log        nodeid, [target], text: follows its test's start, precedes its result
 result     nodeid, target, subject, verdict, [ending, message, reason, duration_ns,
            start_ns, file, line, known_issue, repro]
+machine    machine, facts: one of several in this session (``--dist each``)
 end        time_ns, exit_status, [stopped]
 ========== ==========================================================================
+
+Where a session had several machines, all records but session and end carry ``machine``, its name.
 
 Each record is one write(2), so nothing that was recorded is lost with the process. When it
 also reaches the disk is `Sync`'s matter; docs/decisions/journal.md has the measurements.
@@ -99,18 +102,19 @@ class Journal:
                 raise JournalError(_sentence(self.path, error)) from error
             self._length += len(line)
 
-    def start(self, nodeid: str, time_ns: int) -> None:
+    def start(self, nodeid: str, time_ns: int, machine: str = "") -> None:
         """Record that *nodeid* is about to run, and let the disk have it if `sync` says so."""
-        self.write("start", nodeid=nodeid, time_ns=time_ns)
+        where = {"machine": machine} if machine else {}
+        self.write("start", nodeid=nodeid, time_ns=time_ns, **where)
         now_s = time.monotonic()
         if self.sync is Sync.START or (self.sync is Sync.SECOND and now_s - self._synced_s >= 1):
             self._synced_s = now_s
             self._fdatasync()
 
-    def collection(self, nodeids: list[str]) -> None:
+    def collection(self, nodeids: list[str], **where: str) -> None:
         """Record what will run, in order."""
         for first in range(0, len(nodeids), COLLECTION_CHUNK):
-            self.write("collection", nodeids=nodeids[first : first + COLLECTION_CHUNK])
+            self.write("collection", nodeids=nodeids[first : first + COLLECTION_CHUNK], **where)
 
     def read(self) -> Iterator[bytes]:
         """Yield every line written so far."""

@@ -11,10 +11,11 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from . import hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .live import LiveLine, wanted
+from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
 from .model import Run, Verdict, exit_status
 
 USAGE = 2
@@ -80,6 +82,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start the recorder where this process is the one that writes."""
     looks_only = any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
+    if INPUT in getattr(config, "workerinput", {}):
+        config.pluginmanager.register(Description(config, _machine_facts()), "kvm-machine")
     if not hasattr(config, "workerinput") and not looks_only:
         config.pluginmanager.register(Recorder(config, Options.of(config)), "kvm-recorder")
 
@@ -98,6 +102,7 @@ class Recorder:
         self.stopped = ""
         self.interrupted = False
         self.live: LiveLine | None = None
+        self.machines = Machines() if in_each_mode(config) else None
         self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
         self._collected = False
         self._uncollected: set[str] = set()
@@ -116,7 +121,7 @@ class Recorder:
                 machine=socket.gethostname(),
                 facts=_machine_facts(),
             )
-            for target in targets:
+            for target in targets if self.machines is None else ():
                 self.journal.write("target", **target)
         except (JournalError, pytest.UsageError) as error:
             pytest.exit(str(error), returncode=USAGE)
@@ -132,9 +137,19 @@ class Recorder:
         self._collection([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Record what will run, as the first worker says; all collect the same."""
-        self._collection(list(ids))
+    def pytest_configure_node(self, node: Any) -> None:
+        """Ask a worker for the description of its machine, where each has its own."""
+        if self.machines is not None:
+            node.workerinput[INPUT] = self.machines.name(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Record what will run, as the first worker says; all collect the same, but for machines."""
+        if self.machines is None:
+            self._collection(list(ids))
+        elif self.machines.collected(node, ids):
+            self._collected = False
+            self._collection(list(ids), **{FIELD: self.machines.name(node)})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record a module that cannot be collected, once however many workers say so."""
@@ -144,8 +159,9 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Record that a test is about to run."""
+        machine = self.machines.starts(nodeid) if self.machines is not None else ""
         with self._writing() as journal:
-            journal.start(nodeid, time.time_ns())
+            journal.start(nodeid, time.time_ns(), machine)
         if self.live is not None:
             self.live.start(nodeid)
 
@@ -156,9 +172,12 @@ class Recorder:
         key = (str(getattr(worker, "workerinput", {}).get("workerid", "")), report.nodeid)
         reports = self._pending.setdefault(key, [])
         reports.append(report)
+        where = self._where(worker, report)
         if report.when in ("teardown", outcome.LOST_WORKER):
             del self._pending[key]
-            self._record(outcome.judge(reports, self.targets))
+            if self.machines is not None:
+                self.machines.ended(worker, report.nodeid)
+            self._record(outcome.judge(reports, self.targets), where)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
@@ -224,22 +243,35 @@ class Recorder:
             reporter._show_progress_info = False
             self.live = LiveLine(self.config.get_terminal_writer(), environment)
 
-    def _collection(self, nodeids: list[str]) -> None:
+    def _where(self, worker: Any, report: pytest.TestReport) -> dict[str, str]:
+        """Return the fields that name the machine of *report*, once its description is written."""
+        if self.machines is None:
+            return {}
+        where = {FIELD: self.machines.name(worker)}
+        told = description(report)
+        if told is not None:
+            with self._writing() as journal:
+                journal.write("machine", facts=told["facts"], **where)
+                for target in told["targets"]:
+                    journal.write("target", **target, **where)
+        return where
+
+    def _collection(self, nodeids: list[str], **where: str) -> None:
         if nodeids and not self._collected:
             self._collected = True
             if self.live is not None:
-                self.live.total = len(nodeids)
+                self.live.total += len(nodeids)
             with self._writing() as journal:
-                journal.collection(nodeids)
+                journal.collection(nodeids, **where)
 
-    def _record(self, found: outcome.Outcome) -> None:
-        key = {"nodeid": found.result["nodeid"], "target": found.result["target"]}
+    def _record(self, found: outcome.Outcome, where: Mapping[str, str] = MappingProxyType({})) -> None:
+        key = {"nodeid": found.result["nodeid"], "target": found.result["target"], **where}
         with self._writing() as journal:
             for sample in found.samples:
                 journal.write("sample", **{**sample, **key})
             if found.log:
                 journal.write("log", **key, text=found.log)
-            journal.write("result", **found.result)
+            journal.write("result", **found.result, **where)
         if self.live is not None:
             self._show(self.live, found.result)
 

@@ -33,6 +33,7 @@ MIN_HZ, MAX_HZ = 1, 10**15
 """Counters have a frequency: ticks of anything else have no length."""
 
 _START = b'{"type":"start",'
+_MACHINE = b'"machine":'
 _DECODE = json.JSONDecoder().decode
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}
 
@@ -56,7 +57,7 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
     chapters: list[_Chapter] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
-        if line.startswith(_START) and line.endswith(b"}\n") and chapters:
+        if line.startswith(_START) and line.endswith(b"}\n") and chapters and _MACHINE not in line:
             chapters[-1].start_lines.append(line)
             continue
         record = _record(line)
@@ -66,14 +67,14 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
             continue
         if record["type"] == "session" or not chapters:
             chapters.append(_Chapter())
-        complaint = chapters[-1].take(record)
+        complaint = chapters[-1].of_machine(record).take(record)
         if complaint:
             problems.append(f"{name}:{number}: {complaint}")
     if not chapters:
         problems.append(f"{name}: holds no journal record")
     if len(problems) > PROBLEMS_SHOWN:
         problems[PROBLEMS_SHOWN:] = [f"{name}: {len(problems) - PROBLEMS_SHOWN} more lines left out"]
-    runs = [chapter.run() for chapter in chapters] or [Run()]
+    runs = [run for chapter in chapters for run in chapter.runs()] or [Run()]
     return [*runs[:-1], Run(runs[-1].sessions, runs[-1].targets, runs[-1].results, tuple(problems))]
 
 
@@ -91,6 +92,22 @@ class _Chapter:
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)  # files whose tests are about no target
+
+    machines: dict[str, _Chapter] = field(default_factory=dict)
+
+    def of_machine(self, record: Record) -> _Chapter:
+        """Return the part of this session that *record* belongs to: its machine's, if it names one."""
+        name = "" if record["type"] == "session" else _word(record, "machine")
+        if not name:
+            return self
+        if name not in self.machines:
+            session = Session(name, started_ns=self.session.started_ns)
+            self.machines[name] = _Chapter(session, self.version)
+        return self.machines[name]
+
+    def runs(self) -> list[Run]:
+        """Return the run of this session, and behind it one of each of its machines."""
+        return [self.run(), *(machine.run() for machine in self.machines.values())]
 
     def take(self, record: Record) -> str:
         """Add *record*; return what is wrong with it, or nothing."""
@@ -219,7 +236,12 @@ class _Chapter:
         before = self.logs.get(key, "")
         self.logs[key] = clip(before + clean(_raw(record, "text")), TEXT_LIMIT)
 
+    def _machine(self, record: Record) -> None:
+        self.session = Session(self.session.machine, _facts(record), self.session.started_ns)
+
     def _end(self, record: Record) -> None:
+        for machine in self.machines.values():
+            machine._end(record)
         self.session = Session(
             self.session.machine,
             self.session.facts,
@@ -237,6 +259,7 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
     "sample": _Chapter._sample,
     "log": _Chapter._log,
     "result": _Chapter._result,
+    "machine": _Chapter._machine,
     "end": _Chapter._end,
 }
 

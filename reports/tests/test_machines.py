@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every test on every machine: results kept apart by machine and target in one journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reports import merge, read_journal
+from reports.model import Ending, Run, Verdict
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.timeout(180)
+
+ROOT = Path(__file__).parents[2]
+MACHINES = ("--dist", "each", "--tx", "popen//id=alpha", "--tx", "popen//id=beta")
+
+TARGETS = """
+import os
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_kvm_targets(config):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "controller")
+    return [dict(name="host", kind="host", arch="x86_64", mode="", generation="probed", simulated=False,
+                 usable=True, reason=None, facts={"board": worker})]
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.user_properties.append(("target", "host"))
+"""
+
+
+@pytest.fixture
+def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Return a folder for a pytest session with two machines, both on this one."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    pytester.makeini("[pytest]")
+    pytester.makeconftest(TARGETS)
+    return pytester
+
+
+def run(session: pytest.Pytester) -> Run:
+    """Run the session and return what its journal says."""
+    options = ["-p", "reports.plugin", "-p", "no:cacheprovider", "--report-dir=out"]
+    session.runpytest_subprocess(*options, *MACHINES, timeout=170)
+    return read_journal.read([session.path / "out/journal.jsonl"])
+
+
+def told(found: Run) -> dict[tuple[str, str], Verdict]:
+    """Return the verdict of each test on each target."""
+    return {(result.target, result.name): result.verdict for result in found.results}
+
+
+def test_each_machine_has_its_own_results_and_facts(session: pytest.Pytester) -> None:
+    """A test that fails on one machine passes on the other; each target has its machine's facts."""
+    session.makepyfile(
+        "import os\ndef test_a(): assert os.environ['PYTEST_XDIST_WORKER'] == 'alpha'\ndef test_b(): pass\n"
+    )
+
+    found = run(session)
+
+    assert told(found) == {
+        ("host@alpha", "test_a"): Verdict.PASS,
+        ("host@alpha", "test_b"): Verdict.PASS,
+        ("host@beta", "test_a"): Verdict.FAIL,
+        ("host@beta", "test_b"): Verdict.PASS,
+    }
+    assert dict(found.target("host@beta").facts) == {"board": "beta"}
+    assert {machine.machine for machine in found.sessions} >= {"alpha", "beta"}
+
+
+def test_machine_whose_worker_dies_goes_on_under_its_name(session: pytest.Pytester) -> None:
+    """The test that killed it is named for that machine only, and the rest is asked there, too."""
+    session.makepyfile(
+        "import os\ndef test_a(): pass\n"
+        "def test_b(): 'beta' == os.environ['PYTEST_XDIST_WORKER'] and os._exit(9)\n"
+        "def test_c(): pass\n"
+    )
+
+    found = run(session)
+
+    endings = {(result.target, result.name): result.ending for result in found.results}
+    assert len(endings) == 6
+    assert {key for key, ending in endings.items() if ending is not Ending.FINISHED} == {
+        ("host@beta", "test_b")
+    }
+    assert told(found)["host@beta", "test_c"] is Verdict.PASS
+
+
+def test_reports_name_machine_and_target(session: pytest.Pytester) -> None:
+    """The flat document has every test of every machine under a name of its own."""
+    session.makepyfile("def test_a(): pass\n")
+
+    run(session)
+
+    lines = (session.path / "out/results.tap").read_text().splitlines()
+    assert [line.split()[2].split(".test_")[0].split(".")[:2] for line in lines if line.startswith("ok")] == [
+        ["host", "alpha"],
+        ["host", "beta"],
+    ]
+
+
+def journal(*records: Mapping[str, object]) -> Run:
+    """Return what a journal of *records* says."""
+    first: Mapping[str, object] = {"type": "session", "version": 1, "machine": "controller", "time_ns": 1}
+    return merge.merge(read_journal.parse(json.dumps(record).encode() for record in (first, *records)))
+
+
+def test_journal_that_breaks_off_names_what_ran_on_which_machine() -> None:
+    """A test that one machine had started, and another had not, crashed on the one only."""
+    a = "kvmtests/x86/test_clock.py::test_a[host]"
+    found = journal(
+        *({"type": "target", "name": "host", "machine": name} for name in ("alpha", "beta")),
+        *({"type": "collection", "nodeids": [a], "machine": name} for name in ("alpha", "beta")),
+        {"type": "start", "nodeid": a, "time_ns": 2, "machine": "beta"},
+    )
+
+    assert {result.target: result.ending for result in found.results} == {
+        "host@alpha": Ending.NOT_RUN,
+        "host@beta": Ending.CRASHED,
+    }
+
+
+def test_target_of_one_machine_keeps_its_name() -> None:
+    """Only what several machines have needs the machine's name."""
+    found = journal(
+        {"type": "target", "name": "host", "machine": "alpha"},
+        {
+            "type": "result",
+            "nodeid": "a.py::test_a[host]",
+            "target": "host",
+            "verdict": "pass",
+            "machine": "alpha",
+        },
+        {"type": "end", "time_ns": 3, "exit_status": 0},
+    )
+
+    assert [(result.target, result.name) for result in found.results] == [("host", "test_a")]
+    assert all(machine.complete for machine in found.sessions)

@@ -2,7 +2,7 @@
 # `make help` lists what is supported. Variables on the command line:
 #   TARGET="host sim-arm64-nvhe"   only these targets (default: host if usable, all simulated)
 #   K="physical and not series"    only tests that match, as pytest -k
-#   ALL=1                          `make check` with the claims marked thorough, too
+#   ALL=1                          `make check` and `make lab` with the claims marked thorough, too
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
@@ -40,7 +40,7 @@ check: venv ## ask KVM: the suite on this host and on every simulated target
 	    $(if $(K),-k "$(K)") -- $(ARGS)
 
 lab: venv ## ask stock kernels booted in QEMU: KERNEL=Image MODULES=dir for your own build
-	@$(VENV) -m tools.lab --jobs "$(JOBS)" --out "$(O)" $(foreach t,$(TARGET),--target "$(t)") \
+	@$(VENV) -m tools.lab --jobs "$(JOBS)" --out "$(O)" $(if $(ALL),--all) $(foreach t,$(TARGET),--target "$(t)") \
 	    $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MODULES),--modules "$(MODULES)") \
 	    $(if $(K),-k "$(K)") $(LAB) -- $(ARGS)
 
@@ -56,7 +56,7 @@ report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=
 	@$(VENV) -m tools.report --out "$(O)" $(if $(BASELINE),--baseline "$(BASELINE)") $(FROM)
 
 test: venv-dev ## ask the harness about itself
-	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" $(ARGS)
+	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" --dist loadgroup $(ARGS)
 
 lint: venv-dev ## ruff and mypy --strict
 	@$(VENV) -m ruff check .

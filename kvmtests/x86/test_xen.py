@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Clocks of Xen guests: the wall clock in the shared page, and kvmclock in vcpu_info and vcpu_time_info.
+
+Source: Documentation/virt/kvm/api.rst, 4.126 to 4.131; arch/x86/kvm/xen.c;
+include/xen/interface/xen.h.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from fixtures.counters import Window
+from fixtures.guests import layout
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.spans import spanned
+from fixtures.kvm.values import Pvclock
+from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import kvm_xen as xen
+from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
+from fixtures.uapi.xen import compat_shared_info, shared_info, vcpu_info
+
+S = 1_000_000_000
+MARGIN_NS = 1_000  # KVM reads CLOCK_REALTIME and kvmclock one behind the other
+HYPERCALL_MSR = 0x40000200
+OUTSIDE_OF_MEMORY = 0x7000_0000
+UNKNOWN_TYPE = 0x77
+
+SHARED_INFO = layout.SAMPLES  # where no program here leaves samples
+VCPU_INFO = SHARED_INFO + layout.PAGE_SIZE
+TIME_INFO = VCPU_INFO + layout.PAGE_SIZE
+PLACES = {
+    xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO: (VCPU_INFO, VCPU_INFO + vcpu_info.time.offset),
+    xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO: (TIME_INFO, TIME_INFO),
+}
+"""Address that is registered, and where pvclock lies then."""
+
+MODES = pytest.mark.parametrize("long_mode", [pytest.param(1, id="64-bit"), pytest.param(0, id="32-bit")])
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, id="vcpu-info"),
+        pytest.param(xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO, id="vcpu-time-info"),
+    ],
+)
+
+
+@pytest.fixture(autouse=True)
+def offered(vm: X86Vm) -> int:
+    """What KVM offers to Xen guests; the VM is one."""
+    flags = vm.require(uapi.KVM_CAP_XEN_HVM, "KVM_CAP_XEN_HVM")
+    if not flags & xen.KVM_XEN_HVM_CONFIG_SHARED_INFO:
+        raise CapabilityMissing("KVM_XEN_HVM_CONFIG_SHARED_INFO in KVM_CAP_XEN_HVM")
+    configure(vm, 0)
+    return flags
+
+
+def configure(vm: X86Vm, flags: int) -> None:
+    """KVM_XEN_HVM_CONFIG with hypercalls answered in the kernel, and *flags*."""
+    config = xen.kvm_xen_hvm_config(flags=xen.KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | flags, msr=HYPERCALL_MSR)
+    vm.handle.pass_structure(xen.KVM_XEN_HVM_CONFIG, config)
+
+
+def set_vm(vm: X86Vm, kind: int, value: int) -> None:
+    """KVM_XEN_HVM_SET_ATTR."""
+    attr = xen.kvm_xen_hvm_attr(type=kind)
+    attr.u.gfn = value
+    vm.handle.pass_structure(xen.KVM_XEN_HVM_SET_ATTR, attr)
+
+
+def set_vcpu(vcpu: X86Vcpu, kind: int, gpa: int) -> None:
+    """KVM_XEN_VCPU_SET_ATTR."""
+    attr = xen.kvm_xen_vcpu_attr(type=kind)
+    attr.u.gpa = gpa
+    vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_SET_ATTR, attr)
+
+
+def get_vcpu(vcpu: X86Vcpu, kind: int) -> int:
+    """KVM_XEN_VCPU_GET_ATTR."""
+    attr = xen.kvm_xen_vcpu_attr(type=kind)
+    vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_GET_ATTR, attr)
+    return int(attr.u.gpa)
+
+
+def share(vm: X86Vm, long_mode: int = 1) -> None:
+    """Make the guest a 64-bit or 32-bit one, and give it its shared page."""
+    set_vm(vm, xen.KVM_XEN_ATTR_TYPE_LONG_MODE, long_mode)
+    set_vm(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, SHARED_INFO // layout.PAGE_SIZE)
+
+
+def shared_page(vm: X86Vm, long_mode: int) -> shared_info | compat_shared_info:
+    """Return the shared page as it lies in memory."""
+    structure = shared_info if long_mode else compat_shared_info
+    return structure.from_buffer_copy(vm.memory, SHARED_INFO)
+
+
+def pvclock_at(vcpu: X86Vcpu, kind: int) -> Pvclock:
+    """Return the Xen guest's pvclock as it lies in memory."""
+    page = pvclock_vcpu_time_info.from_buffer_copy(vcpu.vm.memory, PLACES[kind][1])
+    return Pvclock(
+        page.version,
+        page.tsc_timestamp,
+        page.system_time,
+        page.tsc_to_system_mul,
+        page.tsc_shift,
+        page.flags,
+    )
+
+
+def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:
+    """Register the Xen guest's pvclock, enter the guest, and return what KVM wrote."""
+    set_vcpu(vcpu, kind, PLACES[kind][0])
+    vcpu.guest.read_tsc()
+    return pvclock_at(vcpu, kind)
+
+
+@MODES
+@pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="new"), pytest.param(1000 * S, id="old")])
+def test_wall_clock_and_kvmclock_make_realtime(
+    vm: X86Vm, vcpu: X86Vcpu, long_mode: int, kvmclock_ns: int
+) -> None:
+    """The shared page's wall clock is CLOCK_REALTIME - kvmclock; its version is even and not 0."""
+    vcpu.guest.read_tsc()
+    vm.set_clock(kvmclock_ns)
+
+    share(vm, long_mode)
+
+    page = shared_page(vm, long_mode)
+    span, clock = spanned(vm.time, vm.clock)
+    epoch_ns = (page.wc_sec_hi << 32 | page.wc.sec) * S + page.wc.nsec
+    assert epoch_ns in span.realtime_ns.shifted(-clock.kvmclock_ns).widened(MARGIN_NS)
+    assert page.wc.nsec < S
+    assert page.wc.version > 0
+    assert page.wc.version % 2 == 0
+
+
+def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
+    """A guest that turns out to be of 64 bits gets its wall clock where those look for it."""
+    share(vm, 0)
+    assert not shared_page(vm, 1).wc.version
+
+    set_vm(vm, xen.KVM_XEN_ATTR_TYPE_LONG_MODE, 1)
+
+    assert shared_page(vm, 1).wc.version == 2
+    assert shared_page(vm, 1).wc.sec == shared_page(vm, 0).wc.sec
+
+
+@KINDS
+def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
+    """A Xen guest's page holds the line of kvmclock's own page; its version is even and not 0."""
+    vcpu.guest.enable_kvmclock()
+    vcpu.vm.set_clock(1000 * S)
+
+    page = enter(vcpu, kind)
+
+    reading = vcpu.guest.read_kvmclock()
+    assert page.kvmclock_ns(reading.tsc) == reading.kvmclock_ns
+    assert page.version > 0
+    assert page.version % 2 == 0
+
+
+@KINDS
+def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
+    """After KVM_SET_CLOCK and an entry the page tells the new time."""
+    enter(vcpu, kind)
+
+    span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
+
+    reading_span, reading = spanned(vm.time, vcpu.guest.read_tsc)
+    elapsed = span.until(reading_span)
+    assert pvclock_at(vcpu, kind).kvmclock_ns(reading.value) in elapsed.shifted(1000 * S).widened(MARGIN_NS)
+
+
+@KINDS
+def test_each_vcpu_has_its_own_page(vcpus: list[X86Vcpu], kind: int) -> None:
+    """Without an address of its own a vCPU gets none written, and it does not write another's."""
+    first, second = vcpus
+    enter(first, kind)
+    before = pvclock_at(first, kind)
+
+    second.guest.read_tsc()
+
+    assert get_vcpu(second, kind) == xen.KVM_XEN_INVALID_GPA
+    assert pvclock_at(first, kind) == before
+
+
+@KINDS
+def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
+    """KVM_KVMCLOCK_CTRL tells kvmclock's page that the guest was stopped, and leaves Xen's alone."""
+    vcpu.guest.enable_kvmclock()
+    enter(vcpu, kind)
+
+    vcpu.kvmclock_ctrl()
+    vcpu.guest.read_tsc()
+
+    assert vcpu.guest.pvclock().flags & PVCLOCK_GUEST_STOPPED
+    assert not pvclock_at(vcpu, kind).flags & PVCLOCK_GUEST_STOPPED
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+@KINDS
+def test_xen_guest_can_be_told_not_to_trust_the_tsc(
+    vm: X86Vm, vcpu: X86Vcpu, kind: int, offered: int
+) -> None:
+    """KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE takes the stable flag off Xen's pages, not off kvmclock's."""
+    if not offered & xen.KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE:
+        raise CapabilityMissing("KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE in KVM_CAP_XEN_HVM")
+    vcpu.guest.enable_kvmclock()
+    vm.set_clock(0)
+    assert enter(vcpu, kind).flags & PVCLOCK_TSC_STABLE_BIT
+
+    configure(vm, xen.KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE)
+    vm.set_clock(0)
+    vcpu.guest.read_tsc()
+
+    assert not pvclock_at(vcpu, kind).flags & PVCLOCK_TSC_STABLE_BIT
+    assert vcpu.guest.pvclock().flags & PVCLOCK_TSC_STABLE_BIT
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Giving the guest its shared page leaves kvmclock where it was for any guest TSC."""
+    vcpu.guest.enable_kvmclock()
+    vm.set_clock(1000 * S)
+    vcpu.guest.read_tsc()
+    before = vcpu.guest.pvclock()
+
+    share(vm)
+
+    reading = vcpu.guest.read_kvmclock()
+    expected = before.kvmclock_ns(reading.tsc)
+    assert reading.kvmclock_ns in Window(expected, expected).widened(MARGIN_NS)
+
+
+@KINDS
+def test_page_is_left_alone_when_taken_back(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
+    """With the address taken back KVM writes no more."""
+    before = enter(vcpu, kind)
+
+    set_vcpu(vcpu, kind, xen.KVM_XEN_INVALID_GPA)
+    vm.set_clock(1000 * S)
+    vcpu.guest.read_tsc()
+
+    assert pvclock_at(vcpu, kind) == before
+
+
+@KINDS
+def test_page_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
+    """An address without memory behind it is EFAULT."""
+    with refused(errno.EFAULT):
+        set_vcpu(vcpu, kind, OUTSIDE_OF_MEMORY)
+
+
+def test_unaligned_vcpu_info_is_refused(vcpu: X86Vcpu) -> None:
+    """vcpu_info lies at a multiple of 4: ENXIO, and none is set."""
+    kind = xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO
+
+    with refused(errno.ENXIO):
+        set_vcpu(vcpu, kind, VCPU_INFO + 2)
+
+    assert get_vcpu(vcpu, kind) == xen.KVM_XEN_INVALID_GPA
+
+
+def test_unknown_attributes_do_not_exist(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Attributes of no known type are ENOENT, of VM and vCPU."""
+    with refused(errno.ENOENT):
+        set_vm(vm, UNKNOWN_TYPE, 0)
+    with refused(errno.ENOENT):
+        set_vcpu(vcpu, UNKNOWN_TYPE, 0)
+    with refused(errno.ENOENT):
+        get_vcpu(vcpu, UNKNOWN_TYPE)
+
+
+def test_unknown_flag_of_the_configuration_is_refused(vm: X86Vm) -> None:
+    """KVM_XEN_HVM_CONFIG takes flags that can be enabled: EINVAL for others."""
+    with refused(errno.EINVAL):
+        configure(vm, 1 << 31)
+
+
+def test_bad_pointers_are_refused(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Structures that cannot be read are EFAULT."""
+    for request in (xen.KVM_XEN_HVM_CONFIG, xen.KVM_XEN_HVM_SET_ATTR, xen.KVM_XEN_HVM_GET_ATTR):
+        with refused(errno.EFAULT):
+            vm.handle.call(request, BAD_ADDRESS)
+    for request in (xen.KVM_XEN_VCPU_SET_ATTR, xen.KVM_XEN_VCPU_GET_ATTR):
+        with refused(errno.EFAULT):
+            vcpu.handle.call(request, BAD_ADDRESS)

@@ -21,7 +21,7 @@ from fixtures.agreement.shadow import judge
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
 
-SCRIPTS_AT_A_TIME = 20
+SCRIPTS_AT_A_TIME = 10
 LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
 USAGE = 2
 NOTHING_RAN = 4

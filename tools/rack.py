@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Ask every host of a rack: the same claims on each, over SSH, into one journal and one report.
+
+``python3 -m tools.rack board-a board-b -- -k offset`` is pytest-xdist's ``--dist each`` with the
+options that this suite needs; docs/rack.md tells what the hosts need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.check import ROOT, run
+
+NOT_SENT = ("out", "vendor", "docs", "kselftest_install")
+"""Folders of a checkout that no host needs; what begins with a dot stays here anyway."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run pytest as *argv* asks; return its exit status."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(prog="rack", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "hosts", nargs="+", metavar="HOST", help="as ssh knows it; targets become TARGET@HOST"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out"), help="where reports go")
+    parser.add_argument("--ssh-config", type=Path, help="settings for ssh (default: your own)")
+    parser.add_argument("--python", default="python3", help="the hosts' Python, with requirements/check.txt")
+    parser.add_argument("--folder", default="kvmtests-rack", help="where on the hosts the suite goes")
+    parser.add_argument("--target", action="append", default=[], help="what to ask there (default: host)")
+    options = parser.parse_args(argv[:split])
+    return run([*pytest_arguments(options), *argv[split + 1 :]])
+
+
+def pytest_arguments(options: argparse.Namespace) -> list[str]:
+    """Return pytest's words for *options*."""
+    words = ["--dist=each", f"--report-dir={options.out.resolve()}", f"--rsyncdir={ROOT}"]
+    words += [f"--rsyncignore={name}" for name in NOT_SENT]
+    # pytest-xdist 3 has the only means to send the suite, and announces that 4 will not; the
+    # pinned version does.
+    words += ["-W", "ignore:The --rsyncdir:DeprecationWarning", "-p", "no:cacheprovider"]
+    for host in options.hosts:
+        words += ["--tx", specification(host, options)]
+    for target in options.target or ["host"]:
+        words += ["--target", target]
+    return [str(ROOT / "kvmtests"), *words]
+
+
+def specification(host: str, options: argparse.Namespace) -> str:
+    """Return what execnet calls *host*; its name is that of the machine in all reports."""
+    parts = [f"ssh={host}", f"id={host.rpartition('@')[2]}", f"python={options.python}"]
+    parts.append(f"chdir={options.folder}")
+    if options.ssh_config is not None:
+        parts.append(f"ssh_config={options.ssh_config.resolve()}")
+    return "//".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -43,8 +43,6 @@ def pytest_arguments(options: argparse.Namespace) -> list[str]:
     words += ["-W", "ignore:The --rsyncdir:DeprecationWarning", "-p", "no:cacheprovider"]
     for host in options.hosts:
         words += ["--tx", specification(host, options)]
-    for target in options.target or ["host"]:
-        words += ["--target", target]
     return [str(ROOT / "kvmtests"), *words]
 
 
@@ -52,6 +50,9 @@ def specification(host: str, options: argparse.Namespace) -> str:
     """Return what execnet calls *host*; its name is that of the machine in all reports."""
     parts = [f"ssh={host}", f"id={host.rpartition('@')[2]}", f"python={options.python}"]
     parts.append(f"chdir={options.folder}")
+    # There, not here: this machine would refuse a target that it does not have itself.
+    targets = " ".join(f"--target {target}" for target in options.target or ["host"])
+    parts.append(f"env:PYTEST_ADDOPTS={targets}")
     if options.ssh_config is not None:
         parts.append(f"ssh_config={options.ssh_config.resolve()}")
     return "//".join(parts)

@@ -144,7 +144,8 @@ def test_signals_need_no_packages(tmp_path: Path) -> None:
     log.write_text(
         "TAP version 13\n1..1\n# TAP version 13\n# 1..1\n# ok 1 a\nok 1 selftests: kvmtests: kvm_x86_a.sh\n"
     )
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tools import lava_signals as it; it.main(sys.argv[1:])"
+    path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    program = f"{path}; from tools import lava_signals; lava_signals.main(sys.argv[1:])"
 
     words = [sys.executable, "-I", "-S", "-c", program, str(log)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from fixtures.benchmark.recorder import Point, Recorder
-from fixtures.counters import signed
+from fixtures.counters import bracket, signed
 from fixtures.kvm.values import Reading
 from fixtures.kvm.vm import Vm
 
@@ -17,35 +18,40 @@ REPEATS = 3
 READINGS = 8
 """Of the restored counter, the narrowest of which counts: a VM's first runs fill page tables."""
 
-Restore = Callable[[Callable[[], None]], tuple[Reading, int]]
-"""Saves, calls the delay, restores; returns the guest's reading, and guest - host on the line it left."""
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """A new vCPU, and how a counter gets to it."""
+
+    save: Callable[[], int]
+    restore: Callable[[int], None]
+    read: Callable[[], Reading]  # the counter, by its guest
+    line: int  # guest - host where the counter comes from
 
 
-def narrowest(read: Callable[[], Reading]) -> Reading:
-    """Return what *read* gives where the host's counter moved least around it."""
-    return min((read() for _ in range(READINGS)), key=lambda reading: reading.window.width)
+def carry(heir: Heir, vm: Vm, asked_ms: int) -> Point:
+    """Save, wait for *asked_ms*, restore, read: return delay and error, in ticks of the host's counter.
+
+    The delay is what passed between the middles of saving and restoring, preemption included.
+    """
+    first, value, second = bracket(vm.time.counter, heir.save)
+    vm.time.sleep_ns(asked_ms * MS)
+    third, _, fourth = bracket(vm.time.counter, lambda: heir.restore(value))
+    reading = min((heir.read() for _ in range(READINGS)), key=lambda one: one.window.width)
+    seen = reading.window.shifted(heir.line)
+    middle = seen.first + seen.width // 2
+    return Point(asked_ms, (third + fourth - first - second) // 2, signed(middle - reading.value))
 
 
-def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Restore]) -> None:
-    """Restore at each delay by each of *methods*; fail unless by value loses the delay and by offset nothing.
+def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Callable[[], Heir]]) -> None:
+    """Carry a counter at each delay by each of *methods*; by value must lose the delay, by offset nothing.
 
-    The delay is what passed on the host's counter, preemption included, between save and
-    restore. The slopes are ratios of one run: 1 and 0 within 2 % and their 95 % intervals.
+    The slopes are ratios of one run: 1 and 0 within 2 % and their 95 % intervals.
     """
     points: dict[str, list[Point]] = {name: [] for name in methods}
     for asked_ms in [*DELAYS_MS] * REPEATS:
-        for name, restore in methods.items():
-            delay_ticks: list[int] = []
-
-            def delay(asked_ms: int = asked_ms, ticks: list[int] = delay_ticks) -> None:
-                before = vm.time.counter()
-                vm.time.sleep_ns(asked_ms * MS)
-                ticks.append(vm.time.counter() - before)
-
-            reading, line = restore(delay)
-            seen = reading.window.shifted(line)
-            middle = seen.first + seen.width // 2
-            points[name].append(Point(asked_ms, delay_ticks[0], signed(middle - reading.value)))
+        for name, heir in methods.items():
+            points[name].append(carry(heir(), vm, asked_ms))
     lines = recorder.record_points("restored-counter-error", points, hz)
     for name, slope in (("by value", 1), ("by offset", 0)):
         assert lines[name].half_width < 0.2

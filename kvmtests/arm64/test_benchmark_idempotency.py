@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.benchmark.recorder import Recorder
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.values import Reading
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_arm64
-from kvmtests.idempotency import experiment, narrowest
+from kvmtests.idempotency import Heir, experiment
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
@@ -24,18 +21,23 @@ def test_error_grows_with_the_delay_by_value_only(kvm: Kvm, vcpu: Arm64Vcpu, rec
     """Error against injected delay: slope 1 with KVM_REG_ARM_TIMER_CNT's value, 0 with the offset."""
     set_virtual_offset(vcpu, OFFSET)
 
-    def by_value(delay: Callable[[], None]) -> tuple[Reading, int]:
+    def by_value() -> Heir:
         heir = new_vcpu(kvm)
-        value = vcpu.get_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT)
-        delay()
-        heir.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT, value)
-        return narrowest(heir.guest.read_cntvct), -OFFSET
+        return Heir(
+            save=lambda: vcpu.get_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT),
+            restore=lambda value: heir.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT, value),
+            read=heir.guest.read_cntvct,
+            line=-OFFSET,
+        )
 
-    def by_offset(delay: Callable[[], None]) -> tuple[Reading, int]:
+    def by_offset() -> Heir:
         heir = new_vcpu(kvm)
-        delay()
-        set_virtual_offset(heir, OFFSET)
-        return narrowest(heir.guest.read_cntvct), -OFFSET
+        return Heir(
+            save=lambda: OFFSET,
+            restore=lambda offset: set_virtual_offset(heir, offset),
+            read=heir.guest.read_cntvct,
+            line=-OFFSET,
+        )
 
     hz = vcpu.guest.read_cntfrq()
     experiment(recorder, vcpu.vm, hz, {"by value": by_value, "by offset": by_offset})

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.benchmark.recorder import Recorder
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.values import Reading
 from fixtures.kvm.x86 import X86Vcpu
 from fixtures.uapi.msr_index import MSR_IA32_TSC
-from kvmtests.idempotency import experiment, narrowest
+from kvmtests.idempotency import Heir, experiment
 from kvmtests.x86.moves import new_vm, require_offsets
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
@@ -22,18 +19,22 @@ def test_error_grows_with_the_delay_by_value_only(kvm: Kvm, vcpu: X86Vcpu, recor
     """Error against injected delay: slope 1 with IA32_TSC's value, 0 with KVM_VCPU_TSC_OFFSET."""
     require_offsets(vcpu)
 
-    def by_value(delay: Callable[[], None]) -> tuple[Reading, int]:
+    def by_value() -> Heir:
         heir = new_vm(kvm).create_vcpu(0)
-        value = vcpu.get_msr(MSR_IA32_TSC)
-        delay()
-        heir.set_msr(MSR_IA32_TSC, value)
-        return narrowest(heir.guest.read_tsc), vcpu.tsc_offset
+        return Heir(
+            save=lambda: vcpu.get_msr(MSR_IA32_TSC),
+            restore=lambda value: heir.set_msr(MSR_IA32_TSC, value),
+            read=heir.guest.read_tsc,
+            line=vcpu.tsc_offset,
+        )
 
-    def by_offset(delay: Callable[[], None]) -> tuple[Reading, int]:
+    def by_offset() -> Heir:
         heir = new_vm(kvm).create_vcpu(0)
-        offset = vcpu.tsc_offset
-        delay()
-        heir.tsc_offset = offset
-        return narrowest(heir.guest.read_tsc), offset
+        return Heir(
+            save=lambda: vcpu.tsc_offset,
+            restore=heir.tsc_offset_attribute.set_u64,
+            read=heir.guest.read_tsc,
+            line=vcpu.tsc_offset,
+        )
 
     experiment(recorder, vcpu.vm, vcpu.tsc_khz * 1000, {"by value": by_value, "by offset": by_offset})

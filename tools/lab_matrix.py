@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from reports import read_journal
-from reports.model import Result, Run, Target, Verdict, by_target, counts
+from reports.model import Ending, Result, Run, Target, Verdict, by_target, counts
 
 FILE = "lab-matrix.md"
 NOTHING = 4
@@ -31,8 +31,8 @@ HEAD = """# Kernels in the lab
 Written by `make lab LAB=--matrix` (`tools/lab_matrix.py`) from the journal of a run.
 
 A cell counts the claims of a subject: those that hold, then `k` known issues, `s` skipped for an
-interface that the kernel does not have; failures are spelled out. An empty cell: no claim of the
-subject concerns that kernel's mode.
+interface that the kernel does not have; failures, and what a stopped run left out, are spelled
+out. An empty cell: no claim of the subject concerns that kernel's mode.
 """
 
 
@@ -90,9 +90,13 @@ def _column(target: Target) -> str:
 
 
 def _cell(results: Iterable[Result]) -> str:
-    counted = counts(results)
+    results = list(results)
+    judged = [one for one in results if one.ending is not Ending.NOT_RUN]
+    counted = counts(judged)
     words = [str(counted[Verdict.PASS])] if counted.get(Verdict.PASS) else []
     words += [f"{counted[verdict]} {word}" for verdict, word in LETTERS.items() if counted.get(verdict)]
+    if len(judged) < len(results):
+        words.append(f"{len(results) - len(judged)} not run")
     return ", ".join(words)
 
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fixtures.lab import timing
 from fixtures.lab.timing import Timing
-from reports.model import Result, Run, Target, Verdict
+from reports.model import Ending, Result, Run, Target, Verdict
 from tools import lab_matrix, lab_times
 
 
@@ -70,6 +71,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
             result("lab-arm64-vhe@6.1", "arm64.timers", 3, Verdict.XFAIL, "an-issue"),
             result("lab-arm64-vhe@6.1", "arm64.traps", 4, Verdict.SKIP),
             result("lab-x86_64-svm@6.1", "x86.clock", 5, Verdict.FAIL),
+            replace(result("lab-x86_64-svm@6.1", "x86.clock", 6, Verdict.SKIP), ending=Ending.NOT_RUN),
             result("sim-x86_64", "x86.clock", 5, Verdict.PASS),
         ),
     )
@@ -79,6 +81,6 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
     assert ["lab-arm64-vhe@6.1", "6.1.0", "vhe", "7.2", "2, 1 k, 1 s", "0"] in lines
     assert ["subject", "vhe 6.1"] in lines
     assert ["arm64.timers", "2, 1 k"] in lines
-    assert ["x86.clock", "1 FAIL"] in lines
+    assert ["x86.clock", "1 FAIL, 1 not run"] in lines
     assert ["an-issue", "lab-arm64-vhe@6.1"] in lines
     assert "sim-x86_64" not in str(lines)

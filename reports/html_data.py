@@ -43,7 +43,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 class _Subject:
     """The rows of one subject: names, and a letter for each target."""
 
-    rows: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    letters: list[list[str]] = field(default_factory=list)
     details: dict[int, int] = field(default_factory=dict)
     old: dict[int, str] = field(default_factory=dict)
 
@@ -81,17 +82,22 @@ def build(run: Run, comparison: Comparison | None) -> tuple[dict[str, Any], list
     details: list[dict[str, Any]] = []
     logs = _Logs()
     everything = len(run.results) <= EVERY_DETAIL
-    places: dict[tuple[str, str], int] = {}
+    blank = [ABSENT] * len(targets)
     for result in run.results:
-        subject = subjects.setdefault(result.subject, _Subject())
-        row = places.setdefault((result.subject, result.name), len(subject.rows))
-        letters = subject.rows.setdefault(result.name, [ABSENT] * len(targets))
-        letters[column[result.target]] = letter(result)
-        cell = row * len(targets) + column[result.target]
+        subject = subjects.get(result.subject)
+        if subject is None:
+            subject = subjects[result.subject] = _Subject()
+        row = subject.places.get(result.name)
+        if row is None:
+            row = subject.places[result.name] = len(subject.letters)
+            subject.letters.append(blank[:])
+        place = column[result.target]
+        subject.letters[row][place] = letter(result)
+        cell = row * len(targets) + place
         if everything or result.verdict is not Verdict.PASS or result.log:
             subject.details[cell] = len(details)
             details.append(_detail(result, logs))
-        change = old.get(key(result))
+        change = old.get(key(result)) if old else None
         if change is not None:
             subject.old[cell] = VERDICT_LETTERS[change.old] if change.old else ABSENT
     data = {
@@ -115,8 +121,8 @@ def _target(target: Target) -> dict[str, Any]:
 def _packed(name: str, subject: _Subject) -> dict[str, Any]:
     packed: dict[str, Any] = {
         "name": name,
-        "tests": list(subject.rows),
-        "letters": "".join("".join(letters) for letters in subject.rows.values()),
+        "tests": list(subject.places),
+        "letters": "".join(map("".join, subject.letters)),
     }
     if subject.details:
         packed["details"] = _runs(subject.details)

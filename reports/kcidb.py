@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from . import names
@@ -40,6 +41,12 @@ _STATUS = {
 }
 
 _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+PIECE = 200
+"""Objects encoded at a time."""
+
+_BETWEEN = f'}},{{"id":"{ORIGIN}:'
+_BETWEEN_LINES = _BETWEEN.replace(",", ",\n")
 
 Object = dict[str, Any]
 
@@ -86,12 +93,13 @@ def _build(target: Target, session: str) -> Object:
 def _tests(run: Run, session: str) -> Iterator[Object]:
     targets = {target.name: target for target in run.targets}
     builds = {name: f"{ORIGIN}:{session}-{names.target_slug(name)}" for name in targets}
+    environments = {name: _environment(target) for name, target in targets.items()}
     machine = run.sessions[0].machine if run.sessions else ""
     number = 0
     for result in run.results:
         number += 1
-        target = targets[result.target]
-        test = _test(result, target, f"{session}-{number}", builds[result.target], machine)
+        place = result.target
+        test = _test(result, environments[place], f"{session}-{number}", builds[place], machine)
         yield test
         for sample in result.samples:
             if sample.values:
@@ -99,7 +107,7 @@ def _tests(run: Run, session: str) -> Iterator[Object]:
                 yield _measurement(test, sample, f"{session}-{number}")
 
 
-def _test(result: Result, target: Target, identity: str, build: str, machine: str) -> Object:
+def _test(result: Result, environment: Object, identity: str, build: str, machine: str) -> Object:
     test: Object = {
         "id": f"{ORIGIN}:{identity}",
         "build_id": build,
@@ -107,14 +115,14 @@ def _test(result: Result, target: Target, identity: str, build: str, machine: st
         "path": f"{PATH}.{result.subject}.{result.name}",
         "status": status(result),
         "duration": result.duration_ns / 1e9,
-        "environment": _environment(target),
+        "environment": environment,
     }
     if result.start_ns:
         test["start_time"] = _rfc3339(result.start_ns)
     if result.log and result.verdict is not Verdict.PASS:
         test["log_excerpt"] = clip(result.log, EXCERPT_LIMIT)
     words = {
-        "verdict": result.verdict.value,
+        "verdict": result.verdict,
         "nodeid": result.nodeid,
         "message": result.message,
         "reason": result.reason,
@@ -140,8 +148,8 @@ def _measurement(test: Object, sample: Sample, identity: str) -> Object:
     seen = summarize(sample.values)
     leaf = names.slug(f"{sample.metric}.{sample.variant}" if sample.variant else sample.metric)
     return {
-        **{name: test[name] for name in ("build_id", "origin", "environment")},
         "id": f"{ORIGIN}:{identity}",
+        **{name: test[name] for name in ("build_id", "origin", "environment")},
         "path": f"{test['path']}.{leaf}",
         "status": "DONE",
         "number": {"value": seen.mean, "unit": sample.unit, "prefix": "metric"},
@@ -157,7 +165,6 @@ def _measurement(test: Object, sample: Sample, identity: str) -> Object:
     }
 
 
-@lru_cache(maxsize=64)
 def _environment(target: Target) -> Object:
     return {"comment": target.title, "misc": {"platform": target.name, "simulated": target.simulated}}
 
@@ -171,8 +178,11 @@ def _words(target: Target) -> Object:
     }
 
 
-def _listed(objects: Iterator[Object] | list[Object]) -> Iterator[str]:
+def _listed(objects: Iterable[Object]) -> Iterator[str]:
+    """Yield *objects* as the inside of a JSON list, one a line."""
     separator = "\n"
-    for item in objects:
-        yield separator + _ENCODE(item)
+    waiting = iter(objects)
+    while piece := list(islice(waiting, PIECE)):
+        # Inside of texts quotes are escaped: only between two of our objects these stand like this.
+        yield separator + _ENCODE(piece)[1:-1].replace(_BETWEEN, _BETWEEN_LINES)
         separator = ",\n"

@@ -132,8 +132,8 @@ class _Chapter:
         known.sort(key=lambda result: order[result.nodeid])
         others.sort(key=lambda result: (result.nodeid, result.target))
         results = [*known, *others]
-        for result in results:
-            self.targets.setdefault(result.target, Target(result.target))
+        for name in dict.fromkeys(result.target for result in results):
+            self.targets.setdefault(name, Target(name))
         sessions = (self.session,) if self.version == VERSION else ()
         return Run(sessions, tuple(self.targets.values()), tuple(merge.ordered(results, self.targets)))
 

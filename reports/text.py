@@ -51,6 +51,13 @@ _ANY_TRIGGER = re.compile(
 )
 
 
+# What `_ANY_TRIGGER` needs at least: looking for these costs a tenth of the expression's search.
+_TRIGGER_PARTS = (
+    "#", "ok", "..", "fail:", "skip:", "[fail]", "[skip]", "tap version", "bail out", "subtest:",
+    "reboot:", "partitions:", "vfs:", "<lava_",
+)  # fmt: skip
+
+
 def clean(text: str) -> str:
     """Return *text* without escape sequences, controls, surrogates and noncharacters.
 
@@ -89,6 +96,10 @@ def clip_line(text: str, limit: int) -> str:
 
 def defuse(text: str) -> str:
     """Return the clean *text* without anything that a kernel CI's log search acts on."""
+    if text.isascii():
+        lower = text.lower()
+        if not any(part in lower for part in _TRIGGER_PARTS):
+            return text
     if _ANY_TRIGGER.search(text) is None:
         return text
     for pattern, cure in _TRIGGERS:

@@ -22,6 +22,8 @@ _BRACKETED = re.compile(r"\[\d{1,5}\]")
 _FOLD = re.compile(r"[^A-Za-z0-9_-]+")
 _VALUE = re.compile(r"\d")
 
+MOST_DIGITS = 18  # of a result's number; Python takes no integer of thousands of them
+
 
 @dataclass(frozen=True, slots=True)
 class ResultLine:
@@ -45,7 +47,7 @@ def parse(line: str) -> ResultLine | None:
     if match is None:
         return None
     name, mark, behind = match["rest"].partition("#")
-    number = int(match["number"]) if match["number"] else None
+    number = int(match["number"][-MOST_DIGITS:]) if match["number"] else None
     return ResultLine(match["bad"] is None, number, name.strip(), mark + behind)
 
 

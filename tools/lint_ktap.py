@@ -21,7 +21,10 @@ USAGE = 2
 
 _VERSION = re.compile(r"(K?TAP) version (\d+)\s*\Z")
 _PLAN = re.compile(r"1\.\.(\d{1,9})\b")
-_TOTALS = re.compile(r"# Totals: pass:(\d+) fail:(\d+) xfail:(\d+) xpass:(\d+) skip:(\d+) error:(\d+)\Z")
+_COUNTS = " ".join(
+    rf"{verdict}:(\d{{1,9}})" for verdict in ("pass", "fail", "xfail", "xpass", "skip", "error")
+)
+_TOTALS = re.compile(rf"# Totals: {_COUNTS}\Z")
 
 
 @dataclass(frozen=True, slots=True)

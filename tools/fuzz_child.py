@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The process in which hostile input is tried, so that its death is an answer and not the end.
+
+Before each call the seed and the number of the step lie in the file --trace, whatever happens
+next. Findings and, at last, the counts go to standard output, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import mmap
+import resource
+import signal
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from fixtures.agreement.shadow import twin
+from fixtures.agreement.transcript import Moment
+from fixtures.backends.protocol import Backend
+from fixtures.facts import Fact
+from fixtures.fuzz import draw, images
+from fixtures.fuzz.play import Broken, Counts, compare, play
+from fixtures.sim import SimBackend
+from fixtures.targets import Target, named_target, probe
+from tools.fuzz_readers import ReaderCounts, read_one
+
+TRACE = struct.Struct("<qq")  # seed, step
+NO_STEP = -1
+CASE_LIMIT_S = 30  # of one case; a guest in it has 0.2 s, and the machine may be busy
+MEMORY_LIMIT = 8 << 30  # of addresses: maps of hostile sizes are refused, not served
+
+
+class Trier(Protocol):
+    """Tries the case of a seed."""
+
+    counts: Counts | images.GuestCounts | ReaderCounts
+
+    def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
+        """Tell *step* each number of a step before it; raise what must not happen."""
+
+
+class SimulatedCalls:
+    """System calls to a simulated host."""
+
+    def __init__(self, target: Target) -> None:
+        """Try *target*."""
+        self.counts = Counts()
+        self._target = target
+
+    def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
+        """Play the case of *seed*."""
+        play(draw.case(self._target.arch, seed), self._target.make_backend(), self.counts, step)
+
+
+class RealCalls:
+    """System calls to a kernel, and the same ones to a simulated twin of its host."""
+
+    def __init__(self, target: Target, facts: Mapping[str, Fact]) -> None:
+        """Try *target*, which is a host with *facts*."""
+        self.counts = Counts()
+        self._twins = Counts()
+        self._target = target
+        self._facts = facts
+
+    def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
+        """Play the case of *seed* on both, and compare."""
+        case = draw.case(self._target.arch, seed, real=True)
+        backend = self._target.make_backend()
+        real = play(case, backend, self.counts, step)
+        step(NO_STEP)
+        simulated = play(case, SimBackend(twin(case.arch, self._facts, _moment(backend))), self._twins)
+        compare(case, real, simulated, self.counts)
+
+
+class Guests:
+    """Guests of random bytes, each followed by a tame one."""
+
+    def __init__(self, target: Target) -> None:
+        """Try *target*."""
+        self.counts = images.GuestCounts()
+        self._target = target
+
+    def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
+        """Run the guest of *seed*."""
+        step(0)
+        backend = self._target.make_backend()
+        images.run_image(images.image(self._target.arch, seed), backend, self.counts)
+        step(1)
+        images.check_next(self._target.arch, backend)
+
+
+class Readers:
+    """Files of results."""
+
+    def __init__(self) -> None:
+        """Try all readers."""
+        self.counts = ReaderCounts()
+
+    def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
+        """Read the files of *seed*."""
+        step(0)
+        read_one(seed, self.counts)
+
+
+def trier(kind: str, name: str) -> Trier:
+    """Return what tries *kind* on the target *name*; LookupError where it cannot be had."""
+    if kind == "readers":
+        return Readers()
+    target = named_target(name)
+    if target is None:
+        raise LookupError(f"no target is called {name}")
+    found = probe(target)
+    if found.reason is not None:
+        raise LookupError(found.reason)
+    if kind == "guests":
+        return Guests(target)
+    return SimulatedCalls(target) if target.simulated else RealCalls(target, found.facts)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try seeds until time is up; return 0, or 4 with a sentence where the target cannot be had."""
+    arguments = _parse(argv)
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with arguments.trace.open("r+b") as file, mmap.mmap(file.fileno(), TRACE.size) as trace:
+        try:
+            found = trier(arguments.kind, arguments.target)
+        except LookupError as error:
+            _tell(absent=str(error))
+            return 4
+        _try_all(found, arguments, trace)
+    _tell(counts={name: getattr(found.counts, name) for name in found.counts.__dataclass_fields__})
+    return 0
+
+
+def _try_all(found: Trier, arguments: argparse.Namespace, trace: mmap.mmap) -> None:
+    end_s = time.monotonic() + arguments.seconds
+    seed = arguments.seed
+    last = seed + arguments.cases if arguments.cases else None
+    while seed != last and (arguments.cases or time.monotonic() < end_s):
+        faulthandler.dump_traceback_later(CASE_LIMIT_S, exit=True)
+        here = seed
+        trace[:] = TRACE.pack(here, NO_STEP)
+        try:
+            found.try_seed(
+                here, lambda step, here=here: trace.__setitem__(slice(None), TRACE.pack(here, step))
+            )
+        except Broken as broken:
+            _tell(seed=here, step=broken.number, why=str(broken))
+        except Exception as error:  # noqa: BLE001 - whatever else comes is what we look for
+            _tell(seed=here, step=TRACE.unpack(trace[:])[1], why=_why(error))
+        seed += 1
+    faulthandler.cancel_dump_traceback_later()
+
+
+def _why(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {where}: {str(error)[:300]}"
+
+
+def _moment(backend: Backend) -> Moment:
+    clocks = backend.time
+    return Moment(clocks.counter(), clocks.monotonic_raw_ns(), clocks.realtime_ns())
+
+
+def _tell(**fields: object) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools.fuzz_child", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("kind", choices=("abi", "guests", "readers"))
+    parser.add_argument("--target", default="")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--cases", type=int, default=0)
+    parser.add_argument("--trace", type=Path, required=True)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@
 #   CSV=folder                     all raw measurements of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments
 #   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
-#   VENDOR=no                      `make run_tests`, `make install` without pytest in vendor/
+#   VENDOR=no                      `make run_tests`, `make install` without pytest going along
 #   T=kvm_x86_set_clock.sh         only these programs of `make run_tests`
 
 PYTHON ?= python3
@@ -68,6 +68,6 @@ include tools/kselftest.mk
 # In a kernel tree O is the whole build's, and clean is lib.mk's.
 ifeq ($(LIB_MK),)
 clean: ## remove what the commands made
-	rm -rf .venv "$(O)" vendor kvm_*.sh .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv "$(O)" kvm_*.sh .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 endif

@@ -8,8 +8,11 @@
 KVM_PROGRAMS := $(foreach module,$(sort $(wildcard kvmtests/*/test_*.py)),\
 	$(subst /test_,_,$(patsubst kvmtests/%.py,kvm_%.sh,$(module))))
 
+# Copied, as the other folders, under the last part of its name.
+VENDORED := .venv/vendor
+
 TEST_GEN_PROGS := $(KVM_PROGRAMS)
-TEST_FILES := conftest.py pytest.ini fixtures kvmtests reports tools $(wildcard vendor)
+TEST_FILES := conftest.py pytest.ini fixtures kvmtests reports tools $(wildcard $(VENDORED))
 
 # The directory may lie one level deeper (TARGETS=a/kvmtests). A link to a checkout is followed
 # by make before it looks for "..": there only OUTPUT, which the selftests' Makefile passes, still
@@ -19,7 +22,7 @@ LIB_MK := $(firstword $(wildcard ../lib.mk ../../lib.mk $(if $(OUTPUT),$(dir $(O
 ifneq ($(LIB_MK),)
 
 .DEFAULT_GOAL := all
-EXTRA_CLEAN := vendor .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+EXTRA_CLEAN := .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 include $(LIB_MK)
 
 # With O= lib.mk takes files along only when it is started from the kernel's top Makefile.
@@ -45,8 +48,8 @@ run_tests: all $(SHIPPED) ## ask KVM as kselftest does: one program for each mod
 install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
 	@$(if $(INSTALL_PATH),,echo "make: set INSTALL_PATH to use install" >&2; exit 1)
 	@mkdir -p "$(INSTALL_PATH)/$(COLLECTION)"
-	@tar -cf - --exclude=__pycache__ $(filter-out vendor,$(TEST_FILES)) $(SHIPPED) \
-	    settings config $(KVM_PROGRAMS) | \
+	@tar -cf - --exclude=__pycache__ $(filter-out $(VENDORED),$(TEST_FILES)) \
+	    settings config $(KVM_PROGRAMS) $(if $(SHIPPED),-C $(dir $(VENDORED)) $(notdir $(VENDORED))) | \
 	    tar -xf - -C "$(INSTALL_PATH)/$(COLLECTION)"
 	@cp tools/run_kselftest.sh "$(INSTALL_PATH)/"
 	@$(MAKE) -s --no-print-directory emit_tests >"$(INSTALL_PATH)/kselftest-list.txt"
@@ -74,8 +77,8 @@ $(addprefix $(OUTPUT)/,$(KVM_PROGRAMS)): tools/kselftest_program.sh
 	@install -m 755 $< $@
 
 # What the suite imports, pure Python, for machines that have only python3.
-vendor: vendor/.complete ## put pytest and what it needs into vendor/, to go along with `make install`
+vendor: $(VENDORED)/.complete ## collect pytest and what it needs, to go along with `make install`
 
-vendor/.complete: requirements/check.txt tools/vendor.py | venv
-	@$(VENV) -m tools.vendor vendor
+$(VENDORED)/.complete: requirements/check.txt tools/vendor.py | venv
+	@$(VENV) -m tools.vendor $(VENDORED)
 	@touch $@

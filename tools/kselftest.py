@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from reports.stream import TapStream
 
 ROOT = Path(__file__).resolve().parent.parent
-VENDOR = ROOT / "vendor"
-"""Pure Python packages that an installed tree brings along."""
+VENDORED = (ROOT / "vendor", ROOT / ".venv/vendor")
+"""Where pure Python packages lie that an installed tree, or a checkout, brings along."""
 
 SKIP = 4
 FAIL = 1
@@ -79,7 +79,7 @@ def run(subject: str, arguments: Sequence[str]) -> int:
 
 
 def _run(subject: str, arguments: Sequence[str], clock: Clock) -> int:
-    sys.path[:0] = [str(ROOT), *([str(VENDOR)] if VENDOR.is_dir() else [])]
+    sys.path[:0] = [str(ROOT), *(str(folder) for folder in VENDORED if folder.is_dir())]
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
         return _skip(f"Python module {missing[0]} is not installed")

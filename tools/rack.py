@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tools.check import ROOT, run
 
-NOT_SENT = ("out", "vendor", "docs", "kselftest_install")
+NOT_SENT = ("out", "docs", "kselftest_install")
 """Folders of a checkout that no host needs; what begins with a dot stays here anyway."""
 
 

@@ -24,6 +24,8 @@ from fixtures.uapi import kvm_xen as xen
 from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
 from fixtures.uapi.xen import compat_shared_info, shared_info, vcpu_info
 
+pytestmark = [pytest.mark.thorough]
+
 S = 1_000_000_000
 MARGIN_NS = 1_000  # KVM reads CLOCK_REALTIME and kvmclock one behind the other
 HYPERCALL_MSR = 0x40000200

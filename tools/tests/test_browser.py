@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reports import html
+from reports import html, html_mutants, mutants
 from reports.files import write_file
 from reports.tests import samples
 from reports.tests.test_clients import hostile_run
@@ -123,3 +124,53 @@ def test_page_is_readable_without_script(tab: browser.Page, report: str, tmp_pat
     tab.screenshot(tmp_path / "plain.png")
 
     assert (tmp_path / "plain.png").stat().st_size > 30_000
+
+
+def test_page_of_defects_filters_and_searches(tab: browser.Page, tmp_path: Path) -> None:
+    """Words and the way of noticing leave what they say; nothing is refused or raised."""
+    records = [
+        {"id": "C01", "symptom": "sets a clock", "tests": ["a"], "by_name": True},
+        {"id": "T02", "symptom": "reads a TSC", "tests": ["b"]},
+        {"id": "T03", "symptom": "writes a TSC"},
+    ]
+    found = mutants.parse(json.dumps({"version": 1, "defects": records}))
+    shown = (
+        "[...document.querySelectorAll('section.defects .mutant:not([hidden]) b')].map(b => b.textContent)"
+    )
+
+    tab.open(write_file(tmp_path / "m.html", html_mutants.page(found)).as_uri())
+    everything = tab.evaluate(shown)
+    tab.evaluate("document.getElementById('search').value = 'tsc'; draw()")
+    with_word = tab.evaluate(shown)
+    tab.evaluate(
+        "[...document.querySelectorAll('.chip')].find(c => c.textContent.startsWith('nobody')).click()"
+    )
+
+    assert everything == ["C01", "T02", "T03"]
+    assert with_word == ["T02", "T03"]
+    assert tab.evaluate(shown) == ["T03"]
+    assert tab.complaints() == []
+
+
+def test_narrow_window_scrolls_the_matrix_not_the_page(tab: browser.Page, report: str) -> None:
+    """At 400 pixels nothing but tables is wider than the window, and names keep room."""
+    tab.look(width=400, height=800)
+
+    tab.open(report)
+
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    assert tab.evaluate("document.querySelector('tr.test th').offsetWidth") >= 200
+
+
+def test_printed_page_is_light(tab: browser.Page, report: str) -> None:
+    """Paper is white whatever the system's colours are."""
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    paper = "getComputedStyle(document.body).backgroundColor"
+
+    tab.look(width=800, height=800, dark=True)
+    tab.open(report)
+    on_screen = tab.evaluate(paper)
+    tab.call("Emulation.setEmulatedMedia", media="print", features=[dark])
+
+    assert on_screen != "rgb(255, 255, 255)"
+    assert tab.evaluate(paper) == "rgb(255, 255, 255)"

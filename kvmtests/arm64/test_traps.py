@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import pytest
 
 from fixtures.counters import wrap
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
 from fixtures.uapi import kvm_arm64, psci
@@ -131,6 +133,30 @@ def test_physical_counter_traps_with_an_offset(
     offset_counter(vcpu, "physical", OFFSET)
 
     assert counter_is_dearer(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
+
+
+def test_trapped_read_costs_ten_native_ones_under_emulation(
+    vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe
+) -> None:
+    """On an emulated CPU a read's median costs differ by more than ten times, or by less than two.
+
+    A native read is a few instructions there, a trapped one all of EL2's code.
+    """
+    if "emulated_cpu" not in target_facts.facts:
+        raise CapabilityMissing("an emulated processor")
+    offset_counter(vcpu, "physical", OFFSET)
+
+    costs = [(median_cost(vcpu), median_cost(plain)) for _ in range(20)]
+
+    # The emulator's host preempts some of the entries: each guest's quickest one counts.
+    ratio = min(cost for cost, _ in costs) / min(cost for _, cost in costs)
+    traps = counter_traps(vcpu, target_facts)
+    assert (ratio > 10, ratio < 2) == (traps, not traps), f"the ratio is {ratio:.1f}"
+
+
+def median_cost(vcpu: Arm64Vcpu) -> float:
+    """Return the median of what 200 readings of CNTPCT_EL0 take, in ticks, with a CNTVCT_EL0 each."""
+    return median(wrap(each.last - each.first) for each in vcpu.guest.read_triples("physical", 200))
 
 
 def test_offset_taken_back_makes_the_counter_native(

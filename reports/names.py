@@ -30,7 +30,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 15)
 def fold(name: str) -> str:
     """Return *name* as the coarsest reader sees it: names are distinct when their folds are."""
     return _FOLD.sub("-", name).strip("-")

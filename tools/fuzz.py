@@ -61,7 +61,8 @@ class Tried:
             yield f"{name}: left out, {self.absent}"
             return
         counted = ", ".join(f"{_shown(value)} {key}" for key, value in self.counts.items() if value)
-        yield f"{name}: {counted or 'nothing'}; {len(self.crashes)} crashes, {len(self.findings)} disagreements"
+        found = f"{len(self.crashes)} crashes, {len(self.findings)} disagreements"
+        yield f"{name}: {counted or 'nothing'}; {found}"
         for text in (*self.crashes, *self.findings)[:LISTED]:
             yield f"  {text}"
 

@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,8 +28,10 @@ from fixtures.backends.protocol import Backend
 from fixtures.facts import Fact
 from fixtures.fuzz import draw, images
 from fixtures.fuzz.play import Broken, Counts, compare, play
-from fixtures.sim import SimBackend
+from fixtures.kvm.system import Kvm
+from fixtures.sim import SimBackend, SimConfig
 from fixtures.targets import Target, named_target, probe
+from fixtures.uapi.kvm import KVM_CAP_MAX_VCPU_ID, KVM_CAP_MAX_VCPUS
 from tools.fuzz_readers import ReaderCounts, read_one
 
 TRACE = struct.Struct("<qq")  # seed, step
@@ -40,7 +43,10 @@ MEMORY_LIMIT = 8 << 30  # of addresses: maps of hostile sizes are refused, not s
 class Trier(Protocol):
     """Tries the case of a seed."""
 
-    counts: Counts | images.GuestCounts | ReaderCounts
+    @property
+    def counts(self) -> Counts | images.GuestCounts | ReaderCounts:
+        """What was tried so far: a dataclass of numbers."""
+        ...
 
     def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
         """Tell *step* each number of a step before it; raise what must not happen."""
@@ -75,8 +81,15 @@ class RealCalls:
         backend = self._target.make_backend()
         real = play(case, backend, self.counts, step)
         step(NO_STEP)
-        simulated = play(case, SimBackend(twin(case.arch, self._facts, _moment(backend))), self._twins)
+        simulated = play(case, SimBackend(self._twin(backend)), self._twins)
         compare(case, real, simulated, self.counts)
+
+    def _twin(self, backend: Backend) -> SimConfig:
+        """Return a host like the target's, which also has as many vCPUs."""
+        config = twin(self._target.arch, self._facts, _moment(backend))
+        with Kvm(backend, self._target.arch) as opened:
+            limits = {cap: opened.check_extension(cap) for cap in (KVM_CAP_MAX_VCPUS, KVM_CAP_MAX_VCPU_ID)}
+        return replace(config, capabilities={**config.capabilities, **limits})
 
 
 class Guests:
@@ -148,18 +161,22 @@ def _try_all(found: Trier, arguments: argparse.Namespace, trace: mmap.mmap) -> N
     last = seed + arguments.cases if arguments.cases else None
     while seed != last and (arguments.cases or time.monotonic() < end_s):
         faulthandler.dump_traceback_later(CASE_LIMIT_S, exit=True)
-        here = seed
-        trace[:] = TRACE.pack(here, NO_STEP)
+        trace[:] = TRACE.pack(seed, NO_STEP)
         try:
-            found.try_seed(
-                here, lambda step, here=here: trace.__setitem__(slice(None), TRACE.pack(here, step))
-            )
+            found.try_seed(seed, _marking(trace, seed))
         except Broken as broken:
-            _tell(seed=here, step=broken.number, why=str(broken))
+            _tell(seed=seed, step=broken.number, why=str(broken))
         except Exception as error:  # noqa: BLE001 - whatever else comes is what we look for
-            _tell(seed=here, step=TRACE.unpack(trace[:])[1], why=_why(error))
+            _tell(seed=seed, step=TRACE.unpack(trace[:])[1], why=_why(error))
         seed += 1
     faulthandler.cancel_dump_traceback_later()
+
+
+def _marking(trace: mmap.mmap, seed: int) -> Callable[[int], None]:
+    def mark(step: int) -> None:
+        trace[:] = TRACE.pack(seed, step)
+
+    return mark
 
 
 def _why(error: BaseException) -> str:

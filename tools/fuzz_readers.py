@@ -23,8 +23,9 @@ from tools import lint_ktap
 MOST_EDITS = 6
 DEEP = 100_000  # levels of JSON: more than any recursion limit
 WORDS = (
-    "\x1b[31m", "\0", "\ud800", "]]>", "</script>", " # SKIP ", "not ok 1 -", "ok 2 # SKIP", "1..7", "1..999999999",
-    "TAP version 13", "KTAP version 1", "Bail out!", "# Subtest: x", "    ", "# ", "\r", "\u2028", "=1+1", "|",
+    "\x1b[31m", "\0", "\ud800", "]]>", "</script>", " # SKIP ", "not ok 1 -", "ok 2 # SKIP", "1..7",
+    "1..999999999", "TAP version 13", "KTAP version 1", "Bail out!", "# Subtest: x", "    ", "# ", "\r",
+    "\u2028", "=1+1", "|",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, True, -1, 2**63, 2**64, 10**400, 1e308, float("inf"), float("nan"), "", "x" * 5000, [], {}, [[]],

@@ -184,6 +184,7 @@ def test_kunit_does_what_the_lint_says(shape: str, tmp_path: Path) -> None:
 def test_numbers_of_any_length_are_read(digits: int) -> None:
     """A result's number, a plan and totals of thousands of digits are complaints, not exceptions."""
     number = "9" * digits
-    text = f"TAP version 13\n1..{number}\nok {number} a\n# Totals: pass:{number} fail:0 xfail:0 xpass:0 skip:0 error:0\n"
+    totals = f"# Totals: pass:{number} fail:0 xfail:0 xpass:0 skip:0 error:0"
+    text = f"TAP version 13\n1..{number}\nok {number} a\n{totals}\n"
 
     assert findings(text, "prove")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hostile input for a while, and that the search itself notices a crash, a hang and a lie.
+
+KVMTESTS_FUZZ_SECONDS is how long each kind is tried; the default makes about a minute in all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.fuzz import draw
+from fixtures.fuzz.calls import Call, Case, Outcome, Pointer
+from fixtures.fuzz.play import Broken, Counts, compare, play
+from fixtures.sim import SimBackend
+from fixtures.sim.targets import TARGETS
+from fixtures.sim.x86.attributes import TscAttributes
+from fixtures.sim.x86.parts import x86_parts
+from fixtures.uapi import kvm, kvm_x86
+from tools import fuzz, fuzz_readers
+
+SECONDS = float(os.environ.get("KVMTESTS_FUZZ_SECONDS", "20"))
+X86 = TARGETS["sim-x86_64"]
+OFFSET = Call(
+    "vcpu0",
+    kvm.KVM_SET_DEVICE_ATTR,
+    Pointer("good", 0, bytes(kvm.kvm_device_attr(attr=1))),
+    inner=Pointer("good", 0, (5).to_bytes(8, "little")),
+    inner_at=16,
+)
+
+
+class KeepsRefusedOffset(TscAttributes):
+    """Takes the offset before it finds that there is no such attribute."""
+
+    def set(self, arg: int) -> int:
+        """Break the order of check and change."""
+        self.set_offset(7)
+        return super().set(arg)
+
+
+@pytest.mark.timeout(SECONDS + 240)
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_no_hostile_input_breaks_the_bench(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Calls, guests and files of a seed: no crash, no hang, no other errno, no changed state."""
+    targets = ["sim-x86_64", "sim-arm64-vhe", "sim-arm64-nvhe-series"]
+
+    status = fuzz.main([kind, "--seconds", str(SECONDS), *(f"--target={name}" for name in targets)])
+
+    assert status == 0, capsys.readouterr().out
+
+
+def test_cases_are_the_same_everywhere() -> None:
+    """A seed names a case: what was found on one machine is played again on another."""
+    assert draw.case("x86_64", 7) == draw.case("x86_64", 7)
+    assert draw.case("x86_64", 7) != draw.case("x86_64", 8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cases_for_real_kernels_enter_no_guest(seed: int) -> None:
+    """Numbers that a kernel may know and we do not are left out, and each KVM_RUN leaves at once."""
+    for call in draw.case("x86_64", seed, real=True).calls:
+        assert call.immediate_exit
+        assert call.request >> 8 & 0xFF == 0xAE
+
+
+def test_refusal_that_changes_state_is_noticed() -> None:
+    """A call that is refused and yet leaves another offset ends the case, and is named."""
+    parts = replace(x86_parts("upstream"), attributes=KeepsRefusedOffset)
+    case = Case("x86_64", (OFFSET,))
+
+    with pytest.raises(Broken, match="refused with ENXIO, and yet changed: vcpu0 TSC offset"):
+        play(case, SimBackend(replace(X86, parts=parts)), Counts())
+
+
+def test_wrong_errno_is_noticed() -> None:
+    """Where the interface settles the errno, another one ends the case."""
+
+    class WrongErrno(TscAttributes):
+        def has(self, arg: int) -> int:
+            del arg
+            raise OSError(22, "")
+
+    parts = replace(x86_parts("upstream"), attributes=WrongErrno)
+    asked = replace(OFFSET, request=kvm.KVM_HAS_DEVICE_ATTR)
+
+    with pytest.raises(Broken, match="EINVAL, ENXIO is due"):
+        play(Case("x86_64", (asked,)), SimBackend(replace(X86, parts=parts)), Counts())
+
+
+def test_different_errnos_of_two_backends_are_noticed() -> None:
+    """What one refuses and the other accepts is a disagreement, unless it is declared."""
+    case = Case("x86_64", (Call("vm", kvm_x86.KVM_SET_TSS_ADDR, 1), Call("vm", kvm.KVM_GET_DIRTY_LOG)))
+    refused, accepted = Outcome(errno=22), Outcome()
+    counts = Counts()
+
+    with pytest.raises(Broken, match="step 0, KVM_SET_TSS_ADDR.*EINVAL, simulated accepted"):
+        compare(case, [refused, accepted], [accepted, accepted], counts)
+    compare(case, [accepted, refused], [accepted, accepted], counts)
+
+    assert counts.differences == {"dirty-log": 1}
+
+
+def test_process_that_dies_is_named_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crash is reported with its seed, and the seeds behind it are tried, too."""
+    package = tmp_path / "tools"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "fuzz_child.py").write_text(CHILD)
+    monkeypatch.setattr(fuzz, "ROOT", tmp_path)
+
+    status = fuzz.main(["abi", "--cases", "5", "--target", "sim-x86_64"])
+
+    assert status == fuzz.FOUND
+    printed = capsys.readouterr().out
+    assert "seed 3, step 4: died of SIGKILL" in printed
+    assert "4 cases" in printed
+
+
+CHILD = """
+import json, os, signal, struct, sys
+first, last = int(sys.argv[5]), int(sys.argv[5]) + int(sys.argv[9])
+for seed in range(first, last):
+    if seed == 3:
+        open(sys.argv[11], "r+b").write(struct.pack("<qq", 3, 4))
+        os.kill(os.getpid(), signal.SIGKILL)
+print(json.dumps({"counts": {"cases": 4}}))
+"""
+
+
+@pytest.mark.parametrize("argv", [["nonsense"], ["abi", "--target", "no-such"]])
+def test_wrong_usage_is_status_2(argv: list[str]) -> None:
+    """What there is not, a kind or a target, is a sentence."""
+    try:
+        status = fuzz.main(argv)
+    except SystemExit as stopped:
+        status = int(str(stopped.code))
+
+    assert status == fuzz.USAGE
+
+
+def test_spoilt_files_are_spoilt() -> None:
+    """Most seeds change the lines that they are given."""
+    lines = [b'{"type":"end"}\n', b'{"type":"start"}\n']
+
+    changed = [fuzz_readers.spoilt(random.Random(seed), lines) != lines for seed in range(100)]  # noqa: S311
+
+    assert sum(changed) > 60

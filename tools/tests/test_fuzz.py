@@ -28,7 +28,7 @@ X86 = TARGETS["sim-x86_64"]
 OFFSET = Call(
     "vcpu0",
     kvm.KVM_SET_DEVICE_ATTR,
-    Pointer("good", 0, bytes(kvm.kvm_device_attr(attr=1))),
+    Pointer("good", 0, bytes(kvm.kvm_device_attr(attr=3))),
     inner=Pointer("good", 0, (5).to_bytes(8, "little")),
     inner_at=16,
 )
@@ -98,7 +98,7 @@ def test_different_errnos_of_two_backends_are_noticed() -> None:
     refused, accepted = Outcome(errno=22), Outcome()
     counts = Counts()
 
-    with pytest.raises(Broken, match="step 0, KVM_SET_TSS_ADDR.*EINVAL, simulated accepted"):
+    with pytest.raises(Broken, match=r"step 0, KVM_SET_TSS_ADDR.*EINVAL, simulated accepted"):
         compare(case, [refused, accepted], [accepted, accepted], counts)
     compare(case, [accepted, refused], [accepted, accepted], counts)
 

@@ -70,11 +70,14 @@ def _inner_name(inner: str) -> str:
     return slug(f"{name}.{params}" if params else name, f"::{inner}")
 
 
-@lru_cache(maxsize=4096)
 def subject_of(nodeid: str) -> str:
     """Return the subject a node id's file stands for: kvmtests/x86/test_clock.py is x86.clock."""
-    path = nodeid.partition("::")[0].removesuffix(".py").removeprefix("kvmtests/")
-    folder, _, module = path.rpartition("/")
+    return _subject(nodeid.partition("::")[0])
+
+
+@lru_cache
+def _subject(path: str) -> str:
+    folder, _, module = path.removesuffix(".py").removeprefix("kvmtests/").rpartition("/")
     module = module.removeprefix("test_")
     return slug(f"{folder.replace('/', '.')}.{module}" if folder else module)
 

@@ -135,7 +135,7 @@ def test_last_deadline_counts(vcpu: Arm64Vcpu, timer: Timer, period: int) -> Non
     timer.write(vcpu, "cval", timer.count(vcpu) + period)
     shortened = lateness(vcpu, timer)
     timer.write(vcpu, "cval", timer.count(vcpu) + period)
-    timer.write(vcpu, "cval", timer.count(vcpu) + 5 * period)
+    timer.write(vcpu, "cval", timer.count(vcpu) + 3 * period)
     lengthened = lateness(vcpu, timer)
 
     assert 0 <= shortened < 99 * period

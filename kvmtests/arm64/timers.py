@@ -109,4 +109,4 @@ def unhurried_ns(vcpu: Arm64Vcpu) -> int:
         VIRTUAL.arm(vcpu, 0, 0)
         vcpu.guest.read_cntvct()
         costs_ns.append(vcpu.vm.time.monotonic_raw_ns() - begin_ns)
-    return max(10_000_000, 20 * round(median(costs_ns)))
+    return max(10_000_000, 10 * round(median(costs_ns)))

@@ -28,7 +28,7 @@ LETTERS = {
 }
 HEAD = """# Kernels in the lab
 
-Written by `make lab LAB=--matrix` (`tools/lab_matrix.py`) from the journal of a run.
+Written by `make lab LAB=--matrix` (`tools/lab_matrix.py`) from the journals of runs.
 
 A cell counts the claims of a subject: those that hold, then `k` known issues, `s` skipped for an
 interface that the kernel does not have; failures, and what a stopped run left out, are spelled

@@ -78,7 +78,9 @@ class Journal:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _keep_unfinished(path)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+                # Read from the descriptor: the name may be gone by then. Pipes and devices are not read.
+                access = os.O_WRONLY if path.exists() and not path.is_file() else os.O_RDWR
+                flags = access | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
                 self._fd = os.open(path, flags, 0o644)
             if path is None or not path.is_file():
                 self._memory = io.BytesIO()
@@ -120,9 +122,23 @@ class Journal:
         """Yield every line written so far."""
         if self._memory is not None:
             yield from self._memory.getvalue().splitlines(keepends=True)
-        elif self.path is not None:
-            with self.path.open("rb") as lines:
+        elif self._fd >= 0:
+            with os.fdopen(os.dup(self._fd), "rb") as lines:
+                lines.seek(0)
                 yield from lines
+
+    def restore(self) -> None:
+        """Write the file anew if somebody removed or replaced it meanwhile; JournalError if that fails."""
+        if self.path is None or self._fd < 0 or self._memory is not None:
+            return
+        try:
+            if self.path.is_file() and os.path.samestat(self.path.stat(), os.fstat(self._fd)):
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("wb") as again:
+                again.writelines(self.read())
+        except OSError as error:
+            raise JournalError(_sentence(self.path, error)) from error
 
     def close(self) -> None:
         """Force everything to the disk and close; closing twice is harmless."""
@@ -133,10 +149,9 @@ class Journal:
 
     def _go_on_in_memory(self, line: bytes) -> None:
         if self._memory is None and self.path is not None:
-            with self.path.open("rb") as written:
-                self._memory = io.BytesIO()
-                self._memory.write(written.read(self._length))
-                self._memory.write(line)
+            written = b"".join(self.read())[: self._length]
+            self._memory = io.BytesIO()
+            self._memory.write(written + line)
         os.close(self._fd)
         self._fd = -1
 

@@ -169,7 +169,7 @@ class Recorder:
         """Keep the report of one phase; the last one makes the result."""
         # With several workers the same test may run in more than one at a time.
         worker = getattr(report, "node", None)
-        key = (str(getattr(worker, "workerinput", {}).get("workerid", "")), report.nodeid)
+        key = ("" if worker is None else worker.workerinput["workerid"], report.nodeid)
         reports = self._pending.setdefault(key, [])
         reports.append(report)
         where = self._where(worker, report)
@@ -178,12 +178,6 @@ class Recorder:
             if self.machines is not None:
                 self.machines.ended(worker, report.nodeid)
             self._record(outcome.judge(reports, self.targets), where)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
-        """Leave pytest's letters out where the live line tells more."""
-        category, letter, word = yield
-        return (category, letter, word) if self.live is None else (category, "", "")
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep why pytest stops early; its own reasons, such as -x, are no interruption."""
@@ -229,6 +223,10 @@ class Recorder:
         except JournalError as error:
             self.trouble = str(error)
 
+    def _write(self, kind: str, fields: dict[str, Any]) -> None:
+        with self._writing() as journal:
+            journal.write(kind, **fields)
+
     def _wanted(self) -> bool:
         """Whether this session is about targets or was asked for reports: else pytest's ways stay."""
         return bool(self.targets or self.options.journal)
@@ -241,6 +239,7 @@ class Recorder:
             # The line takes the place of pytest's own progress: paths, letters, percentage.
             reporter.showfspath = False
             reporter._show_progress_info = False
+            self.config.pluginmanager.register(NoLetters())
             self.live = LiveLine(self.config.get_terminal_writer(), environment)
 
     def _where(self, worker: Any, report: pytest.TestReport) -> dict[str, str]:
@@ -266,12 +265,12 @@ class Recorder:
 
     def _record(self, found: outcome.Outcome, where: Mapping[str, str] = MappingProxyType({})) -> None:
         key = {"nodeid": found.result["nodeid"], "target": found.result["target"], **where}
-        with self._writing() as journal:
-            for sample in found.samples:
-                journal.write("sample", **{**sample, **key})
-            if found.log:
-                journal.write("log", **key, text=found.log)
-            journal.write("result", **found.result, **where)
+        # One by one: what is refused is in memory then, and what follows has to be there, too.
+        for sample in found.samples:
+            self._write("sample", {**sample, **key})
+        if found.log:
+            self._write("log", {**key, "text": found.log})
+        self._write("result", {**found.result, **where})
         if self.live is not None:
             self._show(self.live, found.result)
 
@@ -285,6 +284,8 @@ class Recorder:
         with self._writing() as journal:
             stopped = str(session.shouldfail or session.shouldstop or self.stopped)
             journal.write("end", time_ns=time.time_ns(), exit_status=status, stopped=stopped)
+        with self._writing() as journal:
+            journal.restore()
         self.run = merge.merge(read_journal.parse(journal.read(), "this session"))
         journal.close()
         if not self._wanted():
@@ -303,6 +304,16 @@ class Recorder:
             self.written = write_reports(self.run, folder)
         except ReportError as error:
             self.trouble = str(error)
+
+
+class NoLetters:
+    """Leaves pytest's letters out where the live line tells more; asked for every phase of a test."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
+        """Keep the category, which pytest counts."""
+        category, _, _ = yield
+        return category, "", ""
 
 
 def _machine_facts() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from fixtures.sim.targets import TARGETS
 from fixtures.sim.x86.attributes import TscAttributes
 from fixtures.sim.x86.parts import x86_parts
 from fixtures.uapi import kvm, kvm_x86
-from tools import fuzz, fuzz_readers
+from tools import compare as compare_journals
+from tools import fuzz, fuzz_readers, lint_ktap, report
 
 SECONDS = float(os.environ.get("KVMTESTS_FUZZ_SECONDS", "20"))
 X86 = TARGETS["sim-x86_64"]
@@ -152,3 +154,35 @@ def test_spoilt_files_are_spoilt() -> None:
     changed = [fuzz_readers.spoilt(random.Random(seed), lines) != lines for seed in range(100)]  # noqa: S311
 
     assert sum(changed) > 60
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff\x00\n" * 50, id="bytes"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b'{"type":"session"', id="cut"),
+        pytest.param(b"1..9999999999\n", id="long-plan"),
+    ],
+)
+@pytest.mark.parametrize("command", [report.main, compare_journals.main, lint_ktap.main])
+def test_commands_read_any_file(
+    command: Callable[[list[str]], int], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that read files of results end with a status, whatever is in them."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    assert command([str(path), str(path)]) in {0, 1, 2, 4}
+
+
+@pytest.mark.parametrize("command", [report.main, compare_journals.main, lint_ktap.main])
+def test_commands_tell_which_file_is_missing(
+    command: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not there, or is a folder, is a sentence with its name, and status 2."""
+    for path in (tmp_path / "missing", tmp_path):
+        assert command([str(path), str(path)]) == 2
+        assert str(path) in capsys.readouterr().err

@@ -56,7 +56,7 @@ report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=
 	@$(VENV) -m tools.report --out "$(O)" $(if $(BASELINE),--baseline "$(BASELINE)") $(FROM)
 
 test: venv-dev ## ask the harness about itself
-	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" --dist loadgroup $(ARGS)
+	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" --dist loadfile $(ARGS)
 
 lint: venv-dev ## ruff and mypy --strict
 	@$(VENV) -m ruff check .

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest that is a hypervisor by AMD's SVM, L1, and the TSC of its guest, L2.
+
+L2's TSC is L1's plus the VMCB's offset, and user space always speaks of L1's, whichever of the two the
+vCPU ran last. Source: AMD APM 2, 15.30.5; arch/x86/kvm/x86.c: kvm_calc_nested_tsc_offset(),
+kvm_get_msr_common().
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import Window, signed, wrap
+from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86_nested import Nested
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi import svm
+from fixtures.uapi.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from kvmtests.tables import OFFSETS
+from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
+
+pytestmark = [pytest.mark.thorough]
+
+LEAF_7_EBX_TSC_ADJUST = 1 << 1
+LEAF_8000000A_EDX_TSCRATEMSR = 1 << 4
+RATIO_FRACTION_BITS = 32  # AMD APM 2, 15.30.5
+L1_TSC = 2**45  # where L1's is put, or by how much it is moved
+L2_OFFSET = 2**64 - 2**50
+"""Far apart, and from 0: a reading tells which of them it has, or that it has both."""
+
+RATIOS = [
+    pytest.param(1 << 31, id="half"),
+    pytest.param(5 << 30, id="a-quarter-more"),
+    pytest.param(3 << 32, id="three-times"),
+]
+INVALID = [pytest.param("intercepts", id="does-not-intercept-vmrun"), pytest.param("asid", id="asid-0")]
+
+
+@pytest.fixture
+def nested(vcpu: X86Vcpu) -> Nested:
+    """A hypervisor on vCPU 0, with a guest."""
+    return Nested(vcpu)
+
+
+@pytest.fixture
+def tsc_adjust(nested: Nested) -> None:
+    """The CPUID of L1 announces IA32_TSC_ADJUST."""
+    if not nested.vcpu.guest.cpuid(7)[1] & LEAF_7_EBX_TSC_ADJUST:
+        raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
+
+
+@pytest.fixture
+def tsc_ratio(nested: Nested) -> None:
+    """L1 may scale the TSC of L2."""
+    nested.vcpu.require_capability(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    if not nested.vcpu.guest.cpuid(0x8000000A)[3] & LEAF_8000000A_EDX_TSCRATEMSR:
+        raise CapabilityMissing("X86_FEATURE_TSCRATEMSR")
+
+
+def check_lines(nested: Nested, value: int, since: Window) -> None:
+    """Fail unless L1's TSC, *value* in *since*, has gone on, for L1 and user space, and L2's beside it.
+
+    The vCPU is in L1.
+    """
+    check_tsc_continues(nested.vcpu, value, since)
+    seen = nested.run("tsc")
+    assert seen.value in seen.window.shifted(nested.tsc_offset)
+
+
+def check_in_l2(nested: Nested, value: int, since: Window) -> None:
+    """Fail unless L1's TSC, *value* in *since*, has gone on for user space, and L2's beside it.
+
+    The vCPU is in L2, and stays there.
+    """
+    by_host, by_l2 = host_reading(nested.vcpu), nested.again()
+    assert by_host.value in continued(value, since, by_host.window)
+    assert by_l2.value in continued(value, since, by_l2.window).shifted(nested.tsc_offset)
+
+
+@pytest.mark.parametrize("tsc_offset", OFFSETS)
+def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
+    """RDTSC of L2 is L1's TSC, which is not the host's, + the VMCB's tsc_offset, modulo 2**64."""
+    nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC)
+    nested.tsc_offset = tsc_offset
+
+    seen = nested.run("tsc")
+
+    assert seen.value in seen.window.shifted(tsc_offset)
+
+
+def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
+    """RDMSR of IA32_TSC, which L1 does not intercept, gives L2 the TSC of L2."""
+    nested.tsc_offset = L2_OFFSET
+
+    seen = nested.run("rdmsr", MSR_IA32_TSC)
+
+    assert seen.value in seen.window.shifted(L2_OFFSET)
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_l2_leaves_l1s_tsc_alone(nested: Nested) -> None:
+    """Running L2 moves neither L1's TSC, between L1's own readings and behind them, nor IA32_TSC_ADJUST."""
+    vcpu = nested.vcpu
+    nested.tsc_offset = L2_OFFSET
+    start, adjust = vcpu.guest.read_tsc(), vcpu.get_msr(MSR_IA32_TSC_ADJUST)
+
+    spent, seen = timed(vcpu.vm, lambda: nested.run("tsc"))
+
+    between = continued(start.value, since=start.window, now=spent)
+    assert seen.before in between
+    assert seen.after in between
+    assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == adjust
+    check_tsc_continues(vcpu, start.value, since=start.window)
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_user_space_reads_l1s_tsc(nested: Nested) -> None:
+    """While the vCPU is in L2, KVM_GET_MSRS of IA32_TSC is what L1 would read."""
+    start = nested.vcpu.guest.read_tsc()
+    nested.tsc_offset = L2_OFFSET
+
+    nested.enter("tsc")
+
+    check_in_l2(nested, start.value, since=start.window)
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_offset_is_l1s(nested: Nested) -> None:
+    """While the vCPU is in L2, KVM_VCPU_TSC_OFFSET reads as it was set for L1; and so it does behind it."""
+    nested.vcpu.tsc_offset = L1_TSC
+    nested.tsc_offset = L2_OFFSET
+
+    by_l2 = nested.enter("tsc")
+
+    assert nested.vcpu.tsc_offset == L1_TSC
+    assert by_l2.value in by_l2.window.shifted(L1_TSC + L2_OFFSET)
+    nested.leave()
+    assert nested.vcpu.tsc_offset == L1_TSC
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_new_offset_moves_both(nested: Nested) -> None:
+    """KVM_VCPU_TSC_OFFSET set while the vCPU is in L2 moves L2 at once, and L1, which finds it on return."""
+    nested.tsc_offset = L2_OFFSET
+    nested.enter("tsc")
+
+    nested.vcpu.tsc_offset = L1_TSC
+
+    now = nested.vcpu.vm.time.counter()
+    line = Window(now, now)
+    check_in_l2(nested, wrap(now + L1_TSC), line)
+    nested.leave()
+    check_lines(nested, wrap(now + L1_TSC), line)
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_host_write_moves_both(nested: Nested) -> None:
+    """KVM_SET_MSRS of IA32_TSC while the vCPU is in L2 sets L1's TSC, and L2's moves with it."""
+    nested.tsc_offset = L2_OFFSET
+    nested.enter("tsc")
+
+    written, _ = timed(nested.vcpu.vm, lambda: nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC))
+
+    check_in_l2(nested, L1_TSC, written)
+    nested.leave()
+    check_lines(nested, L1_TSC, written)
+
+
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+def test_l2_write_sets_l1s_tsc(nested: Nested) -> None:
+    """WRMSR of IA32_TSC by L2, which L1 does not intercept, sets L1's TSC; TSC_ADJUST gains the distance."""
+    vcpu = nested.vcpu
+    nested.tsc_offset = L2_OFFSET
+
+    written, seen = timed(vcpu.vm, lambda: nested.run("wrmsr", MSR_IA32_TSC, L1_TSC))
+
+    adjust = vcpu.get_msr(MSR_IA32_TSC_ADJUST)
+    l2_before, l2_after = vcpu.guest.results(2)
+    tsc_before = Window(wrap(l2_before - L2_OFFSET), wrap(l2_before - L2_OFFSET + written.width))
+    assert tsc_before.first in Window(seen.before, seen.before + written.width)
+    assert adjust in Window(L1_TSC - tsc_before.last, L1_TSC - tsc_before.first)
+    assert l2_after in Window(L1_TSC, L1_TSC + written.width).shifted(L2_OFFSET)
+    assert seen.after in Window(L1_TSC, L1_TSC + written.width)
+    check_lines(nested, L1_TSC, written)
+
+
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+def test_l2_adjust_write_moves_both(nested: Nested) -> None:
+    """WRMSR of IA32_TSC_ADJUST by L2, which L1 does not intercept, moves L1's TSC by the difference."""
+    start = nested.vcpu.guest.read_tsc()
+    nested.tsc_offset = L2_OFFSET
+
+    nested.run("wrmsr", MSR_IA32_TSC_ADJUST, L1_TSC)
+
+    assert nested.vcpu.get_msr(MSR_IA32_TSC_ADJUST) == L1_TSC
+    check_lines(nested, start.value + L1_TSC, since=start.window)
+
+
+@pytest.mark.usefixtures("stable_tsc")
+def test_intercepted_write_does_nothing(nested: Nested) -> None:
+    """WRMSR of IA32_TSC by L2, which L1 intercepts, is an exit to L1 and changes no TSC."""
+    start, adjust = nested.vcpu.guest.read_tsc(), nested.vcpu.get_msr(MSR_IA32_TSC_ADJUST)
+    nested.prepare("wrmsr", MSR_IA32_TSC, L1_TSC)
+    nested.intercept_msrs()
+
+    exit_code = nested.vmrun()
+
+    assert exit_code == svm.SVM_EXIT_MSR
+    assert nested.vcpu.get_msr(MSR_IA32_TSC_ADJUST) == adjust
+    check_lines(nested, start.value, since=start.window)
+
+
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.parametrize("invalid", INVALID)
+def test_failed_vmrun_changes_nothing(nested: Nested, invalid: str) -> None:
+    """A VMRUN that the VMCB makes fail leaves L1's TSC and TSC_ADJUST where L1 and L2 had put them."""
+    vcpu = nested.vcpu
+    nested.tsc_offset = L2_OFFSET
+    lowered = wrap(vcpu.guest.read_tsc().value - 2**32)
+    vcpu.guest.wrmsr(MSR_IA32_TSC, lowered)
+    by_l1 = vcpu.get_msr(MSR_IA32_TSC_ADJUST)
+    written, _ = timed(vcpu.vm, lambda: nested.run("wrmsr", MSR_IA32_TSC, wrap(lowered - 2**32)))
+    by_l2 = vcpu.get_msr(MSR_IA32_TSC_ADJUST)
+
+    nested.prepare("tsc")
+    make_invalid(nested.vmcb.control, invalid)
+    exit_code = nested.vmrun()
+
+    assert exit_code == svm.SVM_EXIT_ERR
+    assert signed(by_l1) <= -(2**32)
+    assert signed(by_l2) <= -2 * 2**32
+    assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == by_l2
+    check_lines(nested, wrap(lowered - 2**32), written)
+
+
+def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
+    """Give a VMCB what VMRUN refuses."""
+    if invalid == "asid":
+        control.asid = 0
+    else:
+        control.intercepts[svm.INTERCEPT_WORD4] = 0
+
+
+@pytest.mark.usefixtures("tsc_ratio")
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_l2_reads_the_scaled_tsc(nested: Nested, ratio: int) -> None:
+    """With the multiplier that L1 chose, RDTSC of L2 is (L1's TSC * ratio >> 32) + the VMCB's offset.
+
+    KVM multiplies both ratios and offsets beforehand and cuts off twice: two ticks.
+    """
+    nested.vcpu.guest.wrmsr(MSR_AMD64_TSC_RATIO, ratio)
+    nested.tsc_offset = L2_OFFSET
+
+    seen = nested.run("tsc")
+
+    first, last = (tsc * ratio >> RATIO_FRACTION_BITS for tsc in (seen.before, seen.after))
+    assert seen.value in Window(wrap(first), wrap(last)).shifted(L2_OFFSET).widened(2)

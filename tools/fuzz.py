@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fixtures.fuzz import draw, images
 from fixtures.targets import all_targets
 from tools.fuzz_child import CASE_LIMIT_S, NO_STEP, TRACE
 
@@ -28,6 +29,7 @@ KINDS = ("abi", "guests", "readers")
 READERS = "readers"  # of results: no target's
 START_S = 60  # until a process has begun; machines are shared
 MOST_DEATHS = 20
+SHOWN = 64  # bytes of a guest's code
 LAST_LINES = 3  # of what a process wrote before it died
 LISTED = 20  # findings that are printed of one target
 FOUND, USAGE, NOTHING_RAN = 1, 2, 4
@@ -75,6 +77,13 @@ def main(argv: Sequence[str]) -> int:
     if unknown:
         sys.stderr.write(f"fuzz: {unknown[0]} is none of this machine's targets\n")
         return USAGE
+    if arguments.show:
+        print(
+            "\n".join(
+                _case(kind, name, arguments.seed) for kind in arguments.kinds for name in arguments.target
+            )
+        )
+        return 0
     jobs = [(kind, target) for kind in arguments.kinds for target in _targets(kind, arguments.target, known)]
     tried = []
     for kind, target in jobs:
@@ -165,6 +174,18 @@ def _ending(status: int | None) -> str:
     return f"ended with status {status}: one case took longer than {CASE_LIMIT_S} s, or Python gave up"
 
 
+def _case(kind: str, name: str, seed: int) -> str:
+    """Return what the case of *seed* consists of."""
+    target = all_targets()[name]
+    if kind == "abi":
+        return draw.case(target.arch, seed, real=not target.simulated).shown()
+    if kind == "guests":
+        guest = images.image(target.arch, seed)
+        registers = ", ".join(map(hex, guest.registers))
+        return f"{guest.arch}, {guest.flavour}, registers {registers}, code {guest.code[:SHOWN].hex()}…"
+    return f"{kind}: files have no list of steps"
+
+
 def _targets(kind: str, named: Sequence[str], known: set[str]) -> list[str]:
     if kind == READERS:
         return [READERS]
@@ -194,6 +215,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="NAME",
         help="only this one (repeatable; default: all)",
     )
+    parser.add_argument("--show", action="store_true", help="print the case of --seed on each --target")
     arguments = parser.parse_args(argv)
     for kind in arguments.kinds:
         if kind not in KINDS:

@@ -37,7 +37,7 @@ from tools.fuzz_readers import ReaderCounts, read_one
 TRACE = struct.Struct("<qq")  # seed, step
 NO_STEP = -1
 CASE_LIMIT_S = 30  # of one case; a guest in it has 0.2 s, and the machine may be busy
-MEMORY_LIMIT = 8 << 30  # of addresses: maps of hostile sizes are refused, not served
+MEMORY_LIMIT = 32 << 30  # of addresses: maps of hostile sizes are refused, not served
 
 
 class Trier(Protocol):

@@ -24,7 +24,7 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help check lab bench mutants test lint clean report venv venv-dev vendor
+.PHONY: help check lab bench mutants agree test lint clean report venv venv-dev vendor
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -51,6 +51,9 @@ bench: venv ## measure what counter reads and exits cost, with tables and CSV
 
 mutants: venv ## inject every defect into the simulator and see which claims notice it
 	@$(VENV) -m tools.mutants --out "$(O)" $(ARGS)
+
+agree: venv-dev ## play generated scripts on this KVM and on a simulated twin: ARGS="--steps 2000 --seed 1"
+	@$(VENV) -m tools.agree --out "$(O)/agreement" $(foreach t,$(TARGET),--target "$(t)") $(ARGS)
 
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
 	@$(VENV) -m tools.report --out "$(O)" $(if $(BASELINE),--baseline "$(BASELINE)") $(FROM)

@@ -128,14 +128,15 @@ class Journal:
                 yield from lines
 
     def restore(self) -> None:
-        """Write the file anew if somebody removed or replaced it meanwhile; JournalError if that fails."""
-        if self.path is None or self._fd < 0 or self._memory is not None:
+        """Write the file anew if somebody removed it meanwhile; JournalError if that fails.
+
+        A file that took its place is another session's, and stays.
+        """
+        if self.path is None or self._fd < 0 or self._memory is not None or self.path.exists():
             return
         try:
-            if self.path.is_file() and os.path.samestat(self.path.stat(), os.fstat(self._fd)):
-                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("wb") as again:
+            with self.path.open("xb") as again:
                 again.writelines(self.read())
         except OSError as error:
             raise JournalError(_sentence(self.path, error)) from error

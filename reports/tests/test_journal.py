@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,38 @@ def test_refused_write_goes_on_in_memory() -> None:
     journal.write("end", time_ns=1)
 
     assert [json.loads(line)["type"] for line in journal.read()] == ["start", "end"]
+
+
+def test_removed_journal_is_written_again(tmp_path: Path) -> None:
+    """A journal whose folder vanished is read through its descriptor, and there again when asked."""
+    journal = Journal(tmp_path / "out" / "journal.jsonl")
+    journal.write("start", nodeid="a.py::test_a")
+    shutil.rmtree(tmp_path / "out")
+    journal.write("end", time_ns=1)
+
+    journal.restore()
+    journal.close()
+
+    written = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    told = [json.loads(line)["type"] for line in written]
+    assert told == ["start", "end"]
+
+
+def test_journal_of_a_later_session_stays(tmp_path: Path) -> None:
+    """Two sessions into one folder: each reads what it wrote, and the second's file is left alone."""
+    path = tmp_path / "journal.jsonl"
+    first = Journal(path)
+    first.write("start", nodeid="a.py::first")
+    second = Journal(path)
+    second.write("start", nodeid="a.py::second")
+    first.write("end", time_ns=1)
+
+    first.restore()
+
+    assert [json.loads(line)["type"] for line in first.read()] == ["start", "end"]
+    assert b"second" in path.read_bytes()
+    first.close()
+    second.close()
 
 
 BIG_RUN = """

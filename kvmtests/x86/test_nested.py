@@ -12,11 +12,12 @@ import pytest
 
 from fixtures.counters import Window, signed, wrap
 from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu
 from fixtures.kvm.x86_nested import Nested
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import svm
-from fixtures.uapi.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from fixtures.uapi.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_VM_HSAVE_PA
 from kvmtests.tables import OFFSETS
 from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
 
@@ -33,6 +34,10 @@ RATIOS = [
     pytest.param(1 << 31, id="half"),
     pytest.param(5 << 30, id="a-quarter-more"),
     pytest.param(3 << 32, id="three-times"),
+]
+ORDERS = [
+    pytest.param(("state", "offset"), id="offset-last"),
+    pytest.param(("offset", "state"), id="offset-first"),
 ]
 INVALID = [pytest.param("intercepts", id="does-not-intercept-vmrun"), pytest.param("asid", id="asid-0")]
 
@@ -240,6 +245,51 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
         control.asid = 0
     else:
         control.intercepts[svm.INTERCEPT_WORD4] = 0
+
+
+@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.parametrize("order", ORDERS)
+def test_restored_l2_goes_on(kvm: Kvm, nested: Nested, order: tuple[str, str]) -> None:
+    """A vCPU that gets the state and the offset of one in L2, in either order, goes on in L2 on its TSC.
+
+    L1 finds its own there, too. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().
+    """
+    nested.vcpu.tsc_offset = L1_TSC
+    nested.tsc_offset = L2_OFFSET
+    nested.enter("tsc")
+    destination = kvm.create_vm().create_vcpu(0)
+    assert isinstance(destination, X86Vcpu)
+    restored = Nested(destination)
+
+    steps = {
+        "state": lambda: hand_over(nested, restored),
+        "offset": lambda: hand_offset_over(nested, restored),
+    }
+    for step in order:
+        steps[step]()
+
+    now = restored.vcpu.vm.time.counter()
+    line = Window(now, now)
+    check_in_l2(restored, wrap(now + L1_TSC), line)
+    restored.leave()
+    check_lines(restored, wrap(now + L1_TSC), line)
+
+
+def hand_over(source: Nested, destination: Nested) -> None:
+    """Give *destination* memory and state of *source*, which is in L2; all but the clocks."""
+    source.vcpu.finish_exit()
+    destination.vcpu.guest.load("vmrun")  # what it goes on with, wherever it is in it
+    destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
+    destination.vcpu.sregs = source.vcpu.sregs
+    destination.vcpu.set_msr(MSR_VM_HSAVE_PA, source.vcpu.get_msr(MSR_VM_HSAVE_PA))
+    destination.vcpu.regs = source.vcpu.regs
+    destination.vcpu.nested_state = source.vcpu.nested_state
+    destination.tsc_offset = source.tsc_offset
+
+
+def hand_offset_over(source: Nested, destination: Nested) -> None:
+    """Give *destination* the offset of *source*, on the same host."""
+    destination.vcpu.tsc_offset = source.vcpu.tsc_offset
 
 
 @pytest.mark.usefixtures("tsc_ratio")

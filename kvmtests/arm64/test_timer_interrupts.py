@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Interrupts of the EL1 timers, delivered to the guest by an in-kernel GICv3.
+
+The guest programs timer and GIC itself, and waits in WFI or computing. Its handler notes INTID,
+counts, CTL and CVAL, then disables or masks the timer. The other timer ends each wait, so that an
+interrupt that does not come is a short list and no guest that hangs. Never early, once for each
+deadline; late by less than the period half of the times at least, for other programs share the
+machine.
+
+Source: arch/arm64/kvm/arch_timer.c: kvm_timer_update_irq(), kvm_timer_vcpu_load_gic(),
+kvm_arch_timer_handler(); arch/arm64/kvm/vgic/vgic.c: vgic_irq_handle_resampling(); Arm ARM, D12.2.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from fixtures.counters import signed, wrap
+from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64_interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
+from fixtures.targets import Probe
+from fixtures.uapi import kvm_arm64
+from kvmtests.arm64.steps import offset_counter, ticks
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
+
+pytestmark = [pytest.mark.thorough]
+
+MS = 1_000_000
+QUIET_NS = 50 * MS  # in which an interrupt that must not come has time to
+FIRINGS = 5
+AHEAD = 2**40  # ticks: longer than a test
+INTIDS = {"virtual": 27, "physical": 30}
+OTHER = {"virtual": PHYSICAL, "physical": VIRTUAL}
+NUMBERS = {
+    "virtual": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER,
+    "physical": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER,
+}
+WAITS = [pytest.param(WFI, id="wfi"), pytest.param(POLLING, id="polling")]
+SILENCES = [pytest.param(0, id="disabled"), pytest.param(ENABLE | IMASK, id="masked")]
+DUE = [
+    pytest.param("cval", 0, id="cval-zero"),
+    pytest.param("cval", 1, id="cval-one"),
+    pytest.param("tval", 0, id="tval-zero"),
+    pytest.param("tval", 1, id="tval-one"),
+    pytest.param("tval", 2**32 - 1, id="tval-minus-one"),
+]
+JUMPS = [
+    pytest.param(0, 2**63 - 1, 2**63, id="to-two-to-63"),
+    pytest.param(0, AHEAD, AHEAD + 1, id="to-two-to-40"),
+    pytest.param(2**63, 2**64 - AHEAD, 2**64 - AHEAD + 1, id="near-the-end"),
+]
+OFFSETS_NS = [
+    pytest.param(5_000 * MS, id="plus-5s"),
+    pytest.param(-5_000 * MS, id="minus-5s"),
+    pytest.param(-(10**9) * MS, id="minus-11d"),
+]
+
+
+@pytest.fixture
+def guest(vm: Arm64Vm, vcpu: Arm64Vcpu) -> GicGuest:
+    """vCPU 0 with an in-kernel GICv3, both timers' interrupts enabled."""
+    gic = vm.create_gic()
+    gic.require_registers()
+    gic.init()
+    return enabled(vcpu, *INTIDS.values())
+
+
+@pytest.fixture
+def period_ns(vcpu: Arm64Vcpu, guest: GicGuest) -> int:
+    """10 ms, or more on a slow machine."""
+    assert guest.vcpu is vcpu
+    return unhurried_ns(vcpu)
+
+
+@pytest.fixture
+def period(period_ns: int, target_facts: Probe) -> int:
+    """The same in ticks."""
+    return ticks(target_facts, period_ns)
+
+
+@pytest.fixture
+def quiet(target_facts: Probe) -> int:
+    """50 ms in ticks."""
+    return ticks(target_facts, QUIET_NS)
+
+
+def enabled(vcpu: Arm64Vcpu, *intids: int) -> GicGuest:
+    """Return *vcpu* with the interrupts *intids* enabled."""
+    guest = GicGuest(vcpu)
+    guest.enable(intids)
+    return guest
+
+
+def own(timer: Timer, intids: list[int]) -> list[int]:
+    """Return *intids* without the interrupt of the other timer, which ends a wait."""
+    return [intid for intid in intids if intid != INTIDS[OTHER[timer.counter].counter]]
+
+
+@pytest.mark.parametrize("register", ["cval", "tval"])
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_interrupt_comes_at_its_deadline(
+    guest: GicGuest, timer: Timer, wait: int, register: str, period: int
+) -> None:
+    """Each deadline gives the timer's interrupt, not before CVAL, to a handler that finds ISTATUS set."""
+    patience = Patience(50 * period, enough=1, wait=wait)
+    taken: list[Interrupt] = []
+    for _ in range(FIRINGS):
+        start = {"cval": timer.count(guest.vcpu), "tval": 0}[register]
+        waited = guest.program(f"{timer.prefix}_{register}", start + period, patience)
+        taken += waited.interrupts
+
+    assert [interrupt.intid for interrupt in taken] == [INTIDS[timer.counter]] * FIRINGS
+    states = [interrupt.of(timer.counter) for interrupt in taken]
+    assert [state.ctl for state in states] == [ENABLE | ISTATUS] * FIRINGS
+    late = [signed(state.count - state.cval) for state in states]
+    assert min(late) >= 0
+    assert median(late) < period
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_tval_deadline_is_that_far_behind_its_programming(guest: GicGuest, timer: Timer, period: int) -> None:
+    """A handler finds CVAL = the count at which TVAL was written + TVAL, and the count at or behind it."""
+    waited = guest.program(f"{timer.prefix}_tval", period, Patience(50 * period, enough=1))
+
+    state = waited.interrupts[0].of(timer.counter)
+    assert waited.before + period <= state.cval <= state.count <= waited.after
+
+
+@pytest.mark.parametrize(
+    ("virtual", "physical"), [pytest.param(16, 31, id="16-and-31"), pytest.param(30, 27, id="swapped")]
+)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_interrupt_has_the_number_that_user_space_chose(
+    vm: Arm64Vm, vcpu: Arm64Vcpu, timer: Timer, virtual: int, physical: int
+) -> None:
+    """KVM_ARM_VCPU_TIMER_IRQ_VTIMER and _PTIMER are the INTIDs that handlers read."""
+    gic = vm.create_gic()
+    gic.require_registers()
+    chosen = {"virtual": virtual, "physical": physical}
+    for counter, number in NUMBERS.items():
+        attribute = vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, number, "KVM_ARM_VCPU_TIMER_IRQ")
+        attribute.set_int(chosen[counter])
+    gic.init()
+    guest = enabled(vcpu, virtual, physical)
+
+    waited = guest.program(f"{timer.prefix}_cval", 0, Patience(AHEAD, enough=1))
+
+    assert waited.intids() == [chosen[timer.counter]]
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize(("register", "value"), DUE)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_deadline_that_has_passed_gives_one_interrupt(
+    guest: GicGuest, timer: Timer, register: str, value: int, wait: int, silence: int, quiet: int
+) -> None:
+    """A timer that is due when it is programmed interrupts at once, and once."""
+    waited = guest.program(f"{timer.prefix}_{register}", value, Patience(quiet, wait=wait), then=silence)
+
+    assert own(timer, waited.intids()) == [INTIDS[timer.counter]]
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+@pytest.mark.parametrize("wait", WAITS)
+def test_lowest_tval_gives_one_interrupt(guest: GicGuest, wait: int, silence: int, quiet: int) -> None:
+    """A TVAL of -2**31, by a count that is larger, has passed: one interrupt.
+
+    Of the virtual timer: the count of the physical one is the host's, which may be smaller still.
+    """
+    VIRTUAL.set(guest.vcpu, "cnt", AHEAD)
+
+    waited = guest.program("cntv_tval", 2**31, Patience(quiet, wait=wait), then=silence)
+
+    assert own(VIRTUAL, waited.intids()) == [INTIDS["virtual"]]
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_deadline_gives_one_interrupt(
+    guest: GicGuest, timer: Timer, wait: int, silence: int, period: int, quiet: int
+) -> None:
+    """A timer that a handler disabled or masked does not interrupt again."""
+    patience = Patience(period + quiet, wait=wait)
+
+    waited = guest.program(f"{timer.prefix}_tval", period, patience, then=silence)
+
+    assert own(timer, waited.intids()) == [INTIDS[timer.counter]]
+    irqs = guest.private_irqs()
+    assert (INTIDS[timer.counter] in irqs.pending, irqs.active) == (False, frozenset())
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_interrupt_that_is_not_silenced_comes_again(guest: GicGuest, timer: Timer) -> None:
+    """The line is a level: a handler that leaves the timer as it is gets the interrupt again and again."""
+    waited = guest.program(f"{timer.prefix}_cval", 0, Patience(AHEAD), then=ENABLE)
+
+    assert waited.intids() == [INTIDS[timer.counter]] * ROOM
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_handler_sees_status_as_the_count_demands(
+    guest: GicGuest, timer: Timer, wait: int, period: int
+) -> None:
+    """In a handler of the other timer's interrupt too, ISTATUS of an enabled timer is count >= CVAL."""
+    other = OTHER[timer.counter]
+    far = wrap(timer.count(guest.vcpu) + AHEAD)
+
+    waited = guest.program(f"{timer.prefix}_cval", far, Patience(period, enough=1, wait=wait))
+
+    states = [interrupt.of(timer.counter) for interrupt in waited.interrupts]
+    assert set(waited.intids()) <= {INTIDS[other.counter]}
+    assert [state.ctl for state in states] == [ENABLE] * len(states)
+    assert waited.after < far
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_last_deadline_counts(guest: GicGuest, timer: Timer, wait: int, period: int) -> None:
+    """Programmed longer, then shorter: the shorter one. Shorter, then longer: none before the longer one."""
+    name, moment = f"{timer.prefix}_cval", Patience(0, wait=wait)
+    patience = Patience(50 * period, enough=1, wait=wait)
+    none = guest.program(name, timer.count(guest.vcpu) + AHEAD, moment).interrupts
+    shorter = guest.program(name, timer.count(guest.vcpu) + period, patience)
+    timer.arm(guest.vcpu, timer.count(guest.vcpu) + period)
+    longer = guest.program(name, timer.count(guest.vcpu) + 3 * period, patience)
+
+    assert own(timer, [interrupt.intid for interrupt in none]) == []
+    assert shorter.intids() == longer.intids() == [INTIDS[timer.counter]]
+    for waited in (shorter, longer):
+        state = waited.interrupts[0].of(timer.counter)
+        assert signed(state.count - state.cval) >= 0
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_mask_holds_the_interrupt_until_it_is_taken_off(
+    guest: GicGuest, timer: Timer, wait: int, quiet: int
+) -> None:
+    """A timer that is due while masked does not interrupt, and once when it is unmasked."""
+    patience = Patience(quiet, wait=wait)
+    held = guest.program(f"{timer.prefix}_cval", 0, patience, control=ENABLE | IMASK, then=ENABLE | IMASK)
+    control = timer.read(guest.vcpu, "ctl").value
+
+    released = guest.control(timer.prefix, ENABLE, patience)
+
+    assert (own(timer, held.intids()), control) == ([], ENABLE | IMASK | ISTATUS)
+    assert own(timer, released.intids()) == [INTIDS[timer.counter]]
+
+
+@pytest.mark.parametrize("control", [pytest.param(0, id="unmasked"), pytest.param(IMASK, id="masked")])
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_disabled_timer_is_silent(guest: GicGuest, timer: Timer, wait: int, control: int, quiet: int) -> None:
+    """A timer that is not enabled gives no interrupt, however long ago its deadline was."""
+    waited = guest.program(f"{timer.prefix}_cval", 0, Patience(quiet, wait=wait), control=control)
+
+    assert own(timer, waited.intids()) == []
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: int, quiet: int) -> None:
+    """A CVAL beyond what TVAL can say gives no interrupt."""
+    taken: list[int] = []
+    for distance in (2**32, AHEAD, 2**63):
+        cval = wrap(timer.count(guest.vcpu) + distance)
+        taken += guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait)).intids()
+
+    assert own(timer, taken) == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "control", "pending"),
+    [
+        pytest.param(AHEAD, ENABLE, False, id="future"),
+        pytest.param(0, ENABLE, True, id="due"),
+        pytest.param(0, 0, False, id="disabled"),
+        pytest.param(0, ENABLE | IMASK, False, id="masked"),
+    ],
+)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_gic_shows_the_line_as_pending(
+    guest: GicGuest, timer: Timer, ahead: int, control: int, pending: bool
+) -> None:
+    """While the CPU masks interrupts, the GIC has the timer's one pending as long as its line is up."""
+    timer.arm(guest.vcpu, wrap(timer.count(guest.vcpu) + ahead), control)
+    before = guest.private_irqs()
+    timer.write(guest.vcpu, "ctl", 0)
+
+    behind = guest.private_irqs()
+
+    intid = INTIDS[timer.counter]
+    assert (intid in before.enabled, intid in before.pending, intid in before.active) == (
+        True,
+        pending,
+        False,
+    )
+    assert intid not in behind.pending
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_pending_interrupt_is_taken_once_unmasked(guest: GicGuest, timer: Timer, quiet: int) -> None:
+    """An interrupt that became pending while the CPU masked interrupts comes when it no longer does."""
+    timer.arm(guest.vcpu, timer.count(guest.vcpu))
+
+    waited = guest.wait(timer.prefix, Patience(quiet))
+
+    assert own(timer, waited.intids()) == [INTIDS[timer.counter]]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_deadline_outlasts_exits_to_user_space(
+    guest: GicGuest, timer: Timer, period: int, period_ns: int
+) -> None:
+    """A deadline that passes while the vCPU is outside of KVM_RUN interrupts at the next entry, once."""
+    guest.program(f"{timer.prefix}_cval", timer.count(guest.vcpu) + period, Patience(0))
+    guest.vcpu.vm.time.sleep_ns(2 * period_ns)
+
+    taken = [guest.wait(timer.prefix, Patience(period)).intids() for _ in range(3)]
+
+    assert [own(timer, intids) for intids in taken] == [[INTIDS[timer.counter]], [], []]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize(("start", "cval", "count"), JUMPS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_counter_written_beyond_the_deadline_interrupts(
+    guest: GicGuest, timer: Timer, start: int, cval: int, count: int, wait: int, quiet: int
+) -> None:
+    """User space that moves the counter past CVAL makes the timer interrupt, once; before it does not."""
+    timer.set(guest.vcpu, "cnt", start)
+    before = guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait))
+    timer.set(guest.vcpu, "cnt", count)
+
+    behind = guest.wait(timer.prefix, Patience(quiet, wait=wait))
+
+    assert own(timer, before.intids()) == []
+    assert own(timer, behind.intids()) == [INTIDS[timer.counter]]
+    state = next(one.of(timer.counter) for one in behind.interrupts if one.intid == INTIDS[timer.counter])
+    assert (state.cval, signed(state.count - cval) >= 0) == (cval, True)
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_counter_written_back_does_not_interrupt(
+    guest: GicGuest, timer: Timer, wait: int, period: int, quiet: int
+) -> None:
+    """User space that moves the counter back behind CVAL puts the interrupt off."""
+    timer.set(guest.vcpu, "cnt", AHEAD)
+    patience = Patience(0, wait=wait)
+    before = guest.program(f"{timer.prefix}_cval", AHEAD + 100 * period, patience)
+    timer.set(guest.vcpu, "cnt", 0)
+
+    behind = guest.wait(timer.prefix, Patience(quiet, wait=wait))
+
+    assert own(timer, before.intids() + behind.intids()) == []
+
+
+@pytest.mark.parametrize("offset_ns", OFFSETS_NS)
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("timer", TIMERS)
+def test_deadline_holds_under_an_offset(
+    guest: GicGuest, timer: Timer, wait: int, offset_ns: int, target_facts: Probe, period: int, quiet: int
+) -> None:
+    """With an offset set before, a deadline of the guest's counter gives one interrupt, not before it."""
+    offset_counter(guest.vcpu, timer.counter, wrap(ticks(target_facts, offset_ns)))
+
+    waited = guest.program(f"{timer.prefix}_tval", period, Patience(period + quiet, wait=wait))
+
+    assert own(timer, waited.intids()) == [INTIDS[timer.counter]]
+    state = next(one.of(timer.counter) for one in waited.interrupts if one.intid == INTIDS[timer.counter])
+    assert signed(state.count - waited.before) >= period
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_offset_moves_the_deadline(guest: GicGuest, timer: Timer, quiet: int) -> None:
+    """An offset that moves the counter past CVAL makes the timer interrupt, one that moves it back not."""
+    offset_counter(guest.vcpu, timer.counter, wrap(-AHEAD))
+    far = timer.count(guest.vcpu) + AHEAD
+    taken = [guest.program(f"{timer.prefix}_cval", far, Patience(quiet)).intids()]
+
+    for offset in (-AHEAD // 2, -3 * AHEAD):
+        offset_counter(guest.vcpu, timer.counter, wrap(offset))
+        taken.append(guest.wait(timer.prefix, Patience(quiet)).intids())
+
+    assert [own(timer, intids) for intids in taken] == [[], [], [INTIDS[timer.counter]]]
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_interrupt_is_the_vcpus_own(vm: Arm64Vm, vcpus: list[Arm64Vcpu], timer: Timer, quiet: int) -> None:
+    """A timer's interrupt goes to the vCPU whose timer it is, and to no other."""
+    gic = vm.create_gic()
+    gic.require_registers()
+    gic.init()
+    sibling, guest = (enabled(vcpu, *INTIDS.values()) for vcpu in vcpus)
+    timer.arm(guest.vcpu, 0)
+
+    elsewhere = sibling.wait(timer.prefix, Patience(quiet)).intids()
+    here = guest.wait(timer.prefix, Patience(quiet)).intids()
+
+    assert (own(timer, elsewhere), own(timer, here)) == ([], [INTIDS[timer.counter]])

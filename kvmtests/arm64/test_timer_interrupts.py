@@ -31,6 +31,8 @@ MS = 1_000_000
 QUIET_NS = 50 * MS  # in which an interrupt that must not come has time to
 FIRINGS = 5
 AHEAD = 2**40  # ticks: longer than a test
+BASE = wrap(-AHEAD)  # an offset with which the guest's counter can be moved back without wrap
+STEP = 2**30  # ticks
 INTIDS = {"virtual": 27, "physical": 30}
 OTHER = {"virtual": PHYSICAL, "physical": VIRTUAL}
 NUMBERS = {
@@ -381,12 +383,12 @@ def test_deadline_holds_under_an_offset(
 @pytest.mark.parametrize("timer", TIMERS)
 def test_offset_moves_the_deadline(guest: GicGuest, timer: Timer, quiet: int) -> None:
     """An offset that moves the counter past CVAL makes the timer interrupt, one that moves it back not."""
-    offset_counter(guest.vcpu, timer.counter, wrap(-AHEAD))
-    far = timer.count(guest.vcpu) + AHEAD
+    offset_counter(guest.vcpu, timer.counter, BASE)
+    far = timer.count(guest.vcpu) + STEP
     taken = [guest.program(f"{timer.prefix}_cval", far, Patience(quiet)).intids()]
 
-    for offset in (-AHEAD // 2, -3 * AHEAD):
-        offset_counter(guest.vcpu, timer.counter, wrap(offset))
+    for offset in (BASE + STEP, BASE - STEP):
+        offset_counter(guest.vcpu, timer.counter, offset)
         taken.append(guest.wait(timer.prefix, Patience(quiet)).intids())
 
     assert [own(timer, intids) for intids in taken] == [[], [], [INTIDS[timer.counter]]]

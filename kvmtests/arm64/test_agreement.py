@@ -11,7 +11,7 @@ import pytest
 from fixtures.agreement import corpus
 from fixtures.agreement.script import Script, load
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.thorough, pytest.mark.real_kernel]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths("arm64")])

@@ -39,7 +39,7 @@ NUMBERS = {
     "virtual": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER,
     "physical": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER,
 }
-WAITS = [pytest.param(WFI, id="wfi"), pytest.param(POLLING, id="polling")]
+WAITS = [pytest.param(WFI, id="wfi"), pytest.param(POLLING, id="polling", marks=pytest.mark.stress)]
 SILENCES = [pytest.param(0, id="disabled"), pytest.param(ENABLE | IMASK, id="masked")]
 DUE = [
     pytest.param("cval", 0, id="cval-zero"),

@@ -106,8 +106,11 @@ class _Chapter:
         return self.machines[name]
 
     def runs(self) -> list[Run]:
-        """Return the run of this session, and behind it one of each of its machines."""
-        return [self.run(), *(machine.run() for machine in self.machines.values())]
+        """Return the run of this session, and behind it one of each of its machines, by their names.
+
+        Which of them reported first is chance, and no matter of reports.
+        """
+        return [self.run(), *(machine.run() for _, machine in sorted(self.machines.items()))]
 
     def take(self, record: Record) -> str:
         """Add *record*; return what is wrong with it, or nothing."""

@@ -36,7 +36,9 @@ VERDICT_LETTERS = {
 }
 ABSENT = " "
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+).encode
 
 
 @dataclass(slots=True)

@@ -35,7 +35,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 VERSION = 1
@@ -56,7 +57,7 @@ class Sync(enum.StrEnum):
 
 
 class JournalError(Exception):
-    """The journal cannot be written; its text is one sentence for the user."""
+    """The journal cannot be opened; its text is one sentence for the user."""
 
 
 class Journal:
@@ -64,12 +65,15 @@ class Journal:
 
     Without a path, or where the path is a pipe or a device, memory keeps the records too, so
     `read` gives them back. A journal that an earlier session left without its end record is
-    kept beside the new one under the name PATH.unfinished.
+    kept beside the new one under the name PATH.unfinished. *trouble* is one sentence for the
+    user on what the file system refused after the opening, empty if it took everything.
     """
 
     def __init__(self, path: Path | None, sync: Sync = Sync.SECOND) -> None:
+        """Open the journal at *path*; JournalError if the file system does not let it."""
         self.path = path
         self.sync = sync
+        self.trouble = ""
         self._synced_s = time.monotonic()
         self._fd = -1
         self._length = 0
@@ -88,30 +92,30 @@ class Journal:
             raise JournalError(_sentence(path, error)) from error
 
     def write(self, kind: str, /, **fields: object) -> None:
-        """Append one record; JournalError if the file system refuses it.
+        """Append one record; one that the file system refuses makes *trouble*, never an exception.
 
-        After that error the journal goes on in memory, the refused record included, so the
-        session can still be judged and shown.
+        The journal then goes on in memory, the refused record included, so the session can still
+        be judged and shown.
         """
-        line = (_ENCODE({"type": kind, **fields}) + "\n").encode("ascii")
-        if self._memory is not None:
-            self._memory.write(line)
-        if self._fd >= 0:
-            try:
-                _write_all(self._fd, line)
-            except OSError as error:
-                self._go_on_in_memory(line)
-                raise JournalError(_sentence(self.path, error)) from error
-            self._length += len(line)
+        self._append(_ENCODE({"type": kind, **fields}))
 
     def start(self, nodeid: str, time_ns: int, machine: str = "") -> None:
         """Record that *nodeid* is about to run, and let the disk have it if `sync` says so."""
-        where = {"machine": machine} if machine else {}
-        self.write("start", nodeid=nodeid, time_ns=time_ns, **where)
+        where = f',"machine":{_quoted(machine)}' if machine else ""
+        self._append(f'{{"type":"start","nodeid":{_quoted(nodeid)},"time_ns":{time_ns}{where}}}')
         now_s = time.monotonic()
         if self.sync is Sync.START or (self.sync is Sync.SECOND and now_s - self._synced_s >= 1):
             self._synced_s = now_s
             self._fdatasync()
+
+    def result(self, fields: Mapping[str, str | int]) -> None:
+        """Record how a test ended: texts and integers, under names of ours."""
+        # Two records a test: an encoder, which is made anew for each, takes three times as long.
+        words = [
+            f'"{name}":{_quoted(value) if isinstance(value, str) else value}'
+            for name, value in fields.items()
+        ]
+        self._append(f'{{"type":"result",{",".join(words)}}}')
 
     def collection(self, nodeids: list[str], **where: str) -> None:
         """Record what will run, in order."""
@@ -128,7 +132,7 @@ class Journal:
                 yield from lines
 
     def restore(self) -> None:
-        """Write the file anew if somebody removed it meanwhile; JournalError if that fails.
+        """Write the file anew if somebody removed it meanwhile; *trouble* if that fails.
 
         A file that took its place is another session's, and stays.
         """
@@ -139,7 +143,7 @@ class Journal:
             with self.path.open("xb") as again:
                 again.writelines(self.read())
         except OSError as error:
-            raise JournalError(_sentence(self.path, error)) from error
+            self.trouble = _sentence(self.path, error)
 
     def close(self) -> None:
         """Force everything to the disk and close; closing twice is harmless."""
@@ -147,6 +151,19 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _append(self, record: str) -> None:
+        line = record.encode("ascii") + b"\n"
+        if self._memory is not None:
+            self._memory.write(line)
+        if self._fd >= 0:
+            try:
+                _write_all(self._fd, line)
+            except OSError as error:
+                self.trouble = _sentence(self.path, error)
+                self._go_on_in_memory(line)
+            else:
+                self._length += len(line)
 
     def _go_on_in_memory(self, line: bytes) -> None:
         if self._memory is None and self.path is not None:

@@ -40,7 +40,8 @@ _STATUS = {
     Verdict.TIMEOUT: "ERROR",
 }
 
-_ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+# Our objects hold no cycles; not looking for them spares a tenth of the time.
+_ENCODE = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
 PIECE = 200
 """Objects encoded at a time."""
@@ -121,16 +122,15 @@ def _test(result: Result, environment: Object, identity: str, build: str, machin
         test["start_time"] = _rfc3339(result.start_ns)
     if result.log and result.verdict is not Verdict.PASS:
         test["log_excerpt"] = clip(result.log, EXCERPT_LIMIT)
-    words = {
-        "verdict": result.verdict,
-        "nodeid": result.nodeid,
-        "message": result.message,
-        "reason": result.reason,
-        "known_issue": result.known_issue,
-        "reproduce": result.repro,
-        "runtime": machine,
-    }
-    test["misc"] = {name: value for name, value in words.items() if value}
+    words = [
+        ("message", result.message),
+        ("reason", result.reason),
+        ("known_issue", result.known_issue),
+        ("reproduce", result.repro),
+        ("runtime", machine),
+    ]
+    said = {name: text for name, text in words if text}
+    test["misc"] = {"verdict": result.verdict, "nodeid": result.nodeid, **said}
     return test
 
 

@@ -89,7 +89,7 @@ def _renamed(run: Run, shared: set[str]) -> Run:
         run,
         targets=tuple(replace(target, name=new.get(target.name, target.name)) for target in run.targets),
         results=tuple(
-            replace(result, target=new[result.target]) if result.target in new else result
+            result._replace(target=new[result.target]) if result.target in new else result
             for result in run.results
         ),
     )

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 Fact = str | int | bool
 Number = int | float
@@ -126,12 +127,12 @@ class Sample:
         return [(x, y) for x, y in pairs if not isinstance(x, str) and not isinstance(y, str)]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What one test said about one target.
 
     *nodeid* is pytest's name, *name* the kernel's: stable, unique within target and subject,
     of the characters every kernel CI keeps (`names`). Times are ns, *start_ns* since 1970.
+    A named tuple, which is made in half the time of a dataclass: there may be 100,000.
     """
 
     nodeid: str

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from .model import LOCAL, Result
@@ -20,7 +19,7 @@ from .model import LOCAL, Result
 NAME_LIMIT = 150
 """Longest kernel name: SQUAD drops 256 characters of suite and test without a word."""
 
-_PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*\Z")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\Z")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 _FOLD = re.compile(r"[^A-Za-z0-9]+")
 
@@ -111,7 +110,7 @@ def distinct(results: Sequence[Result]) -> list[Result]:
     for index in clashing:
         result = results[index]
         same = without(result.nodeid, result.target)
-        renamed[index] = replace(result, name=f"{result.name[: NAME_LIMIT - 7]}-{digest(same)}")
+        renamed[index] = result._replace(name=f"{result.name[: NAME_LIMIT - 7]}-{digest(same)}")
     return renamed
 
 

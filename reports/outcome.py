@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,11 +24,10 @@ LOST_WORKER = "???"
 """The phase in pytest-xdist's report on a test whose worker died."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The journal records of one finished test: samples, a log or none, a result."""
 
-    result: dict[str, Any]
+    result: dict[str, str | int]
     log: str
     samples: tuple[dict[str, Any], ...]
 
@@ -43,42 +41,37 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
     error whatever was named before.
     """
     last = reports[-1]
-    properties = _properties(reports)
-    verdict, decisive = _verdict(reports)
-    named = properties.get("verdict")
+    nodeid = last.nodeid
+    words, samples = _told(reports)
+    unusual = [report for report in reports if report.outcome != "passed" or hasattr(report, "wasxfail")]
+    verdict, decisive = _verdict(unusual) if unusual else (Verdict.PASS, last)
+    named = words.get("verdict")
     if named in _NAMEABLE and not (verdict is Verdict.ERROR and not Verdict(named).bad):
         verdict = Verdict(named)
-    nodeid = last.nodeid
     # A worker that dies takes along what its test would have told: then the name has to tell.
     lost = last.when == LOST_WORKER
-    target = properties.get("target") or (names.target_of(nodeid, targets) if lost else LOCAL)
-    reason = _reason(decisive) if verdict in (Verdict.SKIP, Verdict.XFAIL, Verdict.XPASS) else ""
-    result: dict[str, Any] = {
+    file, line, _ = last.location
+    result: dict[str, str | int] = {
         "nodeid": nodeid,
-        "target": target,
-        "subject": properties.get("subject") or names.subject_of(nodeid),
-        "verdict": verdict.value,
-        "message": properties.get("message") or (_message(decisive) if _tells(verdict) else ""),
-        "reason": properties.get("known_issue_reason") or reason,
-        "duration_ns": int(sum(report.duration for report in reports) * 1e9),
+        "target": words.get("target") or (names.target_of(nodeid, targets) if lost else LOCAL),
+        "subject": words.get("subject") or names.subject_of(nodeid),
+        "verdict": verdict,
+        "duration_ns": int(sum([report.duration for report in reports]) * 1e9),
         "start_ns": int(reports[0].start * 1e9),
-        "file": last.location[0],
-        "line": (last.location[1] or 0) + 1,
-        "known_issue": properties.get("known_issue", ""),
-        "repro": properties.get("repro") or (_command(nodeid) if verdict.bad else ""),
+        "file": file,
+        "line": (line or 0) + 1,
     }
+    if words or verdict is not Verdict.PASS:
+        result |= _why(verdict, decisive, words)
     if lost:
         result["ending"] = "crashed"
-    samples = tuple(
-        value for name, value in last.user_properties if name == "sample" and isinstance(value, dict)
-    )
-    return Outcome({key: value for key, value in result.items() if value != ""}, _log(reports), samples)
+    return Outcome(result, _log(unusual, last.sections), samples)
 
 
 def collection_failure(report: pytest.CollectReport) -> Outcome:
     """Return the error, or the skip, of a module that could not be collected."""
     skipped = report.outcome == "skipped"
-    result = {
+    result: dict[str, str | int] = {
         "nodeid": report.nodeid,
         "target": LOCAL,
         "verdict": (Verdict.SKIP if skipped else Verdict.ERROR).value,
@@ -90,9 +83,9 @@ def collection_failure(report: pytest.CollectReport) -> Outcome:
     return Outcome({key: value for key, value in result.items() if value != ""}, log, ())
 
 
-def _verdict(reports: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.TestReport]:
-    """Return what the phases say, and the report that decided it."""
-    failed = [report for report in reports if report.outcome == "failed"]
+def _verdict(unusual: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.TestReport]:
+    """Return what the phases that did not simply pass say, and the report that decided it."""
+    failed = [report for report in unusual if report.outcome == "failed"]
     for report in failed:
         if report.when == "call":
             if _text(report).startswith(_XPASS):
@@ -101,17 +94,26 @@ def _verdict(reports: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.Test
     if failed:
         late = _TIMEOUT.match(_message(failed[0])) is not None
         return (Verdict.TIMEOUT if late else Verdict.ERROR), failed[0]
-    for report in reports:
+    for report in unusual:
         expected = hasattr(report, "wasxfail")
         if report.outcome == "skipped":
             return (Verdict.XFAIL if expected else Verdict.SKIP), report
         if expected and report.when == "call":
             return Verdict.XPASS, report
-    return Verdict.PASS, reports[0]
+    return Verdict.PASS, unusual[0]
 
 
-def _tells(verdict: Verdict) -> bool:
-    return verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
+def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]) -> dict[str, str]:
+    """Return what there is to say of *verdict*; what the bench said goes before what pytest says."""
+    tells = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
+    excused = verdict in (Verdict.SKIP, Verdict.XFAIL, Verdict.XPASS)
+    found = {
+        "message": words.get("message") or (_message(decisive) if tells else ""),
+        "reason": words.get("known_issue_reason") or (_reason(decisive) if excused else ""),
+        "known_issue": words.get("known_issue", ""),
+        "repro": words.get("repro") or (_command(decisive.nodeid) if verdict.bad else ""),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _text(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -120,12 +122,16 @@ def _text(report: pytest.TestReport | pytest.CollectReport) -> str:
     return _ADDRESS.sub(" at 0x…>", str(report.longrepr)) if report.longrepr is not None else ""
 
 
-def _properties(reports: Sequence[pytest.TestReport]) -> dict[str, str]:
+def _told(reports: Sequence[pytest.TestReport]) -> tuple[dict[str, str], tuple[dict[str, Any], ...]]:
+    """Return the words and the samples in user_properties."""
     # Each phase's report has its own copy: what the bench says of the call stands in the
-    # call's alone. A later phase speaks last.
-    return {
+    # call's alone. A later phase speaks last, and has all samples.
+    words = {
         name: value for report in reports for name, value in report.user_properties if isinstance(value, str)
     }
+    told = reports[-1].user_properties
+    samples = [value for name, value in told if name == "sample" and isinstance(value, dict)]
+    return words, tuple(samples)
 
 
 def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -154,11 +160,15 @@ def _command(nodeid: str) -> str:
     return f"python3 -m pytest {shlex.quote(nodeid)}"
 
 
-def _log(reports: Sequence[pytest.TestReport]) -> str:
-    """Return tracebacks and captured output of all phases, each under its heading."""
-    parts = [clip(_text(report), TEXT_LIMIT) for report in reports if _has_traceback(report)]
-    # Each report carries the sections of the phases before it.
-    for title, content in reports[-1].sections:
+def _log(unusual: Sequence[pytest.TestReport], sections: Sequence[tuple[str, str]]) -> str:
+    """Return tracebacks and captured output of all phases, each under its heading.
+
+    *sections* are those of the last report: each carries those of the phases before it.
+    """
+    if not unusual and not sections:
+        return ""
+    parts = [clip(_text(report), TEXT_LIMIT) for report in unusual if _has_traceback(report)]
+    for title, content in sections:
         if content.strip():
             parts.append(f"--- {title} ---\n{clip(content, TEXT_LIMIT)}")
     return "\n".join(part.rstrip("\n") for part in parts)

@@ -11,8 +11,7 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from . import hookspecs, merge, names, outcome, read_journal
+from . import collector, hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .live import LiveLine, wanted
 from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
@@ -123,14 +122,15 @@ class Recorder:
             )
             for target in targets if self.machines is None else ():
                 self.journal.write("target", **target)
+            if self.journal.trouble:
+                raise JournalError(self.journal.trouble)
         except (JournalError, pytest.UsageError) as error:
             pytest.exit(str(error), returncode=USAGE)
         self._go_live()
 
     def pytest_kvm_target_found(self, target: dict[str, Any]) -> None:
         """Record what is known of a target only now; the later record counts."""
-        with self._writing() as journal:
-            journal.write("target", **target)
+        self._opened().write("target", **target)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Record what will run."""
@@ -160,8 +160,7 @@ class Recorder:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Record that a test is about to run."""
         machine = self.machines.starts(nodeid) if self.machines is not None else ""
-        with self._writing() as journal:
-            journal.start(nodeid, time.time_ns(), machine)
+        self._opened().start(nodeid, time.time_ns(), machine)
         if self.live is not None:
             self.live.start(nodeid)
 
@@ -172,7 +171,7 @@ class Recorder:
         key = ("" if worker is None else worker.workerinput["workerid"], report.nodeid)
         reports = self._pending.setdefault(key, [])
         reports.append(report)
-        where = self._where(worker, report)
+        where = self._where(self.machines, worker, report) if self.machines is not None else {}
         if report.when in ("teardown", outcome.LOST_WORKER):
             del self._pending[key]
             if self.machines is not None:
@@ -190,7 +189,8 @@ class Recorder:
         if self.live is not None:
             self.live.close()
         if self.journal is not None:
-            self._finish(session, int(exitstatus))
+            with collector.paused():
+                self._finish(session, int(exitstatus))
         return (yield)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -214,18 +214,9 @@ class Recorder:
         if self.trouble:
             terminalreporter.line(self.trouble, red=True)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Journal]:
-        """Give the journal; what the file system refuses is told once, at the end."""
+    def _opened(self) -> Journal:
         assert self.journal is not None, "pytest_sessionstart opens the journal"
-        try:
-            yield self.journal
-        except JournalError as error:
-            self.trouble = str(error)
-
-    def _write(self, kind: str, fields: dict[str, Any]) -> None:
-        with self._writing() as journal:
-            journal.write(kind, **fields)
+        return self.journal
 
     def _wanted(self) -> bool:
         """Whether this session is about targets or was asked for reports: else pytest's ways stay."""
@@ -242,17 +233,15 @@ class Recorder:
             self.config.pluginmanager.register(NoLetters())
             self.live = LiveLine(self.config.get_terminal_writer(), environment)
 
-    def _where(self, worker: Any, report: pytest.TestReport) -> dict[str, str]:
+    def _where(self, machines: Machines, worker: Any, report: pytest.TestReport) -> dict[str, str]:
         """Return the fields that name the machine of *report*, once its description is written."""
-        if self.machines is None:
-            return {}
-        where = {FIELD: self.machines.name(worker)}
+        where = {FIELD: machines.name(worker)}
         told = description(report)
         if told is not None:
-            with self._writing() as journal:
-                journal.write("machine", facts=told["facts"], **where)
-                for target in told["targets"]:
-                    journal.write("target", **target, **where)
+            journal = self._opened()
+            journal.write("machine", facts=told["facts"], **where)
+            for target in told["targets"]:
+                journal.write("target", **target, **where)
         return where
 
     def _collection(self, nodeids: list[str], **where: str) -> None:
@@ -260,17 +249,17 @@ class Recorder:
             self._collected = True
             if self.live is not None:
                 self.live.total += len(nodeids)
-            with self._writing() as journal:
-                journal.collection(nodeids, **where)
+            self._opened().collection(nodeids, **where)
 
     def _record(self, found: outcome.Outcome, where: Mapping[str, str] = MappingProxyType({})) -> None:
-        key = {"nodeid": found.result["nodeid"], "target": found.result["target"], **where}
-        # One by one: what is refused is in memory then, and what follows has to be there, too.
-        for sample in found.samples:
-            self._write("sample", {**sample, **key})
-        if found.log:
-            self._write("log", {**key, "text": found.log})
-        self._write("result", {**found.result, **where})
+        journal = self._opened()
+        if found.samples or found.log:
+            key = {"nodeid": found.result["nodeid"], "target": found.result["target"], **where}
+            for sample in found.samples:
+                journal.write("sample", **{**sample, **key})
+            if found.log:
+                journal.write("log", **key, text=found.log)
+        journal.result({**found.result, **where} if where else found.result)
         if self.live is not None:
             self._show(self.live, found.result)
 
@@ -281,13 +270,13 @@ class Recorder:
         live.result(result["nodeid"], where, Verdict(result["verdict"]), result.get("message", ""))
 
     def _finish(self, session: pytest.Session, status: int) -> None:
-        with self._writing() as journal:
-            stopped = str(session.shouldfail or session.shouldstop or self.stopped)
-            journal.write("end", time_ns=time.time_ns(), exit_status=status, stopped=stopped)
-        with self._writing() as journal:
-            journal.restore()
+        journal = self._opened()
+        stopped = str(session.shouldfail or session.shouldstop or self.stopped)
+        journal.write("end", time_ns=time.time_ns(), exit_status=status, stopped=stopped)
+        journal.restore()
         self.run = merge.merge(read_journal.parse(journal.read(), "this session"))
         journal.close()
+        self.trouble = journal.trouble
         if not self._wanted():
             return
         if not self.interrupted and status in _JUDGED and self.run.results:

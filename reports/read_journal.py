@@ -8,34 +8,22 @@ the crashed one, collected tests whose turn never came are not run.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from . import collector, merge, names
+from . import collector, merge, names, records
 from .journal import VERSION
-from .model import LOCAL, Ending, Fact, Figure, Line, Number, Result, Run, Sample, Session, Target, Verdict
-from .text import TEXT_LIMIT, clean, clip, one_line
-
-Record = Mapping[str, Any]
+from .model import LOCAL, Ending, Result, Run, Sample, Session, Target, Verdict
+from .records import Record, integer, word
+from .text import TEXT_LIMIT, clean, clip
 
 PROBLEMS_SHOWN = 20
 """Unreadable lines named one by one for each journal; the rest are counted."""
 
-FIGURES = ("mean", "sd", "p50", "p95", "p99", "p99.9", "min", "max")
-"""What tables show of a series."""
-
-MIN_HZ, MAX_HZ = 1, 10**15
-"""Counters have a frequency: ticks of anything else have no length."""
-
 _START = b'{"type":"start",'
 _MACHINE = b'"machine":'
-_DECODE = json.JSONDecoder().decode
-_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 
 NOT_RUN = "not run"
 INTERRUPTED = "interrupted while it ran"
@@ -60,7 +48,7 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
         if line.startswith(_START) and line.endswith(b"}\n") and chapters and _MACHINE not in line:
             chapters[-1].start_lines.append(line)
             continue
-        record = _record(line)
+        record = records.decoded(line)
         if record is None:
             if line.strip():
                 problems.append(f"{name}:{number}: not a complete record, left out")
@@ -97,7 +85,7 @@ class _Chapter:
 
     def of_machine(self, record: Record) -> _Chapter:
         """Return the part of this session that *record* belongs to: its machine's, if it names one."""
-        name = "" if record["type"] == "session" else _word(record, "machine")
+        name = word(record, "machine") if "machine" in record and record["type"] != "session" else ""
         if not name:
             return self
         if name not in self.machines:
@@ -141,77 +129,78 @@ class _Chapter:
         return Run(sessions, tuple(self.targets.values()), tuple(merge.ordered(results, self.targets)))
 
     def _session(self, record: Record) -> str:
-        self.version = _integer(record, "version")
-        self.session = Session(_line(record, "machine"), _facts(record), _integer(record, "time_ns"))
+        self.version = integer(record, "version")
+        self.session = Session(
+            records.line(record, "machine"), records.facts(record), integer(record, "time_ns")
+        )
         if self.version != VERSION:
             return f"schema version {self.version} is not {VERSION}: its session is left out"
         return ""
 
     def _start(self, record: Record) -> None:
-        self.started[self._nodeid(record)] = _integer(record, "time_ns")
+        self.started[self._nodeid(record)] = integer(record, "time_ns")
 
     def _read_starts(self) -> None:
         """Read the start records: only tests without a result need theirs, so this waits."""
         for line in self.start_lines:
-            record = _record(line)
+            record = records.decoded(line)
             if record is not None:
                 self._start(record)
 
     def _nodeid(self, record: Record) -> str:
         raw = record.get("nodeid")
         # Nearly always one that the collection record has brought, and that is clean.
-        return raw if isinstance(raw, str) and raw in self.collected else _line(record, "nodeid")
+        return raw if isinstance(raw, str) and raw in self.collected else records.line(record, "nodeid")
 
     def _collection(self, record: Record) -> None:
-        self.collected.update(dict.fromkeys(_nodeids(record)))
+        self.collected.update(dict.fromkeys(records.nodeids(record)))
 
     def _sample(self, record: Record) -> None:
-        self.samples.setdefault(self._key(record), []).append(_sample(record))
+        self.samples.setdefault(self._key(record), []).append(records.sample(record))
 
     def _key(self, record: Record) -> tuple[str, str]:
         nodeid = self._nodeid(record)
-        target = _word(record, "target") or names.target_of(nodeid, tuple(self.targets))
+        target = word(record, "target") or names.target_of(nodeid, tuple(self.targets))
         return nodeid, sys.intern(target)
 
     def _target(self, record: Record) -> str:
-        name = _line(record, "name")
+        name = records.line(record, "name")
         if not name:
             return "a target without a name, left out"
         self.targets[name] = Target(
             name=name,
-            kind=_line(record, "kind") or "host",
-            arch=_line(record, "arch"),
-            mode=_line(record, "mode"),
-            generation=_line(record, "generation"),
+            kind=records.line(record, "kind") or "host",
+            arch=records.line(record, "arch"),
+            mode=records.line(record, "mode"),
+            generation=records.line(record, "generation"),
             simulated=bool(record.get("simulated")),
             usable=bool(record.get("usable", True)),
-            reason=_line(record, "reason"),
-            facts=_facts(record),
+            reason=records.line(record, "reason"),
+            facts=records.facts(record),
         )
         return ""
 
     def _result(self, record: Record) -> str:
-        key = nodeid, target = self._key(record)
-        verdict = _verdict(record)
+        nodeid = self._nodeid(record)
+        target, subject, verdict, file = records.place(record)
         if not nodeid or verdict is None:
             return "a result without node id or verdict, left out"
+        target = target or names.target_of(nodeid, tuple(self.targets))
+        key = nodeid, target
         self.results[key] = Result(
             nodeid=nodeid,
             name=names.kernel_name(nodeid, target),
             target=target,
-            subject=_subject(_word(record, "subject")) or names.subject_of(nodeid),
+            subject=subject or names.subject_of(nodeid),
             verdict=verdict,
             ending=Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED,
-            message=_line(record, "message"),
-            reason=_word(record, "reason"),
             log=self.logs.pop(key, ""),
-            start_ns=_integer(record, "start_ns"),
-            duration_ns=max(0, _integer(record, "duration_ns")),
-            file=_word(record, "file"),
-            line=max(0, _integer(record, "line")),
-            known_issue=_word(record, "known_issue"),
-            repro=_line(record, "repro"),
+            start_ns=integer(record, "start_ns"),
+            duration_ns=max(0, integer(record, "duration_ns")),
+            file=file,
+            line=max(0, integer(record, "line")),
             samples=tuple(self.samples.pop(key, ())),
+            **records.said(record),
         )
         return ""
 
@@ -237,10 +226,10 @@ class _Chapter:
     def _log(self, record: Record) -> None:
         key = self._key(record)
         before = self.logs.get(key, "")
-        self.logs[key] = clip(before + clean(_raw(record, "text")), TEXT_LIMIT)
+        self.logs[key] = clip(before + clean(records.raw(record, "text")), TEXT_LIMIT)
 
     def _machine(self, record: Record) -> None:
-        self.session = Session(self.session.machine, _facts(record), self.session.started_ns)
+        self.session = Session(self.session.machine, records.facts(record), self.session.started_ns)
 
     def _end(self, record: Record) -> None:
         for machine in self.machines.values():
@@ -249,9 +238,9 @@ class _Chapter:
             self.session.machine,
             self.session.facts,
             self.session.started_ns,
-            _integer(record, "time_ns"),
-            _integer(record, "exit_status"),
-            _line(record, "stopped"),
+            integer(record, "time_ns"),
+            integer(record, "exit_status"),
+            records.line(record, "stopped"),
         )
 
 
@@ -269,122 +258,3 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
 
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
-
-
-def _record(line: bytes) -> Record | None:
-    try:
-        record = _DECODE(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        return None
-    return record
-
-
-def _raw(record: Record, key: str) -> str:
-    value = record.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _line(record: Record, key: str) -> str:
-    value = record.get(key)
-    return one_line(value) if value and isinstance(value, str) else ""
-
-
-def _word(record: Record, key: str) -> str:
-    """Return a text that comes again and again, the same object each time."""
-    value = record.get(key)
-    return _cleaned(value) if value and isinstance(value, str) else ""
-
-
-@lru_cache(maxsize=4096)
-def _cleaned(text: str) -> str:
-    return one_line(text)
-
-
-@lru_cache(maxsize=4096)
-def _subject(text: str) -> str:
-    return names.slug(text) if text else ""
-
-
-def _nodeids(record: Record) -> list[str]:
-    value = record.get("nodeids")
-    if not isinstance(value, list):
-        return []
-    return [one_line(nodeid) for nodeid in value if isinstance(nodeid, str)]
-
-
-def _integer(record: Record, key: str) -> int:
-    value = record.get(key)
-    return value if isinstance(value, int) and abs(value) < 1 << 63 else 0
-
-
-def _verdict(record: Record) -> Verdict | None:
-    value = record.get("verdict")
-    return _VERDICTS.get(value) if isinstance(value, str) else None
-
-
-def _facts(record: Record) -> tuple[tuple[str, Fact], ...]:
-    facts = record.get("facts")
-    if not isinstance(facts, dict):
-        return ()
-    return tuple((one_line(str(name)), _fact(value)) for name, value in facts.items())
-
-
-def _fact(value: object) -> Fact:
-    if isinstance(value, bool | int):
-        return value
-    return one_line(value if isinstance(value, str) else json.dumps(value))
-
-
-def _numbers(value: object) -> tuple[Number, ...]:
-    if not isinstance(value, list):
-        return ()
-    numbers = (item for item in value if isinstance(item, int | float) and not isinstance(item, bool))
-    # Comparing leaves out NaN and infinities, and takes integers of any length.
-    return tuple(item for item in numbers if -1e300 < item < 1e300)
-
-
-def _cells(row: object) -> tuple[Number | str, ...]:
-    if not isinstance(row, list):
-        return ()
-    return tuple(one_line(cell) if isinstance(cell, str) else cell for cell in row if _is_cell(cell))
-
-
-def _is_cell(cell: object) -> bool:
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
-        return -1e300 < cell < 1e300
-    return isinstance(cell, str)
-
-
-def _sample(record: Record) -> Sample:
-    columns, rows = record.get("columns"), record.get("rows")
-    heads = tuple(one_line(str(head)) for head in columns) if isinstance(columns, list) else ()
-    readings = (_cells(row) for row in rows) if isinstance(rows, list) else ()
-    (hz,) = _numbers([record.get("hz")]) or (0,)
-    (empty_ticks,) = _numbers([record.get("empty_ticks")]) or (None,)
-    line = _numbers(record.get("line"))
-    return Sample(
-        metric=_line(record, "metric") or "unnamed",
-        variant=_line(record, "variant"),
-        unit=_line(record, "unit") or "ns",
-        values=_numbers(record.get("values")),
-        columns=heads,
-        rows=tuple(row for row in readings if len(row) == len(heads)),
-        note=_line(record, "note"),
-        count=max(0, _integer(record, "count")),
-        hz=hz if MIN_HZ <= hz <= MAX_HZ else 0,
-        empty_ticks=empty_ticks,
-        figures=_figures(record.get("figures")) if MIN_HZ <= hz <= MAX_HZ else (),
-        line=Line(*line) if len(line) == 3 else None,
-    )
-
-
-def _figures(value: object) -> tuple[tuple[str, Figure], ...]:
-    """Return the figures of a series: all that tables show, or none."""
-    if not isinstance(value, dict):
-        return ()
-    found = {name: _numbers(value.get(name)) for name in FIGURES}
-    if any(len(ends) != 3 for ends in found.values()):
-        return ()
-    return tuple((name, Figure(*ends)) for name, ends in found.items())

@@ -23,10 +23,7 @@ _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 def tests(run: Run) -> Iterator[str]:
     """Yield {"suite/name": {"result": word, "log": text}}; the log only where there is more to say."""
-    entries = (
-        (_place(result), {"result": word(result), **({"log": log} if (log := _log(result)) else {})})
-        for result in run.results
-    )
+    entries = ((_place(result), _entry(result)) for result in run.results)
     yield from _object(entries)
 
 
@@ -35,7 +32,7 @@ def metrics(run: Run) -> Iterator[str]:
 
     The unit is part of the name: SQUAD would take it as a field, squad-client takes numbers only.
     """
-    entries: dict[str, object] = {}
+    entries: dict[str, float] = {}
     labelled = run.simulated
     for result in run.results:
         for sample in result.samples:
@@ -45,7 +42,7 @@ def metrics(run: Run) -> Iterator[str]:
             name = figure(sample, simulated=result.target in labelled)
             for kind, value in (("mean", seen.mean), ("median", seen.median), ("p95", seen.p95)):
                 entries[f"{suite(result)}/{name}.{kind}.{slug(sample.unit)}"] = value
-    yield from _object(entries.items())
+    yield from _object((name, _ENCODE(value)) for name, value in entries.items())
 
 
 def metadata(run: Run) -> Iterator[str]:
@@ -76,6 +73,12 @@ def _place(result: Result) -> str:
     return f"{suite(result)}/{result.name}"
 
 
+def _entry(result: Result) -> str:
+    log = _log(result)
+    said = f', "log": {_ENCODE(log)}' if log else ""
+    return f'{{"result": "{word(result)}"{said}}}'
+
+
 def _log(result: Result) -> str:
     if result.verdict is Verdict.PASS:
         return ""
@@ -83,9 +86,10 @@ def _log(result: Result) -> str:
     return clip("\n".join(part for part in parts if part), LOG_LIMIT)
 
 
-def _object(entries: Iterable[tuple[str, object]]) -> Iterator[str]:
+def _object(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield an object of names and values, the values JSON already, one a line."""
     separator = "{\n"
     for name, value in entries:
-        yield f"{separator}{_ENCODE(name)}: {_ENCODE(value)}"
+        yield f"{separator}{_ENCODE(name)}: {value}"
         separator = ",\n"
     yield "{}\n" if separator == "{\n" else "\n}\n"

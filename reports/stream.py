@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -120,9 +119,9 @@ class TapStream:
         for nodeid in waiting:
             planned = self._planned[nodeid][0]
             if nodeid == lost and verdict.bad:
-                self._tell(replace(planned, verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
+                self._tell(planned._replace(verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
             else:
-                self._tell(replace(planned, ending=Ending.NOT_RUN))
+                self._tell(planned._replace(ending=Ending.NOT_RUN))
         self._write([ktap.totals(self._results)])
 
     def _tell(self, result: Result) -> None:

@@ -23,6 +23,9 @@ HEADS = (
     "nodeid",
 )
 
+PIECE = 200
+"""Rows written at a time."""
+
 # A spreadsheet takes a cell that begins like this for a formula.
 _FORMULA = ("=", "+", "-", "@")
 
@@ -33,8 +36,9 @@ def rows(run: Run) -> Iterator[str]:
     writer = csv.writer(buffer, lineterminator="\n")
     simulated = run.simulated
     writer.writerow(HEADS)
-    for result in run.results:
-        writer.writerow([_text(cell) for cell in _cells(result, simulated)])
+    for first in range(0, len(run.results), PIECE):
+        piece = run.results[first : first + PIECE]
+        writer.writerows(_cells(result, simulated) for result in piece)
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -42,18 +46,19 @@ def rows(run: Run) -> Iterator[str]:
 
 
 def _cells(result: Result, simulated: frozenset[str]) -> tuple[str, ...]:
+    # Kernel names, and words of ours, begin like no formula.
     return (
-        result.target,
+        _text(result.target),
         "yes" if result.target in simulated else "no",
         result.subject,
         result.name,
         result.verdict,
         result.ending,
         f"{result.duration_ns / 1e9:.6f}",
-        result.message,
-        result.reason,
-        result.known_issue,
-        result.nodeid,
+        _text(result.message),
+        _text(result.reason),
+        _text(result.known_issue),
+        _text(result.nodeid),
     )
 
 

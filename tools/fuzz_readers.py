@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import compare, html_mutants, merge, mutants, read_journal, read_ktap, summary
+from reports import compare, html_mutants, merge, mutants, read_journal, read_ktap, records, summary
 from reports.files import WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
@@ -106,7 +106,7 @@ def _records(chance: random.Random) -> list[dict[str, Any]]:
         key = {"nodeid": nodeid, "target": "sim-a"}
         found.append({"type": "start", "nodeid": nodeid, "time_ns": number})
         values = [chance.random() * 100 for _ in range(chance.choice((0, 1, 5)))]
-        figures = {name: [1, 0, 2] for name in read_journal.FIGURES}
+        figures = {name: [1, 0, 2] for name in records.FIGURES}
         sample = {"metric": "tsc", "variant": "native", "unit": "ns", "values": values, "hz": 10**9}
         rows = {"columns": ["a", "b"], "rows": [[1, 2]], "figures": figures, "line": [1, 2, 3]}
         found += [{"type": "sample", **key, **sample, **rows}, {"type": "log", **key, "text": "text\nok 1 x"}]

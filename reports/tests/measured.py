@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from reports.model import Figure, Line, Result, Run, Sample, Target, Verdict
-from reports.read_journal import FIGURES
+from reports.records import FIGURES
 
 NVHE = Target("sim-arm64-nvhe", "sim", "arm64", "nvhe", "upstream", simulated=True)
 HOST = Target("host", "host", "x86_64")

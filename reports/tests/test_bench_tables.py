@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports import bench_tables, read_journal, summary
+from reports import bench_tables, read_journal, records, summary
 from reports.model import Figure, Line, Result, Run, Sample, Verdict
 from reports.series import figures, groups
 from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run, series
@@ -97,7 +97,7 @@ def test_series_without_figures_has_those_of_its_values() -> None:
 
 def test_journal_keeps_figures_and_lines() -> None:
     """What the bench has summed up is read back as it was written."""
-    given = {name: [10.5, 10, 11] for name in read_journal.FIGURES}
+    given = {name: [10.5, 10, 11] for name in records.FIGURES}
 
     sample = _read(figures=given, hz=25_000_000, empty_ticks=3, line=[1.0, 0.5, -7.0])
 
@@ -110,12 +110,10 @@ def test_journal_keeps_figures_and_lines() -> None:
     [
         pytest.param({"figures": {"mean": [1, 1, 1]}, "hz": 1000}, id="some"),
         pytest.param({"figures": [1], "hz": 1000}, id="list"),
-        pytest.param(
-            {"figures": {name: [1, "x", None] for name in read_journal.FIGURES}, "hz": 5}, id="texts"
-        ),
-        pytest.param({"figures": {name: [1, 1, 1] for name in read_journal.FIGURES}, "hz": 0}, id="no-hz"),
-        pytest.param({"figures": {name: [1, 1, 1] for name in read_journal.FIGURES}, "hz": -5}, id="hz"),
-        pytest.param({"figures": {name: [1e999, 1, 1] for name in read_journal.FIGURES}, "hz": 9}, id="inf"),
+        pytest.param({"figures": {name: [1, "x", None] for name in records.FIGURES}, "hz": 5}, id="texts"),
+        pytest.param({"figures": {name: [1, 1, 1] for name in records.FIGURES}, "hz": 0}, id="no-hz"),
+        pytest.param({"figures": {name: [1, 1, 1] for name in records.FIGURES}, "hz": -5}, id="hz"),
+        pytest.param({"figures": {name: [1e999, 1, 1] for name in records.FIGURES}, "hz": 9}, id="inf"),
         pytest.param({"line": [1, 2]}, id="short-line"),
         pytest.param({"line": "steep", "empty_ticks": "none", "hz": {}}, id="words"),
     ],
@@ -131,10 +129,10 @@ def test_broken_figures_are_left_out(fields: dict[str, object]) -> None:
 
 
 def _read(**fields: object) -> Sample:
-    records: list[dict[str, object]] = [
+    journal: list[dict[str, object]] = [
         {"type": "session", "version": 1},
         {"type": "sample", "nodeid": "a::b", "target": "host", "metric": "m", "values": [1, 2], **fields},
         {"type": "result", "nodeid": "a::b", "target": "host", "verdict": "pass"},
     ]
-    (found,) = read_journal.parse([json.dumps(record).encode() + b"\n" for record in records])
+    (found,) = read_journal.parse([json.dumps(record).encode() + b"\n" for record in journal])
     return found.results[0].samples[0]

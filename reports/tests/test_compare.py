@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -22,7 +21,7 @@ def run(**verdicts: str) -> Run:
 def measured(*values: float) -> Run:
     """Return a run with one benchmark."""
     (result,) = run(bench="pass").results
-    return Run(targets=(Target("host"),), results=(replace(result, samples=(Sample("m", values=values),)),))
+    return Run(targets=(Target("host"),), results=(result._replace(samples=(Sample("m", values=values),)),))
 
 
 def test_each_kind_of_change_is_told_apart() -> None:
@@ -118,7 +117,7 @@ def test_selection_of_samples_tells_how_many_were_measured() -> None:
     )
     target = Target("host", simulated=True)
 
-    page = "".join(html.page(Run(targets=(target,), results=(replace(result, samples=(sample,)),))))
+    page = "".join(html.page(Run(targets=(target,), results=(result._replace(samples=(sample,)),))))
 
     assert "1,000,000" in page
     assert ">distribution of CNTPCT in ns on host, simulated</title>" in page

@@ -10,8 +10,10 @@ import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
+import junit_xml
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reports import html, html_data, junit, kcidb, ktap, lava, model, names, read_ktap, squad, table, text
 from reports.model import Run, Verdict
@@ -113,6 +115,24 @@ def test_junit_counters_are_its_elements(run: Run) -> None:
         assert len(root.findall(".//skipped")) == seen["skip"] + seen["xfail"]
         places = [(case.attrib["classname"], case.attrib["name"]) for case in cases]
         assert len(set(places)) == len(places)
+
+
+@hostile
+@given(file=texts.map(text.one_line), target=words.map(text.one_line), line=st.integers(0, 9))
+def test_empty_case_is_what_the_library_writes(file: str, target: str, line: int) -> None:
+    """The one element that is written directly has the attributes that junit-xml gives it, in their order."""
+    test = model.Result("a", "b", target, "c", Verdict.PASS, file=file, line=line, duration_ns=1_500_000)
+    case = junit_xml.TestCase(
+        "b", f"{target}.c", file=file or None, line=str(line) if file and line else None
+    )
+    element = junit_xml.TestSuite("", [case]).build_xml_doc()[0]
+    element.set("time", "0.002")
+
+    run = Run(targets=(model.Target(target),), results=(test,))
+    (found,) = ET.fromstring("".join(junit.located(run))).iter("testcase")  # noqa: S314
+
+    assert list(found.attrib.items()) == list(element.attrib.items())
+    assert (found.text, len(found)) == (element.text, len(element)) == (None, 0)
 
 
 @hostile

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
             result("lab-arm64-vhe@6.1", "arm64.timers", 3, Verdict.XFAIL, "an-issue"),
             result("lab-arm64-vhe@6.1", "arm64.traps", 4, Verdict.SKIP),
             result("lab-x86_64-svm@6.1", "x86.clock", 5, Verdict.FAIL),
-            replace(result("lab-x86_64-svm@6.1", "x86.clock", 6, Verdict.SKIP), ending=Ending.NOT_RUN),
+            result("lab-x86_64-svm@6.1", "x86.clock", 6, Verdict.SKIP)._replace(ending=Ending.NOT_RUN),
             result("sim-x86_64", "x86.clock", 5, Verdict.PASS),
         ),
     )

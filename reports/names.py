@@ -49,6 +49,7 @@ def slug(text: str, source: str | None = None) -> str:
     return f"{bare[: NAME_LIMIT - 7].rstrip('.')}-{digest(text if source is None else source)}"
 
 
+@lru_cache
 def target_slug(target: str) -> str:
     """Return the target's name as a kernel name: host@board and lab-arm64-vhe@6.1 get a dot."""
     return slug(target.replace("@", "."), target)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.agreement.compare import Disagreement
-from fixtures.agreement.players import play
+from fixtures.agreement.players import complaint, play
 from fixtures.agreement.script import Script, load, save
 from fixtures.agreement.shadow import judge
 from fixtures.facts import Fact
@@ -35,6 +35,10 @@ class Count:
     steps: int = 0
 
 
+class Unplayable(Exception):
+    """A file holds no case that can be played; its text is one sentence for the user."""
+
+
 class Disagreed(AssertionError):
     """A script that has two answers."""
 
@@ -52,8 +56,17 @@ def main(argv: Sequence[str]) -> int:
     if unknown:
         sys.stderr.write(f"agree: {unknown[0]} is none of this machine's targets (docs/agreement.md)\n")
         return USAGE
+    try:
+        return _run([known[name] for name in arguments.target], arguments)
+    except Unplayable as error:
+        sys.stderr.write(f"agree: {error}\n")
+        return USAGE
+
+
+def _run(targets: Sequence[Target], arguments: argparse.Namespace) -> int:
+    cases = {path: kept(path) for path in arguments.replay}
     status = NOTHING_RAN
-    for target in [known[name] for name in arguments.target]:
+    for target in targets:
         found = probe(target)
         if not found.usable:
             print(f"{target.name}: left out, {found.reason}")
@@ -62,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
             keep_drawn(target, found.facts, arguments)
             return 0
         if arguments.replay:
-            agreed = replay(target, found.facts, arguments.replay)
+            agreed = replay(target, found.facts, cases)
         else:
             agreed = search(target, found.facts, arguments)
         status = max(int(not agreed), status % NOTHING_RAN)
@@ -79,11 +92,24 @@ def check(script: Script, target: Target, facts: Mapping[str, Fact], count: Coun
         raise Disagreed(script, found)
 
 
-def replay(target: Target, facts: Mapping[str, Fact], paths: Sequence[Path]) -> bool:
-    """Play the cases kept in *paths*; return whether all agree."""
-    agreed = True
-    for path in paths:
+def kept(path: Path) -> Script:
+    """Return the case kept in *path*; `Unplayable` if the file cannot be read or holds none."""
+    try:
         script = load(path)
+    except OSError as error:
+        raise Unplayable(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Unplayable(f"{path} is no kept case: {type(error).__name__}: {error}") from error
+    wrong = complaint(script)
+    if wrong:
+        raise Unplayable(f"{path} cannot be played: {wrong}")
+    return script
+
+
+def replay(target: Target, facts: Mapping[str, Fact], cases: Mapping[Path, Script]) -> bool:
+    """Play *cases*; return whether all agree. `Unplayable` where one names an unknown register."""
+    agreed = True
+    for path, script in cases.items():
         if script.arch != target.arch:
             print(f"{target.name}: {path} is of {script.arch}")
             continue
@@ -93,6 +119,8 @@ def replay(target: Target, facts: Mapping[str, Fact], paths: Sequence[Path]) -> 
         except Disagreed as error:
             agreed = False
             print(f"{target.name}: {path}\n  {error}")
+        except KeyError as error:
+            raise Unplayable(f"{path} cannot be played: no step knows {error}") from error
     return agreed
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 Fact = str | int | bool
@@ -192,28 +193,32 @@ class Run:
         return frozenset(target.name for target in self.targets if target.simulated)
 
 
+# Every writer asks these of every result.
+_TARGET, _SUBJECT, _VERDICT = map(attrgetter, ("target", "subject", "verdict"))
+
+
 def by_target(run: Run) -> Iterator[tuple[Target, list[Result]]]:
     """Yield each target that has results, with them, in the run's order."""
     targets = {target.name: target for target in run.targets}
-    for name, results in groupby(run.results, key=lambda result: result.target):
+    for name, results in groupby(run.results, key=_TARGET):
         yield targets[name], list(results)
 
 
 def by_subject(results: Iterable[Result]) -> Iterator[tuple[str, list[Result]]]:
     """Yield each subject of one target's *results*, with its results, in their order."""
-    for subject, group in groupby(results, key=lambda result: result.subject):
+    for subject, group in groupby(results, key=_SUBJECT):
         yield subject, list(group)
 
 
 def counts(results: Iterable[Result]) -> dict[Verdict, int]:
     """Return how often each verdict occurs; every verdict has an entry."""
-    seen = Counter(result.verdict for result in results)
+    seen = Counter(map(_VERDICT, results))
     return {verdict: seen[verdict] for verdict in Verdict}
 
 
 def exit_status(results: Iterable[Result]) -> int:
     """Return 1 if anything failed, 4 if nothing ran (all skipped, or no result), else 0."""
-    verdicts = {result.verdict for result in results}
+    verdicts = set(map(_VERDICT, results))
     if verdicts & _BAD:
         return 1
     return 0 if verdicts - {Verdict.SKIP} else 4

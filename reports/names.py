@@ -116,9 +116,12 @@ def distinct(results: Sequence[Result]) -> list[Result]:
 
 
 def without(nodeid: str, target: str) -> str:
-    """Return *nodeid* without the word *target* among its parameters: the same for all targets."""
+    """Return *nodeid* without the word *target* among its parameters: the same for all targets.
+
+    `LOCAL` is no target, and no such word.
+    """
     test, bracket, params = nodeid.partition("[")
-    if not bracket:
+    if not bracket or target == LOCAL:
         return nodeid
     framed = f"-{params.removesuffix(']')}-"
     # "lab-arm64-vhe@6.1" is a target's own name, and stands so in the node id; "host@board" may

@@ -126,11 +126,12 @@ def _told(reports: Sequence[pytest.TestReport]) -> tuple[dict[str, str], tuple[d
     """Return the words and the samples in user_properties."""
     # Each phase's report has its own copy: what the bench says of the call stands in the
     # call's alone. A later phase speaks last, and has all samples.
-    words = {
-        name: value for report in reports for name, value in report.user_properties if isinstance(value, str)
-    }
-    told = reports[-1].user_properties
-    samples = [value for name, value in told if name == "sample" and isinstance(value, dict)]
+    told = [pair for report in reports for pair in report.user_properties]
+    if not told:
+        return {}, ()
+    words = {name: value for name, value in told if isinstance(value, str)}
+    last = reports[-1].user_properties
+    samples = [value for name, value in last if name == "sample" and isinstance(value, dict)]
     return words, tuple(samples)
 
 

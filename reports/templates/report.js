@@ -14,7 +14,7 @@ const maskOf = (letters) => [...letters].reduce((mask, letter) => mask | BITS[le
 const BAD_MASK = maskOf(BAD);
 const FEW = 150; // rows up to which everything is open from the start
 const CHUNK = 100; // rows that one "show more" adds
-const FIRST = 40; // rows shown after a filter, in all subjects together: more than a window has
+const FIRST = 24; // rows shown after a filter, in all subjects together: what a window has
 
 const json = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = json("data");
@@ -78,7 +78,7 @@ function detailsOf(subject) {
   return subject.map;
 }
 
-// ---- the index that searches read: lower case, made once, in idle time if there is some
+// ---- the index that searches read: lower case, made once, right after loading
 
 /** Return the lower-cased names of a subject's tests, what each row says, and which logs it has. */
 function indexOf(subject) {
@@ -99,12 +99,11 @@ function logsInLowerCase() {
   return lowerLogs ??= (logs ??= json("logs")).map((log) => log.toLowerCase());
 }
 
-/** Make the index piece by piece while nobody waits. */
+/** Make the index in tasks of its own, so that nothing waits long: each takes some milliseconds. */
 function prepare() {
   const pieces = [...data.subjects.map((subject) => () => indexOf(subject)), logsInLowerCase];
-  const later = window.requestIdleCallback || ((work) => setTimeout(work, 50));
-  const next = () => { pieces.shift()(); if (pieces.length) later(next); };
-  later(next);
+  const next = () => { pieces.shift()(); if (pieces.length) setTimeout(next); };
+  setTimeout(next);
 }
 
 /** Return the words of the search, each with the logs that hold it. */

@@ -81,7 +81,8 @@ scalars = st.one_of(
 )
 KINDS = ("session", "target", "collection", "start", "sample", "log", "result", "end")
 FIELDS = (
-    "version nodeid nodeids target subject verdict name facts values columns rows text time_ns exit_status file"
+    "version nodeid nodeids target subject verdict name facts values columns rows text time_ns exit_status "
+    "file line message"
 )
 
 

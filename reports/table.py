@@ -46,12 +46,11 @@ def rows(run: Run) -> Iterator[str]:
 
 
 def _cells(result: Result, simulated: frozenset[str]) -> tuple[str, ...]:
-    # Kernel names, and words of ours, begin like no formula.
     return (
         _text(result.target),
         "yes" if result.target in simulated else "no",
-        result.subject,
-        result.name,
+        _text(result.subject),
+        _text(result.name),
         result.verdict,
         result.ending,
         f"{result.duration_ns / 1e9:.6f}",

@@ -8,7 +8,6 @@ the crashed one, collected tests whose turn never came are not run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,12 +155,13 @@ class _Chapter:
         self.collected.update(dict.fromkeys(records.nodeids(record)))
 
     def _sample(self, record: Record) -> None:
-        self.samples.setdefault(self._key(record), []).append(records.sample(record))
+        key = self._key(record, word(record, "target"))
+        self.samples.setdefault(key, []).append(records.sample(record))
 
-    def _key(self, record: Record) -> tuple[str, str]:
+    def _key(self, record: Record, target: str) -> tuple[str, str]:
+        """Return what *record* is about; where it names no *target*, its node id has to tell."""
         nodeid = self._nodeid(record)
-        target = word(record, "target") or names.target_of(nodeid, tuple(self.targets))
-        return nodeid, sys.intern(target)
+        return nodeid, target or names.target_of(nodeid, tuple(self.targets))
 
     def _target(self, record: Record) -> str:
         name = records.line(record, "name")
@@ -181,12 +181,10 @@ class _Chapter:
         return ""
 
     def _result(self, record: Record) -> str:
-        nodeid = self._nodeid(record)
-        target, subject, verdict, file = records.place(record)
+        named, subject, verdict, file = records.place(record)
+        key = nodeid, target = self._key(record, named)
         if not nodeid or verdict is None:
             return "a result without node id or verdict, left out"
-        target = target or names.target_of(nodeid, tuple(self.targets))
-        key = nodeid, target
         self.results[key] = Result(
             nodeid=nodeid,
             name=names.kernel_name(nodeid, target),
@@ -224,7 +222,7 @@ class _Chapter:
         )
 
     def _log(self, record: Record) -> None:
-        key = self._key(record)
+        key = self._key(record, word(record, "target"))
         before = self.logs.get(key, "")
         self.logs[key] = clip(before + clean(records.raw(record, "text")), TEXT_LIMIT)
 

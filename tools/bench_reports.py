@@ -159,10 +159,10 @@ def plugin(folder: Path, size: int, rounds: int = 5) -> Iterator[str]:
     yield f"### {size:,} trivial tests under pytest, each {rounds} times beside bare pytest\n"
     yield "| what | added to bare, processor time | each time | peak MB |\n|---|---|---|---|"
     measure(base, folder)  # To have the modules compiled.
+    processors = sorted(os.sched_getaffinity(0))
     for name, words in runs.items():
         added, peak_mb = [], 0.0
         for number in range(rounds):
-            processors = sorted(os.sched_getaffinity(0))
             bare, ours = beside(base, [*base, *words], folder, processors[number % len(processors)])
             added.append(ours.cpu_s / bare.cpu_s - 1)
             peak_mb = max(peak_mb, ours.peak_mb)

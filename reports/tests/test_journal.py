@@ -105,6 +105,25 @@ def test_records_with_any_fields_are_read_without_an_exception(found: list[dict[
     read(lines(session(), *found))
 
 
+def test_two_records_on_one_line_are_none() -> None:
+    """A line is one record and nothing else: what two writers left on it is not guessed at."""
+    torn = lines(result("a.py::test_a")).rstrip() + b" " + lines(result("a.py::test_b"))
+
+    found = read(lines(session()) + torn)
+
+    assert found.results == ()
+    assert found.problems == ("journal:2: not a complete record, left out",)
+
+
+def test_texts_of_a_result_are_read() -> None:
+    """Message, reason, known issue and reproduce line of a result come back as they were written."""
+    texts = {"message": "m", "reason": "r", "known_issue": "k", "repro": "p"}
+
+    (found,) = read(lines(session(), {**result("a.py::test_a", "fail"), **texts})).results
+
+    assert (found.message, found.reason, found.known_issue, found.repro) == ("m", "r", "k", "p")
+
+
 def test_unknown_version_is_left_out_with_a_sentence() -> None:
     """A session of another schema version contributes nothing but a problem."""
     found = read(lines({**session(), "version": 2}, result("a.py::test_a")))

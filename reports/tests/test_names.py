@@ -47,6 +47,11 @@ def test_name_of_a_target_has_the_characters_of_all_readers(called: str, name: s
     assert names.target_slug(called) == name
 
 
+def test_about_no_target_is_no_word() -> None:
+    """A test that names no target keeps a parameter called as such tests are counted."""
+    assert names.kernel_name("a.py::test_a[local-1]", "local") == names.slug("test_a.local-1")
+
+
 def test_machine_with_any_name_is_kept_apart() -> None:
     """What else a machine's name holds is folded, and a digest tells such targets apart."""
     one, two = names.target_slug("host@böard 1"), names.target_slug("host@böard=1")

@@ -345,6 +345,17 @@ def test_unwritable_folder_is_a_sentence_and_status_2(session: pytest.Pytester) 
     assert "Traceback" not in output
 
 
+def test_journal_that_takes_nothing_ends_the_session(session: pytest.Pytester) -> None:
+    """A disk that is full from the start is one sentence and status 2; no test runs."""
+    session.makepyfile("def test_a(): raise SystemExit")
+
+    done = run(session, "--journal", "/dev/full")
+
+    assert done.ret == 2
+    assert "cannot write the journal /dev/full: No space left on device" in done.stderr.str()
+    done.stdout.no_fnmatch_line("*test_a*")
+
+
 def test_full_disk_is_a_sentence_and_the_session_goes_on(session: pytest.Pytester) -> None:
     """Every test is judged and shown although the journal cannot grow; the status is 1."""
     session.makepyfile(

@@ -135,6 +135,15 @@ def test_empty_case_is_what_the_library_writes(file: str, target: str, line: int
     assert (found.text, len(found)) == (element.text, len(element)) == (None, 0)
 
 
+def test_output_of_a_pass_is_in_its_case() -> None:
+    """A pass that printed something is no empty element."""
+    test = model.Result("a", "b", "host", "c", Verdict.PASS, log="printed")
+
+    root = ET.fromstring("".join(junit.strict(Run(targets=(model.Target("host"),), results=(test,)))))  # noqa: S314
+
+    assert [out.text for out in root.iter("system-out")] == ["printed"]
+
+
 @hostile
 @given(run=runs)
 def test_kcidb_counts_agree(run: Run) -> None:

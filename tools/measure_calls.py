@@ -24,7 +24,7 @@ from fixtures.kvm.exits import Exit, IoExit, MmioExit
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
-from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 
 TWIN = Path(__file__).with_name("twin") / "calls.c"
 FEW = 100  # runs of many samples, and creations, for the hundreds of other calls

@@ -9,7 +9,7 @@ from fixtures.benchmark.recorder import Recorder
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.idempotency import Heir, experiment
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]

@@ -17,7 +17,7 @@ from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.generation("upstream")]

@@ -13,7 +13,7 @@ import pytest
 from fixtures.counters import Window, bracket
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.targets import Probe
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT

@@ -16,7 +16,7 @@ from fixtures.kvm.arm64_gic import Gic
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.timers import VIRTUAL
 
 pytestmark = [pytest.mark.thorough]

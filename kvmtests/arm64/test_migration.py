@@ -19,7 +19,7 @@ from fixtures.kvm.values import Reading
 from fixtures.migration import arm64
 from fixtures.migration.arm64 import Bracket
 from fixtures.migration.ticks import ticks_at_hz
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 
 pytestmark = [pytest.mark.thorough]
 

@@ -16,7 +16,9 @@ import pytest
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
-from fixtures.uapi import kvm, kvm_arm64, sysreg
+from fixtures.uapi import kvm
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64 import sysreg
 from kvmtests.arm64.timers import IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer
 
 pytestmark = [pytest.mark.thorough]

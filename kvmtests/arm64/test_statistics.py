@@ -17,7 +17,7 @@ import pytest
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import psci
+from fixtures.uapi.arm64 import psci
 from kvmtests.arm64.steps import COUNTERS, counter_traps, offset_counter
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 

@@ -20,8 +20,9 @@ from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.run_delay import RunDelay
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_arm64, smccc
-from fixtures.uapi.pvclock_arm64 import pvclock_vcpu_stolen_time
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64 import smccc
+from fixtures.uapi.arm64.pvclock import pvclock_vcpu_stolen_time
 
 pytestmark = [pytest.mark.thorough]
 

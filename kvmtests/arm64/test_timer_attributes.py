@@ -15,7 +15,8 @@ from fixtures.kvm.arm64 import Arm64Vcpu
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
-from fixtures.uapi import kvm, kvm_arm64
+from fixtures.uapi import kvm
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 
 TIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL
 UNKNOWN = [

@@ -21,7 +21,7 @@ from fixtures.counters import signed, wrap
 from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.arm64_interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
 from fixtures.targets import Probe
-from fixtures.uapi import kvm_arm64
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.steps import offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
 

@@ -16,8 +16,9 @@ from fixtures.guests import layout
 from fixtures.kvm.arm64 import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_arm64, psci
-from fixtures.uapi.sysreg import MPIDR_EL1
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64 import psci
+from fixtures.uapi.arm64.sysreg import MPIDR_EL1
 from kvmtests.arm64.steps import offset_counter, ticks, timed
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 

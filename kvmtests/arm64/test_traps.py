@@ -22,7 +22,8 @@ from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
-from fixtures.uapi import kvm_arm64, psci
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64 import psci
 from kvmtests.arm64.steps import COUNTERS, counter_traps, offset_counter, timed
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 

@@ -11,16 +11,10 @@ import pytest
 from fixtures.kvm.arm64 import Arm64Vcpu
 from fixtures.kvm.values import TimerAccess
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_arm64
-from fixtures.uapi.sysreg import (
-    ARCH_TIMER_CTRL_ENABLE as ENABLE,
-)
-from fixtures.uapi.sysreg import (
-    ARCH_TIMER_CTRL_IT_MASK as IMASK,
-)
-from fixtures.uapi.sysreg import (
-    ARCH_TIMER_CTRL_IT_STAT as ISTATUS,
-)
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_MASK as IMASK
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 
 __all__ = ["ENABLE", "IMASK", "ISTATUS", "PHYSICAL", "TIMERS", "VIRTUAL", "Timer"]
 

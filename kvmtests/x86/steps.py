@@ -9,7 +9,7 @@ from typing import TypeVar
 from fixtures.counters import Window, bracket
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.uapi import msr_index
+from fixtures.uapi.x86 import msr_index
 
 Result = TypeVar("Result")
 

@@ -21,8 +21,8 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_guest import Monotony
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
-from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import enter_all
 
 pytestmark = [pytest.mark.thorough]

@@ -17,7 +17,7 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_cpuid import hyperv_cpuid
 from fixtures.kvm.x86_guest import ReferenceTscPage
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.msr_index import (
+from fixtures.uapi.x86.msr_index import (
     HV_X64_MSR_GUEST_OS_ID,
     HV_X64_MSR_REFERENCE_TSC,
     HV_X64_MSR_TIME_REF_COUNT,

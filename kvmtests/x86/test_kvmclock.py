@@ -16,7 +16,7 @@ from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_para, pvclock
+from fixtures.uapi.x86 import kvm_para, pvclock
 
 S = 1_000_000_000
 MARGIN_NS = 1_000

@@ -13,7 +13,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu
 from fixtures.migration import by_value
 from fixtures.migration.ticks import ticks_at_hz
-from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import S, new_guest, new_vm, places, require_offsets, x86_vcpus
 
 pytestmark = [pytest.mark.thorough]

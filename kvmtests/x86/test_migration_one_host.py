@@ -10,7 +10,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu
 from fixtures.migration import x86
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save, x86_vcpus
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]

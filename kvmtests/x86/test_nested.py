@@ -16,8 +16,13 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu
 from fixtures.kvm.x86_nested import Nested
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import svm
-from fixtures.uapi.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_VM_HSAVE_PA
+from fixtures.uapi.x86 import svm
+from fixtures.uapi.x86.msr_index import (
+    MSR_AMD64_TSC_RATIO,
+    MSR_IA32_TSC,
+    MSR_IA32_TSC_ADJUST,
+    MSR_VM_HSAVE_PA,
+)
 from kvmtests.tables import OFFSETS
 from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
 

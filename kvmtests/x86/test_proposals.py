@@ -27,8 +27,9 @@ from fixtures.migration import x86_scaled
 from fixtures.migration.x86 import ClockPair
 from fixtures.migration.x86_scaled import Scaling
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_x86, series
-from fixtures.uapi.pvclock import pvclock_vcpu_time_info
+from fixtures.uapi import series
+from fixtures.uapi.x86 import kvm as kvm_x86
+from fixtures.uapi.x86.pvclock import pvclock_vcpu_time_info
 from kvmtests.x86.moves import S, new_vm, save
 
 pytestmark = [pytest.mark.generation("proposals")]

@@ -13,7 +13,8 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_cpuid import cpuid_without
 from fixtures.kvm.x86_guest import GENERAL_PROTECTION
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.kvm_para import (
+from fixtures.uapi.names import msr_name
+from fixtures.uapi.x86.kvm_para import (
     KVM_CPUID_FEATURES,
     KVM_FEATURE_CLOCKSOURCE,
     MSR_KVM_STEAL_TIME,
@@ -22,7 +23,6 @@ from fixtures.uapi.kvm_para import (
     MSR_KVM_WALL_CLOCK,
     MSR_KVM_WALL_CLOCK_NEW,
 )
-from fixtures.uapi.names import msr_name
 
 pytestmark = [pytest.mark.thorough]
 

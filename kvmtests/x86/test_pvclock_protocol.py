@@ -21,12 +21,8 @@ from fixtures.kvm.values import Pvclock
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.kvm_para import (
-    KVM_MSR_ENABLED,
-    MSR_KVM_SYSTEM_TIME,
-    MSR_KVM_SYSTEM_TIME_NEW,
-)
-from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
+from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
+from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
 from kvmtests.x86.steps import enter_all
 
 pytestmark = [pytest.mark.thorough]

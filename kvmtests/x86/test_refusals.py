@@ -20,14 +20,10 @@ from fixtures.kvm.values import ClockFlags, Pvclock
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_guest import StealTime
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_x86
 from fixtures.uapi.ioctl import IO, IOR, IOW, KVMIO
-from fixtures.uapi.kvm_para import (
-    MSR_KVM_STEAL_TIME,
-    MSR_KVM_SYSTEM_TIME_NEW,
-    MSR_KVM_WALL_CLOCK_NEW,
-)
-from fixtures.uapi.msr_index import MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86 import kvm as kvm_x86
+from fixtures.uapi.x86.kvm_para import MSR_KVM_STEAL_TIME, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 
 pytestmark = [pytest.mark.thorough]

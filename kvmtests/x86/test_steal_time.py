@@ -25,7 +25,7 @@ from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_guest import GENERAL_PROTECTION, StealTime
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME
+from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME
 
 MS = 1_000_000
 RESERVED = [pytest.param(1 << bit, id=f"bit-{bit}") for bit in range(1, 6)]

@@ -15,7 +15,8 @@ from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.x86 import X86Vcpu
-from fixtures.uapi import kvm, kvm_x86
+from fixtures.uapi import kvm
+from fixtures.uapi.x86 import kvm as kvm_x86
 
 UNKNOWN = [
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),

@@ -15,7 +15,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_cpuid import cpuid_with
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi.msr_index import MSR_IA32_TSC_DEADLINE
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.x86.steps import timed
 
 pytestmark = [pytest.mark.thorough]

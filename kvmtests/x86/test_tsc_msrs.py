@@ -13,7 +13,7 @@ from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.kvm.x86_cpuid import cpuid_without
-from fixtures.uapi.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
 
 GIB = 2**30

@@ -12,7 +12,7 @@ from fixtures.counters import Window, bracket
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.uapi import msr_index
+from fixtures.uapi.x86 import msr_index
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 MS = 1_000_000

@@ -20,9 +20,9 @@ from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import Pvclock
 from fixtures.kvm.x86 import X86Vcpu, X86Vm
 from fixtures.uapi import kvm as uapi
-from fixtures.uapi import kvm_xen as xen
-from fixtures.uapi.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
-from fixtures.uapi.xen import compat_shared_info, shared_info, vcpu_info
+from fixtures.uapi.x86 import kvm_xen as xen
+from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
+from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 
 pytestmark = [pytest.mark.thorough]
 

@@ -21,7 +21,8 @@ from fixtures.sim import SimBackend
 from fixtures.sim.targets import TARGETS
 from fixtures.sim.x86.attributes import TscAttributes
 from fixtures.sim.x86.parts import x86_parts
-from fixtures.uapi import kvm, kvm_x86
+from fixtures.uapi import kvm
+from fixtures.uapi.x86 import kvm as kvm_x86
 from tools import compare as compare_journals
 from tools import fuzz, fuzz_readers, lint_ktap, report
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import Window
-from fixtures.guests.x86_state import TIMER_VECTOR
+from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86 import X86Vcpu, X86Vm

@@ -22,7 +22,8 @@ from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.exits import Exit, IoExit, MmioExit
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 

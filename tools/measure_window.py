@@ -20,7 +20,7 @@ from tabulate import tabulate
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 
 TWIN = Path(__file__).with_name("twin") / "window.c"
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from fixtures.counters import Window, bracket
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 

@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.benchmark.recorder import Recorder
 from fixtures.benchmark.series import Series
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.benchmark.recorder import Recorder
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64

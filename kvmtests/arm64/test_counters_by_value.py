@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 
 from fixtures.counters import Window, bracket
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 

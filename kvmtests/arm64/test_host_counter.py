@@ -12,7 +12,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import Window
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from kvmtests.arm64.steps import COUNTERS, offset_counter
 from kvmtests.tables import NONZERO_OFFSETS

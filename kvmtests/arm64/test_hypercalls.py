@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import Window, wrap
-from fixtures.kvm.arm64 import Arm64Vcpu
-from fixtures.kvm.arm64_values import Hypercall
+from fixtures.kvm.arm64.values import Hypercall
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.spans import spanned
 from fixtures.targets import Probe

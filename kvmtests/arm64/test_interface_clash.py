@@ -15,7 +15,8 @@ import errno
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused

@@ -11,8 +11,9 @@ import errno
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
-from fixtures.kvm.arm64_gic import Gic
+from fixtures.kvm.arm64.gic import Gic
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS

@@ -13,7 +13,8 @@ import pytest
 
 from fixtures.counters import Window, wrap
 from fixtures.host_pair import Difference, HostPair
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import Reading
 from fixtures.migration import arm64

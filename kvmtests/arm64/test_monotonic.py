@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 
 from fixtures.counters import wrap
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target
 from kvmtests.arm64.steps import COUNTERS, offset_counter, ticks

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi import kvm

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 

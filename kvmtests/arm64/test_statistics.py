@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import psci

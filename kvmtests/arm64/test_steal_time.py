@@ -14,7 +14,8 @@ import pytest
 
 from fixtures.counters import Window, wrap
 from fixtures.guests import layout
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS

@@ -12,7 +12,8 @@ import functools
 import pytest
 
 from fixtures.counters import Window
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import KvmError
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.system import Kvm

@@ -11,7 +11,7 @@ import errno
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS

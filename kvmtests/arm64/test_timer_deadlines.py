@@ -16,7 +16,7 @@ from statistics import median
 
 import pytest
 
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target

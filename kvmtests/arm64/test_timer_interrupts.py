@@ -18,8 +18,9 @@ from statistics import median
 import pytest
 
 from fixtures.counters import signed, wrap
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
-from fixtures.kvm.arm64_interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
+from fixtures.kvm.arm64.interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.steps import offset_counter, ticks

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import wrap
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.targets import Probe
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines

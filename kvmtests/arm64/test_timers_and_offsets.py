@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.counters import signed, wrap
 from fixtures.guests import layout
-from fixtures.kvm.arm64 import Arm64Vcpu
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64

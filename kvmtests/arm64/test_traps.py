@@ -18,7 +18,8 @@ from statistics import median
 import pytest
 
 from fixtures.counters import wrap
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.counters import wrap
-from fixtures.kvm.arm64 import Arm64Vcpu, Arm64Vm
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Target
 from kvmtests.arm64.steps import COUNTERS, offset_counter

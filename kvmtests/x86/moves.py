@@ -9,7 +9,8 @@ from fixtures.counters import wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import KvmclockReading
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import NS_PER_S, ticks_at_khz
 from fixtures.migration.x86 import Source
 from fixtures.migration.x86_procedure import ByOffset

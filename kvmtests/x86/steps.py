@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from fixtures.counters import Window, bracket
 from fixtures.kvm.values import ClockFlags, Reading
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
 
 Result = TypeVar("Result")

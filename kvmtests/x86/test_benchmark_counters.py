@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.benchmark.recorder import Recorder
 from fixtures.benchmark.series import Series
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]

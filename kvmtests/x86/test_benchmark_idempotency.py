@@ -7,7 +7,7 @@ import pytest
 
 from fixtures.benchmark.recorder import Recorder
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.idempotency import Heir, experiment
 from kvmtests.x86.moves import new_vm, require_offsets

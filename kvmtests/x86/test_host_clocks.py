@@ -17,7 +17,8 @@ from fixtures.counters import Window
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from kvmtests.x86.moves import new_vm
 from kvmtests.x86.steps import enter_all, flags_after_entry, timed
 

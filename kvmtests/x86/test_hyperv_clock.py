@@ -13,9 +13,10 @@ import pytest
 from fixtures.counters import Window, bracket
 from fixtures.guests import layout
 from fixtures.kvm.spans import Span, spanned
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_cpuid import hyperv_cpuid
-from fixtures.kvm.x86_guest import ReferenceTscPage
+from fixtures.kvm.x86.cpuid import hyperv_cpuid
+from fixtures.kvm.x86.guest import ReferenceTscPage
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import (
     HV_X64_MSR_GUEST_OS_ID,

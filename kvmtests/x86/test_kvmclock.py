@@ -14,7 +14,8 @@ from fixtures.counters import Window, wrap
 from fixtures.kvm.expect import refused
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_para, pvclock
 

@@ -14,7 +14,8 @@ from fixtures.counters import Window
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK, Clock, ClockFlags
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 

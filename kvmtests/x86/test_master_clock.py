@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from fixtures.uapi.x86.pvclock import PVCLOCK_TSC_STABLE_BIT

@@ -10,7 +10,7 @@ import pytest
 from fixtures.counters import Window, bracket, signed
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.migration import by_value
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST

@@ -7,7 +7,7 @@ import pytest
 
 from fixtures.counters import Window, signed
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.migration import x86
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST

@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.counters import Window, signed
 from fixtures.host_pair import Difference, HostPair
-from fixtures.kvm.x86 import X86Vm
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps, x86, x86_scaled
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86 import ClockPair, Source

@@ -13,8 +13,8 @@ import pytest
 from fixtures.counters import Window, signed, wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu
-from fixtures.kvm.x86_nested import Nested
+from fixtures.kvm.x86.nested import Nested
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import svm
 from fixtures.uapi.x86.msr_index import (

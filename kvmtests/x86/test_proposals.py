@@ -22,7 +22,8 @@ from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK, Pvclock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import x86_scaled
 from fixtures.migration.x86 import ClockPair
 from fixtures.migration.x86_scaled import Scaling

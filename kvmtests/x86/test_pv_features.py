@@ -9,9 +9,10 @@ from __future__ import annotations
 import pytest
 
 from fixtures.kvm.errors import GuestFault
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_cpuid import cpuid_without
-from fixtures.kvm.x86_guest import GENERAL_PROTECTION
+from fixtures.kvm.x86.cpuid import cpuid_without
+from fixtures.kvm.x86.guest import GENERAL_PROTECTION
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.names import msr_name
 from fixtures.uapi.x86.kvm_para import (

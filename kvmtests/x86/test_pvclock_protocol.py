@@ -18,7 +18,8 @@ from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.threads import together
 from fixtures.kvm.values import Pvclock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW

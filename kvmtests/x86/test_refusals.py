@@ -17,8 +17,9 @@ from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags, Pvclock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_guest import StealTime
+from fixtures.kvm.x86.guest import StealTime
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.ioctl import IO, IOR, IOW, KVMIO
 from fixtures.uapi.x86 import kvm as kvm_x86

@@ -13,7 +13,7 @@ import pytest
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import Span, spanned
-from fixtures.kvm.x86 import X86Vm
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 
 S = 1_000_000_000

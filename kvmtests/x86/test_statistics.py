@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 
 READINGS = 1_000

@@ -21,8 +21,9 @@ from fixtures.counters import Window
 from fixtures.guests import layout
 from fixtures.kvm.errors import BenchError, GuestFault
 from fixtures.kvm.expect import refused
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_guest import GENERAL_PROTECTION, StealTime
+from fixtures.kvm.x86.guest import GENERAL_PROTECTION, StealTime
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME

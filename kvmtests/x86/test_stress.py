@@ -16,7 +16,8 @@ from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.threads import Until, together
 from fixtures.kvm.values import MASTER_CLOCK, Clock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from kvmtests.x86.steps import enter_all, flags_after_entry
 
 pytestmark = pytest.mark.stress

@@ -14,7 +14,7 @@ from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
-from fixtures.kvm.x86 import X86Vcpu
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
 

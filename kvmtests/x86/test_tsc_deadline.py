@@ -12,8 +12,9 @@ from fixtures.counters import Window
 from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_cpuid import cpuid_with
+from fixtures.kvm.x86.cpuid import cpuid_with
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.x86.steps import timed

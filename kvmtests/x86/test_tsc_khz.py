@@ -15,7 +15,8 @@ from fixtures.counters import Window, wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.x86.steps import check_tsc_continues, flags_after_entry, host_reading, ticks_between

@@ -11,8 +11,9 @@ import pytest
 from fixtures.counters import Window
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
-from fixtures.kvm.x86_cpuid import cpuid_without
+from fixtures.kvm.x86.cpuid import cpuid_without
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
 

@@ -11,7 +11,8 @@ import pytest
 from fixtures.counters import Window, bracket
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.values import MASTER_CLOCK
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 

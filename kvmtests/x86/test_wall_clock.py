@@ -14,7 +14,8 @@ from fixtures.counters import Window
 from fixtures.guests import layout
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import WallClock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
 from kvmtests.x86.steps import enter_all

@@ -18,7 +18,8 @@ from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import Pvclock
-from fixtures.kvm.x86 import X86Vcpu, X86Vm
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info

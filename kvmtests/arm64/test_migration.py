@@ -17,8 +17,8 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import Reading
-from fixtures.migration import arm64
-from fixtures.migration.arm64 import Bracket
+from fixtures.migration.arm64 import counters
+from fixtures.migration.arm64.counters import Bracket
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 
@@ -55,7 +55,7 @@ def new_vm(kvm: Kvm) -> Arm64Vm:
 def bracketed(vm: Arm64Vm, count: Callable[[], int]) -> Bracket:
     """Return *count* with CLOCK_REALTIME around it, the tightest of several."""
     time = vm.time
-    return arm64.tightest(Bracket(time.realtime_ns(), count(), time.realtime_ns()) for _ in range(5))
+    return counters.tightest(Bracket(time.realtime_ns(), count(), time.realtime_ns()) for _ in range(5))
 
 
 def frequency_hz(vcpu: Arm64Vcpu) -> int:
@@ -74,8 +74,8 @@ def check_restored(hosts: HostPair, vcpu: Arm64Vcpu, read: Read, source: Bracket
     first_ns = clock.realtime_ns()
     value = read(vcpu).value
     last_ns = clock.realtime_ns()
-    expected = Window(arm64.count_now(source, first_ns, hz), arm64.count_now(source, last_ns, hz))
-    bound = arm64.bound_ticks(source, arrived, hz)
+    expected = Window(counters.count_now(source, first_ns, hz), counters.count_now(source, last_ns, hz))
+    bound = counters.bound_ticks(source, arrived, hz)
     assert value in expected.widened(bound)
     error_ns = different.synchronisation_ns - different.leap_seconds * S
     true_ns = first_ns - error_ns - source.realtime_ns
@@ -110,7 +110,7 @@ def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int)
     moved.create_vcpu(0)
     moved.create_vcpu(1)
     arrived = bracketed(moved, moved.time.counter)
-    moved.set_counter_offset(arm64.counter_offset(guest, arrived, hz))
+    moved.set_counter_offset(counters.counter_offset(guest, arrived, hz))
     return moved, arrived
 
 
@@ -137,7 +137,7 @@ def test_physical_counter_goes_on(two_hosts: TwoHosts, difference: Difference, b
     vm, vcpu = upstream_guest(hosts)
     source = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
     virtual = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
-    assert arm64.views_agree(virtual, source, frequency_hz(vcpu))
+    assert counters.views_agree(virtual, source, frequency_hz(vcpu))
 
     moved, arrived = upstream_restore(hosts, source, frequency_hz(vcpu), blackout_ns)
 
@@ -155,17 +155,17 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     hz = frequency_hz(vcpu)
     virtual = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
     physical = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
-    assert not arm64.views_agree(virtual, physical, hz)
+    assert not counters.views_agree(virtual, physical, hz)
 
     heir = new_vm(hosts.arrive(4 * S)).create_vcpu(0)
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
-        heir.set_reg(register, arm64.count_now(saved, heir.vm.time.realtime_ns(), hz))
+        heir.set_reg(register, counters.count_now(saved, heir.vm.time.realtime_ns(), hz))
 
     aged = ticks_at_hz(10_000, hz)  # between each computation and its write: by value that is lost
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
         now = bracketed(heir.vm, partial(heir.get_reg, register))
-        ideal = arm64.count_now(saved, now.realtime_ns, hz)
-        assert now.count in Window(wrap(ideal - aged), ideal).widened(arm64.bound_ticks(saved, now, hz))
+        ideal = counters.count_now(saved, now.realtime_ns, hz)
+        assert now.count in Window(wrap(ideal - aged), ideal).widened(counters.bound_ticks(saved, now, hz))
 
 
 @pytest.mark.generation("series")
@@ -186,8 +186,8 @@ def test_series_offsets_restore_both_counters(
     moved = new_vm(hosts.arrive(blackout_ns))
     heirs = [moved.create_vcpu(number) for number in range(2)]
     arrived = bracketed(moved, moved.time.counter)
-    heirs[0].virtual_offset = arm64.series_offset(saved[cntvct], left, arrived, hz)
-    heirs[0].physical_offset = arm64.series_offset(saved[cntpct], left, arrived, hz)
+    heirs[0].virtual_offset = counters.series_offset(saved[cntvct], left, arrived, hz)
+    heirs[0].physical_offset = counters.series_offset(saved[cntpct], left, arrived, hz)
 
     for read, offset in saved.items():
         source = Bracket(left.before_ns, wrap(left.count - offset), left.after_ns)

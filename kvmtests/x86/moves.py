@@ -12,8 +12,8 @@ from fixtures.kvm.values import KvmclockReading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import NS_PER_S, ticks_at_khz
-from fixtures.migration.x86 import Source
-from fixtures.migration.x86_procedure import ByOffset
+from fixtures.migration.x86.procedure import ByOffset
+from fixtures.migration.x86.tsc import Source
 
 S = NS_PER_S
 

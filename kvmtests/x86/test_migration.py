@@ -15,7 +15,7 @@ from fixtures.host_pair import Difference, HostPair
 from fixtures.migration import gaps, kvmclock
 from fixtures.migration.kvmclock import TaiPair
 from fixtures.migration.ticks import ticks_at_hz, ticks_at_khz
-from fixtures.migration.x86_procedure import ByOffset
+from fixtures.migration.x86.procedure import ByOffset
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import S, new_guest, new_vm, places, restore, save, x86_vcpus
 

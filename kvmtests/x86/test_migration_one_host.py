@@ -8,8 +8,8 @@ import pytest
 from fixtures.counters import Window, signed
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
-from fixtures.migration import x86
 from fixtures.migration.ticks import ticks_at_khz
+from fixtures.migration.x86 import tsc
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save, x86_vcpus
 
@@ -66,7 +66,7 @@ def test_live_update_keeps_the_tsc_to_the_tick(kvm: Kvm, delay_ns: int) -> None:
     vcpus = [successor.create_vcpu(number) for number in range(2)]
     successor.time.sleep_ns(delay_ns)
 
-    for vcpu, offset in zip(vcpus, x86.live_update_offsets(source), strict=True):
+    for vcpu, offset in zip(vcpus, tsc.live_update_offsets(source), strict=True):
         vcpu.tsc_offset = offset
 
     for vcpu, offset in zip(vcpus, source.tsc_offsets, strict=True):

@@ -13,11 +13,13 @@ import pytest
 from fixtures.counters import Window, signed
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.migration import gaps, x86, x86_scaled
+from fixtures.migration import gaps
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86 import ClockPair, Source
-from fixtures.migration.x86_procedure import ByOffset
-from fixtures.migration.x86_scaled import Scaling
+from fixtures.migration.x86 import scaled as x86_scaled
+from fixtures.migration.x86 import tsc
+from fixtures.migration.x86.procedure import ByOffset
+from fixtures.migration.x86.scaled import Scaling
+from fixtures.migration.x86.tsc import ClockPair, Source
 from fixtures.uapi import kvm as uapi
 from kvmtests.x86.moves import S, new_vm, places, resume, save, x86_vcpus
 
@@ -55,7 +57,7 @@ class Scaled(ByOffset):
 
     def offsets(self, source: Source, destination: ClockPair) -> tuple[int, ...]:
         """Return the offset of each vCPU, the elapsed time by kvmclock."""
-        elapsed_ns = x86.elapsed_by_kvmclock(source.clock, destination)
+        elapsed_ns = tsc.elapsed_by_kvmclock(source.clock, destination)
         return x86_scaled.offsets(source, self.old, destination, self.new, elapsed_ns)
 
 

@@ -24,9 +24,9 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK, Pvclock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.migration import x86_scaled
-from fixtures.migration.x86 import ClockPair
-from fixtures.migration.x86_scaled import Scaling
+from fixtures.migration.x86 import scaled as x86_scaled
+from fixtures.migration.x86.scaled import Scaling
+from fixtures.migration.x86.tsc import ClockPair
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
 from fixtures.uapi.x86 import kvm as kvm_x86

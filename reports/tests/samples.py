@@ -52,7 +52,7 @@ LOG = """\
         before, seen, after = bracket(vcpu.vm.host_tsc, vcpu.read_tsc)
 
 >       assert seen in Window(before, after).shifted(offset)
-E       AssertionError: 18446744073709551614 is 541 behind the end of [{low}, {high}], {width} wide
+E       AssertionError: 18446744073709551614 is 541 after the end of [{low}, {high}], {width} wide
 
 kvmtests/{file}.py:{line}: AssertionError
 --- Captured log call ---
@@ -140,7 +140,7 @@ def _test(nodeid: str, start_ns: int, number: int, chance: random.Random) -> Ite
         low = chance.randrange(1 << 60)
         log = LOG.format(claim=claim, low=low, high=low + 900, width=900, file=path, line=number % 90 + 10)
         yield {"type": "log", "nodeid": nodeid, "target": target, "text": log}
-        result["message"] = f"{low + 1441} is 541 behind the end of [{low}, {low + 900}], 900 wide"
+        result["message"] = f"{low + 1441} is 541 after the end of [{low}, {low + 900}], 900 wide"
         result["repro"] = f"python3 -m pytest '{nodeid}' --target {target}"
     if verdict == "skip":
         result["reason"] = "KVM_CAP_COUNTER_OFFSET"

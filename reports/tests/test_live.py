@@ -25,7 +25,7 @@ import pytest
 
 @pytest.mark.parametrize("number", range(30))
 def test_it(number):
-    assert number != 17, "value 17 is 1 behind the end"
+    assert number != 17, "value 17 is 1 after the end"
 """
 
 

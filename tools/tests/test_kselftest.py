@@ -59,13 +59,13 @@ def test_document_of_a_program_is_whole(tree: Path) -> None:
 
 def test_failure_is_exit_status_1(tree: Path) -> None:
     """One failure makes the program fail, with its message before the result."""
-    suite(tree, "def test_fails():\n    assert False, 'value 5 is 1 behind the end'\n")
+    suite(tree, "def test_fails():\n    assert False, 'value 5 is 1 after the end'\n")
 
     process = program(tree)
     output, _ = process.communicate(timeout=40)
 
     assert process.returncode == 1
-    assert "# AssertionError: value 5 is 1 behind the end\n" in output
+    assert "# AssertionError: value 5 is 1 after the end\n" in output
     assert "not ok 3 x86.clock.test_fails\n" in output
 
 

@@ -89,7 +89,7 @@ _ARM64 = (
     Program(
         "arch_timer",
         _in("arm64/test_timer_deadlines", "test_timer_wakes_a_sleeping_vcpu")
-        + _in("arm64/test_timers_and_offsets", "test_guest_waits_as_long_as_it_asked"),
+        + _in("arm64/test_timers_and_offsets", "test_guest_waits_as_long_as_it_programmed"),
     ),
     Program(
         "arch_timer_edge_cases",

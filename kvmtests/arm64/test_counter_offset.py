@@ -241,7 +241,7 @@ def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
     assert reading.value in Window(reading.before - after, reading.after - before)
 
 
-def test_busy_vm_is_told_so_behind_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
+def test_ebusy_comes_after_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """A bad pointer gives EFAULT and a reserved field EINVAL, also while a vCPU runs."""
     with vcpu.guest.spinning():
         with refused(errno.EFAULT):

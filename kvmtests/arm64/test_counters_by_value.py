@@ -58,7 +58,7 @@ def test_physical_counter_is_the_hosts(vcpu: Arm64Vcpu) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_written_virtual_counter_goes_on_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
+def test_written_virtual_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
     """KVM_SET_ONE_REG of KVM_REG_ARM_TIMER_CNT sets CNTVCT_EL0, which goes on counting."""
     before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(TIMER_CNT, value))
 
@@ -99,7 +99,7 @@ def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> Non
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.generation("upstream")
-def test_written_physical_counter_goes_on_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
+def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
     """KVM_SET_ONE_REG of KVM_REG_ARM_PTIMER_CNT sets CNTPCT_EL0, which goes on counting."""
     vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
     before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(PTIMER_CNT, value))

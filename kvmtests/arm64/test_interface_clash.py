@@ -53,7 +53,7 @@ def test_generation_is_what_the_capability_says(vcpu: Arm64Vcpu) -> None:
 
 
 @pytest.mark.parametrize("index", [pytest.param(0, id="attribute-2"), pytest.param(1, id="attribute-3")])
-def test_probing_alone_does_not_tell(vcpu: Arm64Vcpu, index: int) -> None:
+def test_probing_alone_does_not_distinguish(vcpu: Arm64Vcpu, index: int) -> None:
     """KVM_HAS_DEVICE_ATTR knows both attributes, whatever they mean: it is no probe for offsets."""
     if not vcpu.vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
         vcpu.require_series_offsets()

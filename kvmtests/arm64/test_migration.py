@@ -116,7 +116,7 @@ def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int)
 
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
-def test_virtual_counter_goes_on(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
     """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 goes on within the documented bound."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
@@ -131,7 +131,7 @@ def test_virtual_counter_goes_on(two_hosts: TwoHosts, difference: Difference, bl
 @pytest.mark.generation("upstream")
 @pytest.mark.mode("vhe", "nvhe")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
-def test_physical_counter_goes_on(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
     """The same offset restores CNTPCT_EL0, where both counters were one on the source."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)

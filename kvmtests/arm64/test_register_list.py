@@ -73,7 +73,7 @@ def test_physical_timer_and_counter_are_listed(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
 
 
 @pytest.mark.generation("series")
-def test_physical_timer_and_counter_are_no_registers(vcpu: Arm64Vcpu) -> None:
+def test_physical_timer_and_counter_are_not_registers(vcpu: Arm64Vcpu) -> None:
     """The series' kernel has no ids for the physical timer: not listed, and ENOENT."""
     vcpu.require_series_offsets()
 

@@ -121,7 +121,7 @@ def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert reading.value in reading.window
 
 
-def test_interrupted_run_is_told_as_such(vcpu: Arm64Vcpu) -> None:
+def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
     """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
     vcpu.guest.read_cntvct()
     vcpu.finish_exit()

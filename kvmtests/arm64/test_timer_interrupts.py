@@ -124,7 +124,7 @@ def test_interrupt_comes_at_its_deadline(
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-def test_tval_deadline_is_that_far_behind_its_programming(guest: GicGuest, timer: Timer, period: int) -> None:
+def test_tval_deadline_is_that_far_after_its_programming(guest: GicGuest, timer: Timer, period: int) -> None:
     """A handler finds CVAL = the count at which TVAL was written + TVAL, and the count at or behind it."""
     waited = guest.program(f"{timer.prefix}_tval", period, Patience(50 * period, enough=1))
 

@@ -227,7 +227,7 @@ def test_tval_of_zero_and_below_is_due(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-def test_tval_goes_on_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
+def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """TVAL falls as the counter rises, through 0 and on."""
     timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)
     first = timer.read(vcpu, "tval")

@@ -146,7 +146,7 @@ def test_deadline_moves_by_the_change(
 
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize("offset_ns", SHORT_OFFSETS)
-def test_guest_waits_as_long_as_it_asked(
+def test_guest_waits_as_long_as_it_programmed(
     vcpu: Arm64Vcpu, timer: Timer, offset_ns: int, target_facts: Probe
 ) -> None:
     """A guest with an offset that adds a period to its counter finds its timer due after that period."""

@@ -51,7 +51,7 @@ def test_statistics_describe_themselves(vm: Vm, vcpus: list[Vcpu]) -> None:
         check(vcpu.statistics, f"/vcpu-{vcpu.id}")
 
 
-def test_file_ends_behind_its_data(vcpu: Vcpu) -> None:
+def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
     """Reading from beyond the data gives nothing, and a read across the end is short."""
     backend, fd = vcpu.handle.backend, vcpu.handle.call(uapi.KVM_GET_STATS_FD)
     try:

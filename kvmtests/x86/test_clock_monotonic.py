@@ -241,7 +241,7 @@ def test_new_snapshot_does_not_step(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_get_clock_and_page_agree_over_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_get_clock_and_record_agree_over_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """However often the master clock goes and comes, guest and KVM_GET_CLOCK tell one time."""
     vcpu.guest.enable_kvmclock()
 

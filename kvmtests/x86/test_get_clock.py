@@ -100,7 +100,7 @@ def test_clock_advances_like_monotonic_raw(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
 
 
-def test_clock_without_master_clock_advances_too(vm: X86Vm) -> None:
+def test_clock_without_master_clock_also_advances(vm: X86Vm) -> None:
     """The same before any vCPU exists, where KVM answers from its base clock."""
     first_span, first = spanned(vm.time, vm.clock)
 

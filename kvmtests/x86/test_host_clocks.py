@@ -57,7 +57,7 @@ def clock_over(vm: X86Vm, change: Callable[[], object]) -> tuple[int, Window]:
     return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
 
 
-def test_clock_goes_on_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> None:
+def test_clock_continues_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> None:
     """A timekeeper that leaves the TSC takes realtime from KVM_GET_CLOCK at once; kvmclock goes on."""
 
     def leave() -> None:

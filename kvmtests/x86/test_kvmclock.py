@@ -87,7 +87,7 @@ def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_page_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_record_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The page evaluated at KVM_GET_CLOCK's host_tsc is KVM_GET_CLOCK's clock, without TSC scaling."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
@@ -99,7 +99,7 @@ def test_page_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) ->
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_page_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_record_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """PVCLOCK_TSC_STABLE_BIT is set in the page when KVM_GET_CLOCK reports KVM_CLOCK_TSC_STABLE."""
     vcpu.guest.enable_kvmclock()
 
@@ -111,7 +111,7 @@ def test_page_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> Non
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * S, id="180s")])
-def test_page_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int) -> None:
+def test_record_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int) -> None:
     """The page's system_time is the clock that was set, to the nanosecond: both belong to one snapshot."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
@@ -122,7 +122,7 @@ def test_page_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int
     assert vcpu.guest.pvclock().system_time_ns == kvmclock_ns
 
 
-def test_page_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_record_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_SET_CLOCK leaves the page alone until the vCPU runs; then the version has moved on, even."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
@@ -138,7 +138,7 @@ def test_page_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert new.system_time_ns >= 1000 * S
 
 
-def test_disabled_page_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """After the guest has cleared the enable bit KVM leaves the page alone."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
@@ -174,7 +174,7 @@ def test_wall_clock_is_realtime_less_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert wall_clock.version % 2 == 0
 
 
-def test_stopped_flag_needs_a_page(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL without a registered page is refused with EINVAL."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
 
@@ -182,7 +182,7 @@ def test_stopped_flag_needs_a_page(vm: X86Vm, vcpu: X86Vcpu) -> None:
         vcpu.kvmclock_ctrl()
 
 
-def test_stopped_flag_reaches_the_page(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_stopped_flag_reaches_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL sets PVCLOCK_GUEST_STOPPED in the page at the next entry."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()

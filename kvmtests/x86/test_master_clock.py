@@ -176,7 +176,7 @@ def test_on_and_off_do_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
         assert clock.kvmclock_ns - start.kvmclock_ns in start_span.until(span).widened(MARGIN_NS)
 
 
-def test_page_of_every_vcpu_tells(vcpus: list[X86Vcpu]) -> None:
+def test_stable_bit_is_in_every_record(vcpus: list[X86Vcpu]) -> None:
     """PVCLOCK_TSC_STABLE_BIT is in the pages of all vCPUs while it is on, in none while it is off."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
@@ -190,7 +190,7 @@ def test_page_of_every_vcpu_tells(vcpus: list[X86Vcpu]) -> None:
     assert [vcpu.guest.pvclock().flags for vcpu in vcpus] == [0, 0]
 
 
-def test_pages_of_equal_offsets_are_equal(vcpus: list[X86Vcpu]) -> None:
+def test_records_of_equal_offsets_are_equal(vcpus: list[X86Vcpu]) -> None:
     """While it is on, all pages hold one line: the same tsc_timestamp, system_time and multiplier."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()

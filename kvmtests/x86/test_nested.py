@@ -254,7 +254,7 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("order", ORDERS)
-def test_restored_l2_goes_on(kvm: Kvm, nested: Nested, order: tuple[str, str]) -> None:
+def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str]) -> None:
     """A vCPU that gets the state and the offset of one in L2, in either order, goes on in L2 on its TSC.
 
     L1 finds its own there, too. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().

@@ -183,7 +183,7 @@ def test_scale_needs_memory_to_go_to(scale_attribute: Attribute) -> None:
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_clock_guest_is_the_guests_page(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+def test_clock_guest_is_the_guests_record(vcpu: X86Vcpu, clock_guest: Guest) -> None:
     """KVM_GET_CLOCK_GUEST returns the line that the guest has in its page."""
     getter, _ = clock_guest
 
@@ -224,7 +224,7 @@ def test_clock_guest_survives_a_new_snapshot(
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_clock_guest_goes_around(vcpu: X86Vcpu, clock_guest: Guest) -> None:
+def test_clock_guest_survives_round_trips(vcpu: X86Vcpu, clock_guest: Guest) -> None:
     """What KVM_GET_CLOCK_GUEST returned can be set at any time later: each time around costs 1 ns at most."""
     getter, setter = clock_guest
     first = get_clock_guest(vcpu, getter)

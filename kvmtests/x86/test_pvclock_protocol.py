@@ -141,7 +141,7 @@ def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
     assert vcpu.guest.rdmsr(MSR_KVM_SYSTEM_TIME).value == value + 0x100
 
 
-def test_host_may_register_the_page(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_host_may_register_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A page that user space registers, as after migration, is written at the next entry."""
     vm.set_clock(1000 * S)
 
@@ -193,7 +193,7 @@ def test_impossible_address_is_kept_and_not_written(vm: X86Vm, vcpu: X86Vcpu, ad
     assert bytes(vm.memory[layout.SHARED : layout.SHARED + 2 * layout.PAGE_SIZE]) == before
 
 
-def test_moved_page_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_moved_record_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Registered at a new address, only the structure there is written; the old bytes stay."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
@@ -206,7 +206,7 @@ def test_moved_page_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert page_bytes(vm, ELSEWHERE) > bytes(PAGE_SIZE)
 
 
-def test_each_vcpu_has_its_own_page(vcpus: list[X86Vcpu]) -> None:
+def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu]) -> None:
     """A vCPU without a page gets none because another has one."""
     first, second = vcpus
     first.guest.enable_kvmclock()
@@ -269,7 +269,7 @@ def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vcpu.guest.pvclock() == before
 
 
-def test_stopped_flag_needs_the_page_still(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_stopped_flag_needs_a_record_still_registered(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL after the guest has taken its page back is refused with EINVAL."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()

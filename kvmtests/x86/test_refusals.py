@@ -90,7 +90,7 @@ CALLS = [
         "get-clock-bad-pointer", errno.EFAULT, lambda vm, _: vm.handle.call(uapi.KVM_GET_CLOCK, BAD_ADDRESS)
     ),
     refuse("set-clock-other-size", errno.ENOTTY, lambda vm, _: vm.handle.call(SYSTEM_TIME_OF_A_VM, 8)),
-    refuse("unknown-of-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(IO(KVMIO, 0xFF))),
+    refuse("unknown-ioctl-of-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(IO(KVMIO, 0xFF))),
     refuse("vcpu-attribute-on-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(uapi.KVM_HAS_DEVICE_ATTR, 8)),
     refuse("vcpu-twice", errno.EEXIST, lambda vm, _: vm.handle.call(uapi.KVM_CREATE_VCPU, 1)),
     refuse("vcpu-id-too-large", errno.EINVAL, lambda vm, _: vm.handle.call(uapi.KVM_CREATE_VCPU, 2**31)),
@@ -107,7 +107,7 @@ CALLS = [
     refuse(
         "offset-unknown-group", errno.ENXIO, lambda _, vcpus: vcpus[1].attribute(3, 0, "group 3").set_u64(5)
     ),
-    refuse("unknown-of-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(IO(KVMIO, 0xFF))),
+    refuse("unknown-ioctl-of-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(IO(KVMIO, 0xFF))),
     refuse("clock-on-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(uapi.KVM_SET_CLOCK, 8)),
     refuse("no-such-msr", 0, lambda _, vcpus: vcpus[0].set_msr(NO_MSR, 1)),
     refuse("steal-time-reserved-bits", 0, lambda _, vcpus: vcpus[0].set_msr(MSR_KVM_STEAL_TIME, 2)),

@@ -128,7 +128,7 @@ def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> No
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(1_000)
 
 
-def test_interrupted_run_is_told_as_such(vcpu: X86Vcpu) -> None:
+def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
     """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
     vcpu.guest.read_tsc()
     vcpu.finish_exit()

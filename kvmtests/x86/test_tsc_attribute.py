@@ -21,7 +21,7 @@ from fixtures.uapi.x86 import kvm as kvm_x86
 UNKNOWN = [
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**64 - 1, id="attribute-all-ones"),
-    pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**32, id="attribute-zero-but-for-bit-32"),
+    pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**32, id="attribute-bit-32"),
     pytest.param(1, kvm_x86.KVM_VCPU_TSC_OFFSET, id="group-1"),
     pytest.param(2**32 - 1, kvm_x86.KVM_VCPU_TSC_OFFSET, id="group-all-ones"),
 ]

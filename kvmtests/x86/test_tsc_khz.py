@@ -218,7 +218,7 @@ def test_scaled_vcpus_keep_together(vm: X86Vm) -> None:
         pytest.param(5_000_000, -2, 3435973836, id="5-ghz"),
     ],
 )
-def test_page_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int, mul: int) -> None:
+def test_record_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int, mul: int) -> None:
     """tsc_shift and tsc_to_system_mul fit the frequency that the guest gets, within a kHz."""
     vm.tsc_khz = khz
     vcpu = vm.create_vcpu(0)
@@ -249,7 +249,7 @@ def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None
 
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")
 @pytest.mark.parametrize("permille", SCALED)
-def test_scaled_page_and_get_clock_agree(vm: X86Vm, permille: int) -> None:
+def test_scaled_record_and_get_clock_agree(vm: X86Vm, permille: int) -> None:
     """With TSC scaling, too, the page evaluated at KVM_GET_CLOCK's host_tsc is its clock, within 2 ns."""
     host_khz = vm.tsc_khz
     vm.tsc_khz = host_khz * permille // 1000

@@ -55,7 +55,7 @@ def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: in
     assert wall_clock.nsec < S
 
 
-def test_wall_clock_follows_set_clock_when_asked_again(vm: X86Vm, vcpu: X86Vcpu) -> None:
+def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The structure stays as written, whatever kvmclock does, until the MSR is written again."""
     first = vcpu.guest.write_wall_clock()
     written = structure(vm)
@@ -72,7 +72,7 @@ def test_wall_clock_follows_set_clock_when_asked_again(vm: X86Vm, vcpu: X86Vcpu)
 
 
 @WALL_CLOCK_MSRS
-def test_host_may_ask(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
+def test_host_write_writes_the_structure(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
     """KVM_SET_MSRS of the MSR writes the structure before it returns, as a restored VM needs."""
     vcpu.set_msr(msr, layout.WALL_CLOCK)
 

@@ -179,7 +179,7 @@ def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) ->
 
 
 @KINDS
-def test_each_vcpu_has_its_own_page(vcpus: list[X86Vcpu], kind: int) -> None:
+def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
     """Without an address of its own a vCPU gets none written, and it does not write another's."""
     first, second = vcpus
     enter(first, kind)
@@ -206,9 +206,7 @@ def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @KINDS
-def test_xen_guest_can_be_told_not_to_trust_the_tsc(
-    vm: X86Vm, vcpu: X86Vcpu, kind: int, offered: int
-) -> None:
+def test_stable_flag_can_be_kept_from_xen_guests(vm: X86Vm, vcpu: X86Vcpu, kind: int, offered: int) -> None:
     """KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE takes the stable flag off Xen's pages, not off kvmclock's."""
     if not offered & xen.KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE:
         raise CapabilityMissing("KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE in KVM_CAP_XEN_HVM")
@@ -240,7 +238,7 @@ def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 @KINDS
-def test_page_is_left_alone_when_taken_back(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
+def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
     """With the address taken back KVM writes no more."""
     before = enter(vcpu, kind)
 
@@ -252,7 +250,7 @@ def test_page_is_left_alone_when_taken_back(vm: X86Vm, vcpu: X86Vcpu, kind: int)
 
 
 @KINDS
-def test_page_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
+def test_record_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
     """An address without memory behind it is EFAULT."""
     with refused(errno.EFAULT):
         set_vcpu(vcpu, kind, OUTSIDE_OF_MEMORY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What claims about moving x86 guests share: guests with kvmclock, and where they stand."""
+"""Helpers of the claims about moving x86 guests: guests with kvmclock, and where their clocks stand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def x86_vcpus(vm: X86Vm) -> list[X86Vcpu]:
 
 
 def resume(vm: X86Vm) -> None:
-    """Let each guest use its kvmclock page, as the restored MSR makes it."""
+    """Let each guest register its pvclock record, as a restored MSR would."""
     for vcpu in x86_vcpus(vm):
         vcpu.guest.enable_kvmclock()
 
@@ -69,7 +69,7 @@ def save(vm: X86Vm) -> Source:
 
 
 def restore(source: Source, kvm: Kvm, realtime_ns: int | None) -> X86Vm:
-    """Return a VM on *kvm* that goes on where *source* stood, by the documented algorithm."""
+    """Return a VM on *kvm* that continues where *source* stood, by the documented algorithm."""
     vm = new_vm(kvm)
     ByOffset().restore(source, vm, realtime_ns)
     resume(vm)
@@ -77,9 +77,9 @@ def restore(source: Source, kvm: Kvm, realtime_ns: int | None) -> X86Vm:
 
 
 def require_offsets(vcpu: X86Vcpu) -> None:
-    """`CapabilityMissing` unless KVM takes TSC offsets and keeps them.
+    """Raise `CapabilityMissing` unless KVM takes TSC offsets and keeps them.
 
-    That a backend takes and ignores them is another claim's failure (test_tsc_offset.py).
+    A backend that takes offsets and ignores them fails another claim (test_tsc_offset.py).
     """
     if not vcpu.tsc_offset_attribute.exists():
         raise CapabilityMissing("KVM_VCPU_TSC_OFFSET")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Steps and judgements that several subjects of x86 share."""
+"""Readings of x86 guest clocks, and judgements of them, that several subjects share."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def ticks_between(earlier: Window, later: Window) -> Window:
 
 
 def continued(value: int, since: Window, now: Window) -> Window:
-    """Return what a TSC reads in *now* that was *value* in *since*, both in host ticks, unscaled."""
+    """Return what a TSC that was *value* in *since* reads in *now*, both in host ticks, unscaled."""
     return ticks_between(since, now).shifted(value)
 
 
 def host_reading(vcpu: X86Vcpu) -> Reading:
-    """KVM_GET_MSRS of IA32_TSC, between two readings of the host's TSC."""
+    """Return IA32_TSC by KVM_GET_MSRS, between two readings of the host's TSC."""
     return Reading(*bracket(vcpu.vm.time.counter, lambda: vcpu.get_msr(msr_index.MSR_IA32_TSC)))
 
 
 def check_tsc_continues(vcpu: X86Vcpu, value: int, since: Window) -> None:
-    """Fail unless guest and host read the TSC that was *value* in *since* and has gone on unscaled."""
+    """Fail unless guest and host read a TSC that was *value* in *since* and has continued unscaled."""
     for reader, reading in {"guest": vcpu.guest.read_tsc(), "host": host_reading(vcpu)}.items():
         expected = continued(value, since, reading.window)
         if reading.value not in expected:
@@ -45,7 +45,7 @@ def check_tsc_continues(vcpu: X86Vcpu, value: int, since: Window) -> None:
 
 
 def enter_all(vcpus: Iterable[X86Vcpu]) -> None:
-    """Let every vCPU enter its guest once, as its pending requests need."""
+    """Let every vCPU enter its guest once, which serves its pending requests."""
     for vcpu in vcpus:
         vcpu.guest.read_tsc()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What reading counters costs an x86 guest: natively, and where KVM has to answer.
+"""Measures what reading counters costs an x86 guest: natively, and where KVM has to answer.
 
-The x86 kin of the series' counter_emulation_benchmark. It fails where a counter goes back.
+This is the x86 counterpart of the series' counter_emulation_benchmark. It fails if a counter goes back.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_kvmclock_read(benchmark_vcpu: X86Vcpu, recorder: Recorder) -> None:
-    """kvmclock read from the page in a loop, against RDTSC in a loop: neither goes back."""
+    """kvmclock read from its record in a loop, against RDTSC in a loop: neither goes back."""
     guest = benchmark_vcpu.guest
     guest.enable_kvmclock()
     hz = benchmark_vcpu.tsc_khz * 1000

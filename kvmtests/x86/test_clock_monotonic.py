@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guest clocks never go back: across vCPUs, and across everything that makes KVM update its pages.
+"""Guest clocks never go back: across vCPUs, and across everything that makes KVM update pvclock records.
 
 Source: Documentation/virt/kvm/x86/timekeeping.rst; arch/x86/kvm/x86.c: kvm_guest_time_update().
 """
@@ -37,24 +37,24 @@ OFFSET = 2**40
 
 @pytest.fixture
 def readings(target: Target) -> int:
-    """How often each vCPU reads in a round; a simulated read takes the time of many native ones."""
+    """How often each vCPU reads in a round; a simulated read takes as long as many native ones."""
     return 100 if target.simulated else 5_000
 
 
 @pytest.fixture
 def many_readings(target: Target) -> int:
-    """The same for the stress tests: on real KVM two vCPUs make 10**7 readings in all rounds."""
+    """The same for the stress tests: on real KVM two vCPUs make 10**7 readings over all rounds."""
     return 2_000 if target.simulated else 10**7 // 2 // ROUNDS
 
 
 def check_together(vcpus: list[X86Vcpu], program: str, readings: int) -> list[Monotony]:
-    """Let all *vcpus* read and compare at the same time, *ROUNDS* times; what each of them saw."""
+    """Let all *vcpus* read and compare at the same time, *ROUNDS* times; return what each of them saw."""
     limits = [functools.partial(vcpu.guest.check_monotony, program, readings) for vcpu in vcpus]
     return [seen for _ in range(ROUNDS) for seen in together(*limits)]
 
 
 def publish(vm: X86Vm, value: int) -> None:
-    """Write the reading that the vCPUs go on from."""
+    """Write the reading that the vCPUs continue from."""
     vm.memory[layout.SHARED : layout.SHARED + 8] = value.to_bytes(8, "little")
 
 
@@ -115,7 +115,7 @@ def test_kvmclock_across_vcpus_many_times(vcpus: list[X86Vcpu], many_readings: i
 
 @pytest.mark.stress
 def test_scaled_tsc_across_many_vcpus(vm: X86Vm, readings: int) -> None:
-    """20 vCPUs of a VM with another TSC frequency, made at once, count on one line."""
+    """20 vCPUs of a VM with another TSC frequency, created at once, count on one line."""
     vm.require(uapi.KVM_CAP_VM_TSC_CONTROL, "KVM_CAP_VM_TSC_CONTROL")
     vm.tsc_khz = 2_345_678
     first = vm.create_vcpu(0)
@@ -126,7 +126,7 @@ def test_scaled_tsc_across_many_vcpus(vm: X86Vm, readings: int) -> None:
 
 
 def many_samples(vcpu: X86Vcpu) -> list[int]:
-    """Read kvmclock 1,000 times in one entry."""
+    """Return 1,000 readings of kvmclock made in one entry."""
     return vcpu.guest.samples("pvclock_samples", 1000, width=2)[::2]
 
 
@@ -141,7 +141,7 @@ def test_kvmclock_within_one_vcpu(vcpu: X86Vcpu) -> None:
 
 
 def page_step_ns(vcpu: X86Vcpu, provoke: Callable[[], object]) -> int:
-    """Return by how many ns kvmclock moves, at one guest TSC, over what *provoke* does and one entry."""
+    """Return by how many ns kvmclock moves, at one guest TSC, over *provoke* and one entry."""
     old = vcpu.guest.pvclock()
 
     provoke()
@@ -151,43 +151,43 @@ def page_step_ns(vcpu: X86Vcpu, provoke: Callable[[], object]) -> int:
 
 
 def nothing(_vm: X86Vm, _vcpus: list[X86Vcpu]) -> None:
-    """Only time passes."""
+    """Let time pass, and do nothing else."""
 
 
 def create_vcpu(vm: X86Vm, _vcpus: list[X86Vcpu]) -> None:
-    """A vCPU more, that runs."""
+    """Create one more vCPU, and run it."""
     vm.create_vcpu(2).guest.read_tsc()
 
 
 def get_clock(vm: X86Vm, _vcpus: list[X86Vcpu]) -> None:
-    """KVM_GET_CLOCK."""
+    """Call KVM_GET_CLOCK."""
     vm.clock()
 
 
 def same_offset(_vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """The same offset again, on all vCPUs."""
+    """Set the same offset again, on all vCPUs."""
     for vcpu in vcpus:
         vcpu.tsc_offset = OFFSET
 
 
 def host_adjust(_vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """User space restores TSC_ADJUST."""
+    """Restore TSC_ADJUST from user space."""
     vcpus[0].set_msr(MSR_IA32_TSC_ADJUST, 2**40)
 
 
 def stopped(_vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_KVMCLOCK_CTRL."""
+    """Report the guest as stopped, by KVM_KVMCLOCK_CTRL."""
     vcpus[0].kvmclock_ctrl()
 
 
 def register_again(_vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """The guest registers its page again; so does user space."""
+    """Register the record again, from the guest and from user space."""
     vcpus[0].guest.enable_kvmclock()
     vcpus[0].set_msr(MSR_KVM_SYSTEM_TIME_NEW, vcpus[0].get_msr(MSR_KVM_SYSTEM_TIME_NEW))
 
 
 def refused_set_clock(vm: X86Vm, _vcpus: list[X86Vcpu]) -> None:
-    """A KVM_SET_CLOCK with a flag that does not exist."""
+    """Call KVM_SET_CLOCK with a flag that does not exist."""
     with refused(errno.EINVAL):
         vm.set_clock(0, flags=1)
 
@@ -209,13 +209,12 @@ HARMLESS = [
 def test_kvmclock_does_not_step(
     vm: X86Vm, vcpus: list[X86Vcpu], provoke: Callable[[X86Vm, list[X86Vcpu]], None]
 ) -> None:
-    """With the master clock on, nothing but KVM_SET_CLOCK moves kvmclock at a given TSC, within 1 ns."""
+    """With the master clock on, only KVM_SET_CLOCK moves kvmclock at a given TSC, to within 1 ns."""
     for vcpu in vcpus:
         vcpu.tsc_offset = OFFSET
     vcpus[0].guest.enable_kvmclock()
-    enter_all(
-        [*vcpus, *vcpus]
-    )  # the last vCPU's new offset takes a snapshot, which the first one's page follows
+    # The last vCPU's new offset takes a snapshot, which the first vCPU's record follows at its next entry.
+    enter_all([*vcpus, *vcpus])
     vm.time.sleep_ns(20 * MS)
 
     step_ns = page_step_ns(vcpus[0], lambda: provoke(vm, vcpus))
@@ -242,7 +241,7 @@ def test_new_snapshot_does_not_step(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_get_clock_and_record_agree_over_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """However often the master clock goes and comes, guest and KVM_GET_CLOCK tell one time."""
+    """However often the master clock goes off and on, guest and KVM_GET_CLOCK agree on the time."""
     vcpu.guest.enable_kvmclock()
 
     for _ in range(5):
@@ -264,7 +263,7 @@ def kvmclock_over(vcpu: X86Vcpu, change: Callable[[], object]) -> tuple[int, Win
     "index", [pytest.param(MSR_IA32_TSC, id="tsc"), pytest.param(MSR_IA32_TSC_ADJUST, id="tsc-adjust")]
 )
 def test_guest_write_of_the_tsc_does_not_move_kvmclock(vcpu: X86Vcpu, index: int) -> None:
-    """A guest that moves its own TSC finds kvmclock where it was."""
+    """A guest that moves its own TSC finds that kvmclock has not moved."""
     vcpu.guest.enable_kvmclock()
 
     gained_ns, elapsed = kvmclock_over(vcpu, lambda: vcpu.guest.wrmsr(index, 2**45))
@@ -286,7 +285,7 @@ def test_new_offset_does_not_move_kvmclock(vcpu: X86Vcpu) -> None:
 
 
 def test_new_offset_without_the_master_clock_does_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
-    """The same where the vCPUs' TSCs differ already, and go on differing."""
+    """The same where the vCPUs' TSCs differ already, and continue to differ."""
     first, second = vcpus
     first.guest.enable_kvmclock()
     first.tsc_offset, second.tsc_offset = 2**40, 2**41

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_GET_CLOCK: its fields belong to one instant, and its flags say which of them hold.
+"""KVM_GET_CLOCK: its fields belong to one instant, and its flags say which of them are valid.
 
 Source: Documentation/virt/kvm/api.rst, 4.29; arch/x86/kvm/x86.c: get_kvmclock().
 """
@@ -25,7 +25,7 @@ MS = 1_000_000
 
 @pytest.fixture
 def realtime(vm: X86Vm) -> None:
-    """KVM_GET_CLOCK has all three flags, and the fields behind them."""
+    """KVM_GET_CLOCK has all three flags, and the fields that they announce."""
     vm.require_realtime()
 
 
@@ -38,7 +38,7 @@ def test_capability_names_the_flags_it_reports(vm: X86Vm, vcpu: X86Vcpu) -> None
 
 
 def test_no_vcpu_no_master_clock(vm: X86Vm) -> None:
-    """Without vCPUs the master clock is off: no flag is set, the fields behind them are 0."""
+    """Without vCPUs the master clock is off: no flag is set, and the fields that they announce are 0."""
     clock = vm.clock()
 
     assert (clock.flags, clock.realtime_ns, clock.host_tsc) == (ClockFlags(0), 0, 0)
@@ -61,7 +61,7 @@ def test_immediate_exit_leaves_the_master_clock_off(vm: X86Vm, vcpu: X86Vcpu) ->
 
 @pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_set_clock_evaluates_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_SET_CLOCK before any run turns the master clock on: all vCPUs (one) match."""
+    """KVM_SET_CLOCK before any run turns the master clock on: all vCPUs, here one, match."""
     assert vcpu.id == 0
 
     vm.set_clock(0)
@@ -122,13 +122,13 @@ def test_clock_never_goes_back(vm: X86Vm, vcpu: X86Vcpu, field: str) -> None:
 
 def test_new_vm_starts_near_zero(vm: X86Vm) -> None:
     """kvmclock of a new VM is the time since it was made."""
-    # KVM_CREATE_VM lies before the fixture returned: any value below the time this host
-    # has been up shows that the clock started with the VM, and a minute is generous.
+    # The VM was created before the fixture returned. Any value below the host's uptime shows
+    # that the clock started with the VM, and a minute is generous.
     assert vm.clock().kvmclock_ns < 60_000 * MS
 
 
 def test_padding_comes_back_zero(vm: X86Vm) -> None:
-    """KVM zeroes the whole structure: no kernel memory and no caller's garbage comes back."""
+    """KVM zeroes the whole structure: neither kernel memory nor the caller's garbage comes back."""
     assert not any(vm.clock_padding())
 
 

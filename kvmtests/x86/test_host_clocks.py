@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What becomes of guest clocks when the host's own clocks are moved, changed, or put to sleep.
+"""What happens to guest clocks when the host's clocks are stepped or replaced, or the host is suspended.
 
-On simulated hosts, whose clocks have levers; nobody suspends a lab's machine for a claim.
+These claims run on simulated hosts only, whose clocks have controls: a lab host is not suspended for a
+claim.
 
 Source: arch/x86/kvm/x86.c: get_kvmclock_base_ns(), __get_kvmclock(), pvclock_gtod_notify(),
 kvm_arch_enable_virtualization_cpu(), kvm_arch_vcpu_load().
@@ -58,7 +59,7 @@ def clock_over(vm: X86Vm, change: Callable[[], object]) -> tuple[int, Window]:
 
 
 def test_clock_continues_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> None:
-    """A timekeeper that leaves the TSC takes realtime from KVM_GET_CLOCK at once; kvmclock goes on."""
+    """When the timekeeper leaves the TSC, KVM_GET_CLOCK loses realtime at once, and kvmclock continues."""
 
     def leave() -> None:
         pair.source_clock.set_clocksource("hpet")
@@ -73,7 +74,7 @@ def test_clock_continues_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> N
 
 
 def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
-    """When the vCPUs have entered their guests again the master clock is off, and kvmclock has gone on."""
+    """Once the vCPUs have entered their guests again the master clock is off, and kvmclock has continued."""
     pair.source_clock.set_clocksource("hpet")
 
     gained_ns, elapsed = clock_over(vcpus[0].vm, lambda: enter_all(vcpus))
@@ -110,7 +111,7 @@ def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair, vm: X86Vm, dist
 
 
 def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
-    """Where suspend reset the host's TSC each vCPU's TSC goes on from the latest host TSC that was seen."""
+    """If suspend resets the host's TSC, each vCPU's TSC continues from the latest host TSC that was seen."""
     seen = [vcpu.guest.read_tsc() for vcpu in vcpus]
     offsets = [reading.value - reading.before for reading in seen]
 
@@ -123,7 +124,7 @@ def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
 
 
 def test_suspend_counts_in_kvmclock(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
-    """kvmclock counts the time in suspend; after a reset of the TSC the master clock is off for good."""
+    """kvmclock counts the time in suspend; once the TSC was reset the master clock stays off for good."""
     vm = vcpus[0].vm
 
     gained_ns, elapsed = clock_over(vm, lambda: sleep_and_enter(pair, vcpus))

@@ -28,13 +28,13 @@ from fixtures.uapi.x86.msr_index import (
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 MS = 1_000_000
-LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any that is not 0 will do
+LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any value other than 0 will do
 NO_PAGE = ReferenceTscPage(0, 0, 0)
 
 
 @pytest.fixture
 def enlightened(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
-    """vCPU 0 with Hyper-V's CPUID leaves, whose guest has told who it is."""
+    """vCPU 0 with Hyper-V's CPUID leaves, whose guest has identified itself."""
     vm.require(uapi.KVM_CAP_HYPERV_TIME, "KVM_CAP_HYPERV_TIME")
     vm.require(uapi.KVM_CAP_HYPERV_CPUID, "KVM_CAP_HYPERV_CPUID")
     handle = vm.system if vm.check_extension(uapi.KVM_CAP_SYS_HYPERV_CPUID) else vcpu.handle
@@ -52,7 +52,7 @@ def paged(enlightened: X86Vcpu) -> X86Vcpu:
 
 
 def elapsed_units(first: Span, last: Span) -> Window:
-    """Return how many units of 100 ns lie between two calls, with a microsecond to spare."""
+    """Return how many units of 100 ns lie between two calls, a microsecond wider at either end."""
     elapsed_ns = first.until(last)
     return Window(elapsed_ns.first // 100, elapsed_ns.last // 100).widened(10)
 
@@ -85,7 +85,7 @@ def test_host_count_advances_with_time(enlightened: X86Vcpu) -> None:
 
 
 def test_page_that_is_not_enabled_is_zero(enlightened: X86Vcpu) -> None:
-    """KVM writes no page that the guest has not enabled."""
+    """KVM does not write a page that the guest has not enabled."""
     enlightened.vm.set_clock(0)
     enlightened.guest.read_tsc()
 
@@ -108,7 +108,7 @@ def test_page_and_count_are_one_clock(paged: X86Vcpu) -> None:
 
 
 def test_page_follows_set_clock(paged: X86Vcpu) -> None:
-    """KVM_SET_CLOCK sets the reference time, too: from 0 it has advanced by what has passed since."""
+    """KVM_SET_CLOCK also sets the reference time: from 0 it has advanced by the time since."""
     old = paged.guest.reference_tsc_page()
     paged.vm.time.sleep_ns(20 * MS)
 
@@ -120,7 +120,7 @@ def test_page_follows_set_clock(paged: X86Vcpu) -> None:
 
 
 def test_emulated_tsc_keeps_its_page(paged: X86Vcpu) -> None:
-    """While the guest has TSC emulation enabled the page keeps scale and offset over KVM_SET_CLOCK."""
+    """While the guest has TSC emulation enabled, the page keeps scale and offset over KVM_SET_CLOCK."""
     paged.guest.wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1)
     old = paged.guest.reference_tsc_page()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""kvmclock as the guest reads it from its page, against KVM_GET_CLOCK.
+"""kvmclock as the guest reads it from its pvclock record, against KVM_GET_CLOCK.
 
 Source: arch/x86/kvm/x86.c: kvm_guest_time_update(); arch/x86/kernel/pvclock.c.
 """
@@ -37,7 +37,7 @@ def kvmclock(vm: X86Vm) -> None:
 @pytest.mark.parametrize("msr", SYSTEM_TIME_MSRS)
 @pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * S, id="180s")])
 def test_guest_reads_between_two_get_clocks(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int, msr: int) -> None:
-    """What the guest reads lies between KVM_GET_CLOCK before and after."""
+    """What the guest reads lies between KVM_GET_CLOCK before and KVM_GET_CLOCK after."""
     vcpu.guest.enable_kvmclock(msr)
     vm.set_clock(kvmclock_ns)
 
@@ -64,7 +64,7 @@ def test_guest_follows_a_clock_set_by_realtime(vm: X86Vm, vcpu: X86Vcpu, age_ns:
 
 
 def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """The guest reads the value user space set plus the time since, by the host's own clock."""
+    """The guest reads the value that user space set plus the time since, by the host's own clock."""
     vcpu.guest.enable_kvmclock()
     set_span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
 
@@ -74,7 +74,7 @@ def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_SET_CLOCK reaches the pages of all vCPUs."""
+    """KVM_SET_CLOCK reaches the records of all vCPUs."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
         vcpu.guest.read_kvmclock()
@@ -88,7 +88,7 @@ def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_record_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """The page evaluated at KVM_GET_CLOCK's host_tsc is KVM_GET_CLOCK's clock, without TSC scaling."""
+    """Without TSC scaling, the record evaluated at KVM_GET_CLOCK's host_tsc is KVM_GET_CLOCK's clock."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
 
@@ -100,7 +100,7 @@ def test_record_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_record_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """PVCLOCK_TSC_STABLE_BIT is set in the page when KVM_GET_CLOCK reports KVM_CLOCK_TSC_STABLE."""
+    """PVCLOCK_TSC_STABLE_BIT is set in the record when KVM_GET_CLOCK reports KVM_CLOCK_TSC_STABLE."""
     vcpu.guest.enable_kvmclock()
 
     vcpu.guest.read_kvmclock()
@@ -112,7 +112,7 @@ def test_record_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> N
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * S, id="180s")])
 def test_record_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int) -> None:
-    """The page's system_time is the clock that was set, to the nanosecond: both belong to one snapshot."""
+    """The record's system_time is the clock that was set, to the nanosecond: both are of one snapshot."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
 
@@ -123,7 +123,7 @@ def test_record_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: i
 
 
 def test_record_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_SET_CLOCK leaves the page alone until the vCPU runs; then the version has moved on, even."""
+    """KVM_SET_CLOCK leaves the record alone until the vCPU runs; its version is then larger, and even."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
     old = vcpu.guest.pvclock()
@@ -139,7 +139,7 @@ def test_record_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None
 
 
 def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """After the guest has cleared the enable bit KVM leaves the page alone."""
+    """After the guest has cleared the enable bit KVM leaves the record alone."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
     vcpu.guest.disable_kvmclock()
@@ -155,9 +155,10 @@ def test_multiplier_maps_the_tsc_frequency_to_nanoseconds(vcpu: X86Vcpu) -> None
     """tsc_to_system_mul and tsc_shift turn one second of TSC ticks into 10**9 ns, or one less."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
-    page = vcpu.guest.pvclock()
+    record = vcpu.guest.pvclock()
 
-    second_ns = page.kvmclock_ns(wrap(page.tsc_timestamp + vcpu.tsc_khz * 1000)) - page.system_time_ns
+    one_second_later = wrap(record.tsc_timestamp + vcpu.tsc_khz * 1000)
+    second_ns = record.kvmclock_ns(one_second_later) - record.system_time_ns
 
     assert second_ns in {S, S - 1}
 
@@ -175,7 +176,7 @@ def test_wall_clock_is_realtime_less_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_KVMCLOCK_CTRL without a registered page is refused with EINVAL."""
+    """KVM_KVMCLOCK_CTRL without a registered record is refused with EINVAL."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
 
     with refused(errno.EINVAL):
@@ -183,7 +184,7 @@ def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_stopped_flag_reaches_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_KVMCLOCK_CTRL sets PVCLOCK_GUEST_STOPPED in the page at the next entry."""
+    """KVM_KVMCLOCK_CTRL sets PVCLOCK_GUEST_STOPPED in the record at the next entry."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()

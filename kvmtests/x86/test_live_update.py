@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A VM handed over to another on one host: its guest's clocks go on as if nothing had happened.
+"""A VM handed over to another on one host: its guest's clocks continue as if nothing had happened.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1: the algorithm for migrating TSC state.
 """
@@ -54,9 +54,9 @@ def save(vm: X86Vm, vcpus: list[X86Vcpu]) -> Saved:
 
 
 def restore(kvm: Kvm, saved: Saved) -> list[X86Vcpu]:
-    """Make a VM that goes on from *saved*: frequency, vCPUs, kvmclock, offsets, TSC_ADJUST.
+    """Return the vCPUs of a VM that continues from *saved*: frequency, kvmclock, offsets, TSC_ADJUST.
 
-    kvmclock counts the handover where the source had a master clock, and with it a realtime.
+    kvmclock counts the time of the handover if the source had a master clock, and with it a realtime.
     """
     vm = kvm.create_vm()
     assert isinstance(vm, X86Vm)
@@ -71,7 +71,7 @@ def restore(kvm: Kvm, saved: Saved) -> list[X86Vcpu]:
 
 
 def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
-    """Give the source clocks of its own, and let it run."""
+    """Give the source clocks that nothing else has, and let it run."""
     vcpus[0].vm.set_clock(1000 * S)
     for vcpu, tsc_offset in zip(vcpus, tsc_offsets, strict=True):
         vcpu.tsc_offset = tsc_offset
@@ -84,7 +84,7 @@ def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
 def test_offsets_carry_the_tsc_over(
     kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu], first_offset: int, second_offset: int
 ) -> None:
-    """On one host the same offsets are the same TSCs, to the tick, however long the handover took."""
+    """On one host the same offsets give the same TSCs, to the tick, however long the handover took."""
     furnish(vcpus, first_offset, second_offset)
     saved = save(vm, vcpus)
     readings = [vcpu.guest.read_tsc() for vcpu in vcpus]
@@ -99,7 +99,7 @@ def test_offsets_carry_the_tsc_over(
 
 
 def test_kvmclock_counts_the_handover(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """kvmclock restored with its CLOCK_REALTIME goes on by all the time that passed, for every vCPU."""
+    """kvmclock restored with its CLOCK_REALTIME advances by all the time that passed, on every vCPU."""
     furnish(vcpus, 2**40, 2**40)
     saved = save(vm, vcpus)
     vm.time.sleep_ns(10 * MS)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The master clock: on while all vCPUs share a TSC generation, evaluated only at certain moments.
+"""The master clock is on while all vCPUs share a TSC generation, and KVM evaluates that at certain moments.
 
-KVM_GET_CLOCK tells by its flags, and the guest by PVCLOCK_TSC_STABLE_BIT in its page.
+KVM_GET_CLOCK reports it by its flags, and the guest finds PVCLOCK_TSC_STABLE_BIT in its pvclock record.
 Source: arch/x86/kvm/x86.c: pvclock_update_vm_gtod_copy(), kvm_track_tsc_matching().
 """
 
@@ -34,7 +34,7 @@ BOTH_SYSTEM_TIME_MSRS = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def flags(vm: X86Vm) -> None:
-    """KVM_GET_CLOCK tells the master clock by three flags; before v5.16 it had one."""
+    """KVM_GET_CLOCK reports the master clock by three flags; before v5.16 it had one."""
     vm.require_realtime()
 
 
@@ -48,7 +48,7 @@ def parted(vcpus: list[X86Vcpu]) -> list[X86Vcpu]:
 
 
 def test_creation_does_not_turn_it_on(vm: X86Vm) -> None:
-    """However many vCPUs are made, the master clock is off until one has run."""
+    """However many vCPUs are created, the master clock is off until one has run."""
     vm.create_vcpu(0)
     flags = [vm.clock().flags]
     vm.create_vcpu(1)
@@ -59,12 +59,12 @@ def test_creation_does_not_turn_it_on(vm: X86Vm) -> None:
 
 @pytest.mark.parametrize("runner", [pytest.param(0, id="first"), pytest.param(1, id="second")])
 def test_one_entry_of_any_vcpu_turns_it_on(vcpus: list[X86Vcpu], runner: int) -> None:
-    """Two new vCPUs are of one generation: whichever runs last evaluates so."""
+    """Two new vCPUs are of one generation, and an entry of either evaluates that."""
     assert flags_after_entry(vcpus[runner], vcpus[1 - runner]) == MASTER_CLOCK
 
 
 def test_new_vcpu_leaves_it_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """A vCPU made while the master clock is on joins; it stays on, also when the new vCPU has run."""
+    """A vCPU created while the master clock is on joins it: it stays on, also once the new vCPU has run."""
     assert flags_after_entry(vcpu) == MASTER_CLOCK
 
     later = vm.create_vcpu(1)
@@ -75,7 +75,7 @@ def test_new_vcpu_leaves_it_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_only_the_written_vcpu_turns_it_off(vcpus: list[X86Vcpu]) -> None:
-    """After a new offset it stays on until the vCPU that was written runs; the other's entry is none."""
+    """After a new offset it stays on until the vCPU that was written runs; the other's entry does nothing."""
     first, second = vcpus
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
@@ -87,7 +87,7 @@ def test_only_the_written_vcpu_turns_it_off(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_only_the_written_vcpu_turns_it_on_again(parted: list[X86Vcpu]) -> None:
-    """The second vCPU follows to the same offset: off until it runs, then on."""
+    """When the second vCPU gets the same offset it is off until that vCPU runs, then on."""
     first, second = parted
     first.tsc_offset = 2**42
     assert flags_after_entry(first, second) == OFF
@@ -125,7 +125,7 @@ def test_get_clock_does_not_evaluate(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_entry_that_runs_nothing_does_not_evaluate(vcpus: list[X86Vcpu]) -> None:
-    """KVM_RUN with immediate_exit leaves the state: requests wait for the next real entry."""
+    """KVM_RUN with immediate_exit leaves it as it is: requests wait for the next real entry."""
     first, second = vcpus
     assert flags_after_entry(first, second) == MASTER_CLOCK
     first.tsc_offset = 2**41
@@ -147,7 +147,7 @@ def test_same_offset_for_all_in_turn_keeps_it(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_off_reports_kvmclock_alone(parted: list[X86Vcpu]) -> None:
-    """Off: no flag, realtime and host_tsc 0, and kvmclock goes on at CLOCK_MONOTONIC_RAW's pace."""
+    """While it is off flags, realtime and host_tsc are 0, and kvmclock keeps CLOCK_MONOTONIC_RAW's pace."""
     vm = parted[0].vm
     first_span, first = spanned(vm.time, vm.clock)
 
@@ -159,7 +159,7 @@ def test_off_reports_kvmclock_alone(parted: list[X86Vcpu]) -> None:
 
 
 def test_on_and_off_do_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
-    """Turning it off and on again, kvmclock goes on at CLOCK_MONOTONIC_RAW's pace."""
+    """When it goes off and on again, kvmclock keeps CLOCK_MONOTONIC_RAW's pace."""
     vm = vcpus[0].vm
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
     readings = [spanned(vm.time, vm.clock)]
@@ -177,21 +177,21 @@ def test_on_and_off_do_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_stable_bit_is_in_every_record(vcpus: list[X86Vcpu]) -> None:
-    """PVCLOCK_TSC_STABLE_BIT is in the pages of all vCPUs while it is on, in none while it is off."""
+    """PVCLOCK_TSC_STABLE_BIT is in the records of all vCPUs while it is on, in none while it is off."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
     enter_all(vcpus)
-    pages_on = [vcpu.guest.pvclock().flags for vcpu in vcpus]
+    records_on = [vcpu.guest.pvclock().flags for vcpu in vcpus]
 
     vcpus[0].tsc_offset = 2**41
     enter_all([*vcpus, *vcpus])
 
-    assert pages_on == [PVCLOCK_TSC_STABLE_BIT, PVCLOCK_TSC_STABLE_BIT]
+    assert records_on == [PVCLOCK_TSC_STABLE_BIT, PVCLOCK_TSC_STABLE_BIT]
     assert [vcpu.guest.pvclock().flags for vcpu in vcpus] == [0, 0]
 
 
 def test_records_of_equal_offsets_are_equal(vcpus: list[X86Vcpu]) -> None:
-    """While it is on, all pages hold one line: the same tsc_timestamp, system_time and multiplier."""
+    """While it is on, all records hold one line: the same tsc_timestamp, system_time and multiplier."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
     vcpus[0].vm.set_clock(0)
@@ -206,7 +206,7 @@ def test_records_of_equal_offsets_are_equal(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_legacy_msr_of_the_boot_vcpu_turns_it_off(vcpus: list[X86Vcpu]) -> None:
-    """The guest of vCPU 0 registers kvmclock by the legacy MSR: off; by the new one: on again."""
+    """It goes off when vCPU 0's guest registers kvmclock by the legacy MSR, and on again by the new one."""
     boot, second = vcpus
     assert flags_after_entry(boot, second) == MASTER_CLOCK
 
@@ -230,7 +230,7 @@ def test_legacy_msr_of_another_vcpu_does_not_matter(vcpus: list[X86Vcpu]) -> Non
 @BOTH_SYSTEM_TIME_MSRS
 @pytest.mark.parametrize("legacy_before", [pytest.param(False, id="on"), pytest.param(True, id="off")])
 def test_host_write_of_the_msr_does_not_matter(vcpus: list[X86Vcpu], msr: int, legacy_before: bool) -> None:
-    """User space that restores the MSR, whichever, neither turns it off nor on."""
+    """User space that restores either MSR turns it neither off nor on."""
     boot, second = vcpus
     enable = [MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME][legacy_before]
     boot.guest.enable_kvmclock(enable)
@@ -243,7 +243,7 @@ def test_host_write_of_the_msr_does_not_matter(vcpus: list[X86Vcpu], msr: int, l
 
 
 def test_guest_writes_of_the_tsc_do_not_matter(vcpus: list[X86Vcpu]) -> None:
-    """A guest that takes its own vCPUs' TSCs apart does not turn it off."""
+    """A guest that makes its own vCPUs' TSCs differ does not turn it off."""
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
 
     vcpus[0].guest.wrmsr(MSR_IA32_TSC, 2**42)

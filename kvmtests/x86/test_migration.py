@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest moved to another host by the documented algorithm: what holds, and each known gap's size.
+"""A guest moved to another host by the documented algorithm: what is preserved, and how large each gap is.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1; docs/migration.md.
 """
@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.thorough]
 
 TwoHosts = Callable[[Difference], HostPair]
 
-# kvmclock from the page and from KVM_GET_CLOCK are each rounded to a ns, on either host.
+# kvmclock from the record and from KVM_GET_CLOCK are each rounded to a ns, on either host.
 LINE_MARGIN_NS = 4
 
-# KVM samples base time and CLOCK_REALTIME one after the other, and the pair is a syscall old.
+# KVM samples base time and CLOCK_REALTIME one after the other, and the pair is one system call old.
 PAIR_ERROR_NS = 1_000
 
 BLACKOUTS = [
@@ -62,7 +62,7 @@ CLOCK_ERRORS = [
 def test_tsc_and_kvmclock_move_together(
     two_hosts: TwoHosts, difference: Difference, blackout_ns: int
 ) -> None:
-    """Guest TSC - f · kvmclock is the same behind the move, on every vCPU, whatever the hosts' clocks did."""
+    """Guest TSC - f · kvmclock is the same after the move, on every vCPU, whatever the hosts' clocks did."""
     hosts = two_hosts(difference)
     guest = new_guest(hosts.source)
     before = places(guest)
@@ -96,7 +96,7 @@ def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> Non
 def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Between synchronised hosts TSC and kvmclock advance by the time that really passed.
 
-    The TSC falls short by what KVM_GET_TSC_KHZ's whole kHz lose of the blackout.
+    The TSC falls short by what rounding KVM_GET_TSC_KHZ to whole kHz loses over the blackout.
     """
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
@@ -122,7 +122,7 @@ def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
 def test_wrong_realtime_costs_what_it_is_wrong_by(
     two_hosts: TwoHosts, difference: Difference, blackout_ns: int
 ) -> None:
-    """Unsynchronised hosts, a step, a leap second: guest time is off by just that, or stands still.
+    """With unsynchronised hosts, a step or a leap second, guest time is off by just that, or stands still.
 
     A step back longer than the blackout counts as no time at all: kvmclock never goes back.
     """
@@ -137,7 +137,7 @@ def test_wrong_realtime_costs_what_it_is_wrong_by(
     (new,) = places(moved)
     elapsed_ns = hosts.destination_true_ns() - saved_ns
     error_ns = gaps.clamped_ns(difference.synchronisation_ns - difference.leap_seconds * S, elapsed_ns)
-    running_ns = 200_000  # guest entries and ioctls on both hosts, which count in any case
+    running_ns = 200_000  # guest entries and ioctls on both hosts, which take time in any case
     expected = Window(elapsed_ns + error_ns, elapsed_ns + error_ns).widened(running_ns)
     assert new.kvmclock_ns - old.kvmclock_ns in expected
 
@@ -162,7 +162,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
 
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) -> None:
-    """Without KVM_CLOCK_REALTIME both clocks go on as if no time had passed, still on one line."""
+    """Without KVM_CLOCK_REALTIME both clocks continue as if no time had passed, still on one line."""
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     (old,) = places(guest)
@@ -186,9 +186,9 @@ def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) ->
     ],
 )
 def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference: Difference) -> None:
-    """Without scaling the TSC counts at the new host's rate, and parts from f · kvmclock by just that.
+    """Without scaling the TSC counts at the new host's rate, and departs from f · kvmclock by just that.
 
-    Both rates are what each host's kernel takes for its TSC's, in whole kHz.
+    Both rates are those that each host's kernel assumes for its TSC, in whole kHz.
     """
     hosts = two_hosts(difference)
     guest = new_guest(hosts.source, vcpus=1)
@@ -210,7 +210,7 @@ def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference:
 
 
 def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
-    """Offsets computed again from a later clock pair differ by the pairs' rounding, not by the delay."""
+    """Offsets computed again from a later pair of clocks differ by the pairs' rounding, not by the delay."""
     hosts = two_hosts(Difference(counter=5))
     source = save(new_guest(hosts.source))
     moved = restore(source, hosts.arrive(4 * S), source.clock.realtime_ns)

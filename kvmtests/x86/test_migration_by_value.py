@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.thorough]
 TwoHosts = Callable[[Difference], HostPair]
 
 MS = 1_000_000
-RUNNING_NS = 200_000  # ioctls and guest entries beside the moment of interest
+RUNNING_NS = 200_000  # ioctls and guest entries around the moment of interest
 
 
 def saved_values(vcpus: list[X86Vcpu]) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
     "delay_ns", [pytest.param(0, id="at-once"), pytest.param(MS, id="1ms"), pytest.param(10 * MS, id="10ms")]
 )
 def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> None:
-    """Even with an exact estimate of the blackout the TSC is late by what the VMM is late."""
+    """Even with an exact estimate of the blackout the TSC is late by as much as the VMM is late."""
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     saved_ns = hosts.source_true_ns()
@@ -69,7 +69,7 @@ def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> N
 
 
 def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
-    """Values less than a second apart are taken for attempts at the same one: the skew is gone."""
+    """Values less than a second apart are taken for attempts at the same value: the skew is lost."""
     require_offsets(vcpu)
     guest = new_guest(kvm, uptime_ns=MS)
     x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
@@ -86,7 +86,7 @@ def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
 
 
 def test_value_ages_between_read_and_write(kvm: Kvm, vcpu: X86Vcpu) -> None:
-    """On one host the TSC falls behind its line by the time between its read and its write."""
+    """On one host the TSC falls behind its line by the time between reading and writing it."""
     require_offsets(vcpu)
     (first,) = x86_vcpus(new_guest(kvm, vcpus=1, uptime_ns=MS))
     heir = new_vm(kvm).create_vcpu(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest handed to another VM of the same host: by the documented algorithm, and by live update."""
+"""A guest handed to another VM of the same host, by the documented algorithm and by live update."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 MS = 1_000_000
 
-# Rounding of kvmclock on either side, and how far CLOCK_MONOTONIC_RAW and the TSC part between
-# two snapshots of the master clock: about 1 ppm of the few ms that a test lasts.
+# kvmclock is rounded on either side, and CLOCK_MONOTONIC_RAW and the TSC drift apart between
+# two snapshots of the master clock by about 1 ppm of the few ms that a test lasts.
 LINE_MARGIN_NS = 40
 
 

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.thorough]
 
 TwoHosts = Callable[[Difference], HostPair]
 
-FRAC_BITS = 48  # of the simulated hosts, as of Intel's
+FRAC_BITS = 48  # of the simulated hosts' multiplier, as of Intel's
 UPTIME_NS = S
 
 GUESTS = [
@@ -56,7 +56,7 @@ class Scaled(ByOffset):
         self.new = new
 
     def offsets(self, source: Source, destination: ClockPair) -> tuple[int, ...]:
-        """Return the offset of each vCPU, the elapsed time by kvmclock."""
+        """Return the offset of each vCPU, with the elapsed time as kvmclock has it."""
         elapsed_ns = tsc.elapsed_by_kvmclock(source.clock, destination)
         return x86_scaled.offsets(source, self.old, destination, self.new, elapsed_ns)
 
@@ -82,8 +82,8 @@ def scaling_on(hosts: HostPair, khz: int) -> Scaled:
 def margin_ticks(khz: int) -> int:
     """Return how far a scaled guest's line may move, in ticks.
 
-    The page counts in whole kHz of the frequency that the multiplier really gives, one less
-    than asked for: a relative 1/kHz of the time since the last snapshot.
+    The pvclock record counts in whole kHz of the frequency that the multiplier really gives, one
+    less than was set: a relative 1/kHz of the time since the last snapshot.
     """
     return ticks_at_khz(2 * UPTIME_NS // khz + 4, khz) + 1
 
@@ -94,7 +94,7 @@ def margin_ticks(khz: int) -> int:
 def test_tsc_and_kvmclock_move_together(
     two_hosts: TwoHosts, khz: int, difference: Difference, blackout_ns: int
 ) -> None:
-    """With the scaled arithmetic guest TSC - f · kvmclock is the same behind the move."""
+    """With the scaled arithmetic guest TSC - f · kvmclock is the same after the move."""
     hosts = two_hosts(difference)
     guest = start(hosts, khz)
     (before,) = places(guest)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest that is a hypervisor by AMD's SVM, L1, and the TSC of its guest, L2.
+"""The TSC of a guest that is a hypervisor by AMD's SVM, L1, and of that guest's guest, L2.
 
-L2's TSC is L1's plus the VMCB's offset, and user space always speaks of L1's, whichever of the two the
-vCPU ran last. Source: AMD APM 2, 15.30.5; arch/x86/kvm/x86.c: kvm_calc_nested_tsc_offset(),
-kvm_get_msr_common().
+L2's TSC is L1's plus the VMCB's offset, and user space always reads and writes L1's, whichever of the
+two the vCPU ran last. Source: AMD APM 2, 15.30.5; arch/x86/kvm/x86.c:
+kvm_calc_nested_tsc_offset(), kvm_get_msr_common().
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ pytestmark = [pytest.mark.thorough]
 LEAF_7_EBX_TSC_ADJUST = 1 << 1
 LEAF_8000000A_EDX_TSCRATEMSR = 1 << 4
 RATIO_FRACTION_BITS = 32  # AMD APM 2, 15.30.5
-L1_TSC = 2**45  # where L1's is put, or by how much it is moved
+L1_TSC = 2**45  # where L1's TSC is set, or by how much it is moved
 L2_OFFSET = 2**64 - 2**50
-"""Far apart, and from 0: a reading tells which of them it has, or that it has both."""
+"""Far from each other and from 0: a reading shows which of them it includes, or that it includes both."""
 
 RATIOS = [
     pytest.param(1 << 31, id="half"),
@@ -69,7 +69,7 @@ def tsc_ratio(nested: Nested) -> None:
 
 
 def check_lines(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has gone on, for L1 and user space, and L2's beside it.
+    """Fail unless L1's TSC, *value* in *since*, has continued for L1 and user space, and L2's with it.
 
     The vCPU is in L1.
     """
@@ -79,7 +79,7 @@ def check_lines(nested: Nested, value: int, since: Window) -> None:
 
 
 def check_in_l2(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has gone on for user space, and L2's beside it.
+    """Fail unless L1's TSC, *value* in *since*, has continued for user space, and L2's with it.
 
     The vCPU is in L2, and stays there.
     """
@@ -90,7 +90,7 @@ def check_in_l2(nested: Nested, value: int, since: Window) -> None:
 
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
-    """RDTSC of L2 is L1's TSC, which is not the host's, + the VMCB's tsc_offset, modulo 2**64."""
+    """RDTSC of L2 is L1's TSC, which differs from the host's, + the VMCB's tsc_offset, modulo 2**64."""
     nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC)
     nested.tsc_offset = tsc_offset
 
@@ -110,7 +110,7 @@ def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_l2_leaves_l1s_tsc_alone(nested: Nested) -> None:
-    """Running L2 moves neither L1's TSC, between L1's own readings and behind them, nor IA32_TSC_ADJUST."""
+    """Running L2 moves neither IA32_TSC_ADJUST nor L1's TSC, between L1's own readings and after them."""
     vcpu = nested.vcpu
     nested.tsc_offset = L2_OFFSET
     start, adjust = vcpu.guest.read_tsc(), vcpu.get_msr(MSR_IA32_TSC_ADJUST)
@@ -137,7 +137,7 @@ def test_user_space_reads_l1s_tsc(nested: Nested) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_offset_is_l1s(nested: Nested) -> None:
-    """While the vCPU is in L2, KVM_VCPU_TSC_OFFSET reads as it was set for L1; and so it does behind it."""
+    """While the vCPU is in L2, and afterwards, KVM_VCPU_TSC_OFFSET reads as it was set for L1."""
     nested.vcpu.tsc_offset = L1_TSC
     nested.tsc_offset = L2_OFFSET
 
@@ -151,7 +151,7 @@ def test_offset_is_l1s(nested: Nested) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_new_offset_moves_both(nested: Nested) -> None:
-    """KVM_VCPU_TSC_OFFSET set while the vCPU is in L2 moves L2 at once, and L1, which finds it on return."""
+    """KVM_VCPU_TSC_OFFSET set while the vCPU is in L2 moves L2's TSC at once, and L1's, as L1 then finds."""
     nested.tsc_offset = L2_OFFSET
     nested.enter("tsc")
 
@@ -224,7 +224,7 @@ def test_intercepted_write_does_nothing(nested: Nested) -> None:
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("invalid", INVALID)
 def test_failed_vmrun_changes_nothing(nested: Nested, invalid: str) -> None:
-    """A VMRUN that the VMCB makes fail leaves L1's TSC and TSC_ADJUST where L1 and L2 had put them."""
+    """A VMRUN that fails for its VMCB leaves L1's TSC and TSC_ADJUST where L1 and L2 had put them."""
     vcpu = nested.vcpu
     nested.tsc_offset = L2_OFFSET
     lowered = wrap(vcpu.guest.read_tsc().value - 2**32)
@@ -245,7 +245,7 @@ def test_failed_vmrun_changes_nothing(nested: Nested, invalid: str) -> None:
 
 
 def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
-    """Give a VMCB what VMRUN refuses."""
+    """Change a VMCB so that VMRUN refuses it."""
     if invalid == "asid":
         control.asid = 0
     else:
@@ -255,9 +255,9 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("order", ORDERS)
 def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str]) -> None:
-    """A vCPU that gets the state and the offset of one in L2, in either order, goes on in L2 on its TSC.
+    """A vCPU that gets state and offset of one in L2, in either order, continues in L2 on its TSC.
 
-    L1 finds its own there, too. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().
+    L1 also finds its own there. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().
     """
     nested.vcpu.tsc_offset = L1_TSC
     nested.tsc_offset = L2_OFFSET
@@ -266,12 +266,12 @@ def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str])
     assert isinstance(destination, X86Vcpu)
     restored = Nested(destination)
 
-    steps = {
+    transfers = {
         "state": lambda: hand_over(nested, restored),
         "offset": lambda: hand_offset_over(nested, restored),
     }
-    for step in order:
-        steps[step]()
+    for transfer in order:
+        transfers[transfer]()
 
     now = restored.vcpu.vm.time.counter()
     line = Window(now, now)
@@ -281,9 +281,9 @@ def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str])
 
 
 def hand_over(source: Nested, destination: Nested) -> None:
-    """Give *destination* memory and state of *source*, which is in L2; all but the clocks."""
+    """Give *destination* memory and state of *source*, which is in L2, except for the clocks."""
     source.vcpu.finish_exit()
-    destination.vcpu.guest.load("vmrun")  # what it goes on with, wherever it is in it
+    destination.vcpu.guest.load("vmrun")  # the program that it continues, from whichever place
     destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
     destination.vcpu.sregs = source.vcpu.sregs
     destination.vcpu.set_msr(MSR_VM_HSAVE_PA, source.vcpu.get_msr(MSR_VM_HSAVE_PA))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Interfaces that were posted and are in no released kernel: probed, and skipped by name where absent.
+"""Interfaces that were posted and are in no released kernel, which are probed, and skipped if absent.
 
 Source: mails on kvm@vger.kernel.org, 2021 to 2026; their names and numbers are in
 fixtures/uapi/series.py.
@@ -40,8 +40,8 @@ CLOCK_GUEST = {
     series.KVM_GET_CLOCK_GUEST_2024: series.KVM_SET_CLOCK_GUEST_2024,
     series.KVM_GET_CLOCK_GUEST_2026: series.KVM_SET_CLOCK_GUEST_2026,
 }
-"""KVM_SET_CLOCK_GUEST beside the KVM_GET_CLOCK_GUEST that is asked for: the setter is never tried alone,
-since its number came to mean other things."""
+"""Each KVM_GET_CLOCK_GUEST that is probed, with its KVM_SET_CLOCK_GUEST. A setter is never tried on its
+own, because other ioctls were given its number later."""
 
 
 GUEST_KHZ = [
@@ -64,7 +64,7 @@ def scale_attribute(vcpu: X86Vcpu) -> Attribute:
 
 @pytest.fixture
 def clock_guest(vm: X86Vm, vcpu: X86Vcpu) -> Guest:
-    """The numbers of KVM_GET_CLOCK_GUEST and KVM_SET_CLOCK_GUEST on this kernel; kvmclock is registered."""
+    """The numbers of KVM_GET_CLOCK_GUEST and KVM_SET_CLOCK_GUEST here; the guest has registered kvmclock."""
     vcpu.guest.enable_kvmclock()
     vm.set_clock(0)
     vcpu.guest.read_kvmclock()
@@ -86,30 +86,30 @@ def require_scale(vcpu: X86Vcpu) -> Attribute:
 
 
 def scale_of(attribute: Attribute) -> Scaling:
-    """Return the multiplier that KVM_VCPU_TSC_SCALE tells."""
+    """Return the multiplier that KVM_VCPU_TSC_SCALE reports."""
     scale = series.kvm_vcpu_tsc_scale()
     attribute.get_into(ctypes.addressof(scale))
     return Scaling(scale.tsc_ratio, scale.tsc_frac_bits)
 
 
 def set_khz(vcpu: X86Vcpu, khz: int) -> None:
-    """KVM_SET_TSC_KHZ; `CapabilityMissing` where that needs scaling and there is none."""
+    """Call KVM_SET_TSC_KHZ; `CapabilityMissing` if that needs scaling and there is none."""
     if khz:
         vcpu.require_capability(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
         vcpu.tsc_khz = khz
 
 
 def get_clock_guest(vcpu: X86Vcpu, getter: int) -> Pvclock:
-    """KVM_GET_CLOCK_GUEST: kvmclock as a function of the guest's TSC."""
-    page = pvclock_vcpu_time_info()
-    vcpu.handle.pass_structure(getter, page, "")
+    """Return what KVM_GET_CLOCK_GUEST does: kvmclock as a function of the guest's TSC."""
+    record = pvclock_vcpu_time_info()
+    vcpu.handle.pass_structure(getter, record, "")
     return Pvclock(
-        page.version,
-        page.tsc_timestamp,
-        page.system_time,
-        page.tsc_to_system_mul,
-        page.tsc_shift,
-        page.flags,
+        record.version,
+        record.tsc_timestamp,
+        record.system_time,
+        record.tsc_to_system_mul,
+        record.tsc_shift,
+        record.flags,
     )
 
 
@@ -123,8 +123,8 @@ def answer_of(vcpu: X86Vcpu, getter: int) -> int:
 
 
 def set_clock_guest(vcpu: X86Vcpu, setter: int, clock: Pvclock) -> None:
-    """KVM_SET_CLOCK_GUEST."""
-    page = pvclock_vcpu_time_info(
+    """Set kvmclock to a line over the guest's TSC, by KVM_SET_CLOCK_GUEST."""
+    record = pvclock_vcpu_time_info(
         version=clock.version,
         tsc_timestamp=clock.tsc_timestamp,
         system_time=clock.system_time_ns,
@@ -132,7 +132,7 @@ def set_clock_guest(vcpu: X86Vcpu, setter: int, clock: Pvclock) -> None:
         tsc_shift=clock.tsc_shift,
         flags=clock.flags,
     )
-    vcpu.handle.pass_structure(setter, page)
+    vcpu.handle.pass_structure(setter, record)
 
 
 def distance_ns(vcpu: X86Vcpu, line: Pvclock) -> int:
@@ -177,21 +177,21 @@ def test_scale_cannot_be_set(vcpu: X86Vcpu, scale_attribute: Attribute) -> None:
 
 
 def test_scale_needs_memory_to_go_to(scale_attribute: Attribute) -> None:
-    """A bad value pointer is EFAULT."""
+    """A bad value pointer is refused with EFAULT."""
     with refused(errno.EFAULT):
         scale_attribute.get_into(BAD_ADDRESS)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_clock_guest_is_the_guests_record(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """KVM_GET_CLOCK_GUEST returns the line that the guest has in its page."""
+    """KVM_GET_CLOCK_GUEST returns the line that the guest has in its pvclock record."""
     getter, _ = clock_guest
 
     vcpu.guest.read_kvmclock()
 
-    line, page = get_clock_guest(vcpu, getter), vcpu.guest.pvclock()
-    assert (line.tsc_timestamp, line.system_time_ns) == (page.tsc_timestamp, page.system_time_ns)
-    assert (line.tsc_to_system_mul, line.tsc_shift) == (page.tsc_to_system_mul, page.tsc_shift)
+    line, record = get_clock_guest(vcpu, getter), vcpu.guest.pvclock()
+    assert (line.tsc_timestamp, line.system_time_ns) == (record.tsc_timestamp, record.system_time_ns)
+    assert (line.tsc_to_system_mul, line.tsc_shift) == (record.tsc_to_system_mul, record.tsc_shift)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
@@ -225,7 +225,7 @@ def test_clock_guest_survives_a_new_snapshot(
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_clock_guest_survives_round_trips(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """What KVM_GET_CLOCK_GUEST returned can be set at any time later: each time around costs 1 ns at most."""
+    """What KVM_GET_CLOCK_GUEST returned can be set at any later time: a round trip costs 1 ns at most."""
     getter, setter = clock_guest
     first = get_clock_guest(vcpu, getter)
 
@@ -238,7 +238,7 @@ def test_clock_guest_survives_round_trips(vcpu: X86Vcpu, clock_guest: Guest) -> 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_clock_guest_holds_for_all_vcpus(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
-    """A line over one vCPU's TSC sets the VM's clock: another vCPU reads the same, over its own TSC."""
+    """A line over one vCPU's TSC sets the VM's clock: another vCPU reads the same over its own TSC."""
     getter, setter = clock_guest
     first, second = vcpus
     second.tsc_offset = wrap(first.tsc_offset + 10**12)
@@ -255,7 +255,7 @@ def test_clock_guest_holds_for_all_vcpus(vcpus: list[X86Vcpu], clock_guest: Gues
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_clock_guest_moves_to_another_vm(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """On one host offset and line are all that a new VM needs: kvmclock over the guest's TSC is as it was."""
+    """On one host a new VM needs only offset and line: kvmclock over the guest's TSC is as it was."""
     getter, setter = clock_guest
     vcpu.tsc_offset = wrap(-(10**13))
     vm.set_clock(10**14)
@@ -283,7 +283,7 @@ def test_clock_guest_moves_to_another_vm(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, clo
 def test_scale_and_clock_guest_move_a_guest(
     two_hosts: Callable[[Difference], HostPair], difference: Difference, khz: int
 ) -> None:
-    """Between hosts of any frequency the TSC goes on for the blackout, and kvmclock with it, within 2 ns."""
+    """Between hosts of any frequency the TSC counts the blackout, and kvmclock with it, within 2 ns."""
     hosts = two_hosts(difference)
     guest = new_vm(hosts.source)
     guest.tsc_khz = khz
@@ -324,20 +324,20 @@ def refuse_line(vcpu: X86Vcpu, clock_guest: Guest, number: int, **wrong: int) ->
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_line_without_multiplier_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """A line whose multiplier is 0 is EINVAL, and the clock stays."""
+    """A line whose multiplier is 0 is refused with EINVAL, and the clock stays."""
     refuse_line(vcpu, clock_guest, errno.EINVAL, tsc_to_system_mul=0)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_line_of_another_frequency_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """A line that was made for twice the guest's frequency is ERANGE, and the clock stays."""
+    """A line made for twice the guest's frequency is refused with ERANGE, and the clock stays."""
     shift = vcpu.guest.pvclock().tsc_shift
     refuse_line(vcpu, clock_guest, errno.ERANGE, tsc_shift=shift - 1)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_line_at_a_bad_address_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """Both calls want memory: EFAULT, and the clock stays."""
+    """Both calls refuse an address without memory with EFAULT, and the clock stays."""
     getter, setter = clock_guest
     before = get_clock_guest(vcpu, getter)
 
@@ -364,7 +364,7 @@ def test_different_offsets_keep_the_master_clock(vcpus: list[X86Vcpu], clock_gue
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_no_line_without_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
-    """vCPUs of different frequencies have no master clock, and kvmclock is no line over a TSC: EINVAL."""
+    """Without the master clock, here by different frequencies, kvmclock is not a line over a TSC: EINVAL."""
     getter, setter = clock_guest
     line = get_clock_guest(vcpus[0], getter)
     set_khz(vcpus[1], 1_500_000)
@@ -382,7 +382,7 @@ def test_no_line_without_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Gue
 @everywhere
 @pytest.mark.usefixtures("clock_guest")
 def test_only_one_pair_of_numbers_exists(vcpu: X86Vcpu) -> None:
-    """A kernel has one of the two proposals' getters: the setters' numbers mean other things in the other."""
+    """A kernel has the getter of one of the two proposals: the setters' numbers differ in meaning."""
     answers = [answer_of(vcpu, getter) for getter in CLOCK_GUEST]
 
     assert sorted(answers) == [0, errno.EINVAL]
@@ -408,7 +408,7 @@ def test_only_one_pair_of_numbers_exists(vcpu: X86Vcpu) -> None:
 def test_first_version_of_the_series_is_unknown(
     vcpu: X86Vcpu, request_number: int, structure: type[ctypes.Structure]
 ) -> None:
-    """The ioctls of the series' first version were never merged: EINVAL, and the offset stays."""
+    """The ioctls of the series' first version, never merged, are refused with EINVAL; the offset stays."""
     before = vcpu.tsc_offset
 
     with refused(errno.EINVAL):
@@ -419,7 +419,7 @@ def test_first_version_of_the_series_is_unknown(
 
 @everywhere
 def test_tsc_attribute_is_not_the_system_descriptors(vm: X86Vm) -> None:
-    """Group 0, attribute 0 on the system descriptor is XSAVE's guest mask: KVM writes it as such, if at all.
+    """Group 0, attribute 0 of the system descriptor, if it exists, is the guest's mask of XSAVE components.
 
     Source: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr(), KVM_X86_XCOMP_GUEST_SUPP.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Paravirtual MSRs exist as CPUID says, if user space asks for that.
+"""Paravirtual MSRs exist as CPUID announces them, if user space enables that rule.
 
 Source: Documentation/virt/kvm/api.rst, KVM_CAP_ENFORCE_PV_FEATURE_CPUID; arch/x86/kvm/x86.c.
 """
@@ -42,12 +42,12 @@ ALL_MSRS = [
 
 @pytest.fixture(autouse=True)
 def capability(vm: X86Vm) -> None:
-    """KVM can let CPUID decide."""
+    """KVM can be made to follow CPUID."""
     vm.require(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID")
 
 
 def restrict(vcpu: X86Vcpu, features: int) -> None:
-    """Take *features* out of leaf 0x40000001, and make the leaf count."""
+    """Take *features* out of leaf 0x40000001, and make KVM enforce the leaf."""
     vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1)
     vcpu.set_cpuid(cpuid_without(vcpu.vm.cpuid, KVM_CPUID_FEATURES, "eax", features))
 
@@ -67,7 +67,7 @@ def test_msr_without_its_feature_does_not_exist(vcpu: X86Vcpu, msr: int) -> None
 
 @pytest.mark.parametrize("msr", CLOCK_MSRS)
 def test_cpuid_alone_hides_nothing(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
-    """Without the capability enabled an empty leaf leaves the MSRs usable."""
+    """If the capability is not enabled, an empty leaf leaves the MSRs usable."""
     vcpu.set_cpuid(cpuid_without(vm.cpuid, KVM_CPUID_FEATURES, "eax", 2**32 - 1))
 
     vcpu.guest.wrmsr(msr, 0)
@@ -87,7 +87,7 @@ def test_features_decide_one_by_one(vcpu: X86Vcpu) -> None:
 
 
 def test_enforcement_can_be_taken_back(vcpu: X86Vcpu) -> None:
-    """Enabled with argument 0 the capability lets all MSRs exist again."""
+    """With the capability's argument set back to 0 all MSRs exist again."""
     restrict(vcpu, 2**32 - 1)
 
     vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How KVM writes kvmclock's pages: versions, registration, flags.
+"""How KVM writes pvclock records: versions, registration, flags.
 
 Source: Documentation/virt/kvm/x86/msr.rst; arch/x86/kvm/x86.c: kvm_setup_guest_pvclock(),
 kvm_write_system_time().
@@ -29,32 +29,32 @@ from kvmtests.x86.steps import enter_all
 pytestmark = [pytest.mark.thorough]
 
 S = 1_000_000_000
-PAGE_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
+RECORD_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
 ELSEWHERE = layout.SHARED + 0x200
 ENOUGH_CHANGES = 50
 MOST_ENTRIES = 20
 
 
 def update(vcpu: X86Vcpu) -> Pvclock:
-    """Have KVM update the page of *vcpu* once, and return it."""
+    """Have KVM update the record of *vcpu* once, and return it."""
     vcpu.vm.set_clock(1000 * S)
     vcpu.guest.read_tsc()
     return vcpu.guest.pvclock()
 
 
-def page_bytes(vm: X86Vm, address: int) -> bytes:
-    """Return the bytes of a page that was registered at *address*."""
-    return bytes(vm.memory[address : address + PAGE_SIZE])
+def record_bytes(vm: X86Vm, address: int) -> bytes:
+    """Return the bytes of a record that was registered at *address*."""
+    return bytes(vm.memory[address : address + RECORD_SIZE])
 
 
 def clear_flag(vcpu: X86Vcpu, flag: int) -> None:
-    """Clear a flag in the page of *vcpu*, as its guest does."""
+    """Clear a flag in the record of *vcpu*, as its guest does."""
     at = layout.pvclock(vcpu.id) + pvclock_vcpu_time_info.flags.offset
     vcpu.vm.memory[at] &= ~flag
 
 
 def test_versions_of_finished_updates_are_even(vcpu: X86Vcpu) -> None:
-    """Each update leaves an even version behind, larger than the one before, and never 0 at first."""
+    """Each update leaves an even version, larger than the one before; the first is not 0."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
     versions = [vcpu.guest.pvclock().version]
@@ -76,26 +76,26 @@ def test_versions_of_finished_updates_are_even(vcpu: X86Vcpu) -> None:
     ],
 )
 def test_version_counts_from_what_the_guest_left(vcpu: X86Vcpu, scribbled: int, version: int) -> None:
-    """Whatever the guest wrote into version, the next update goes over an odd one to an even one."""
+    """Whatever the guest wrote into version, the next update takes it over an odd value to an even one."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
     at = layout.pvclock(vcpu.id)
     vcpu.vm.memory[at : at + 4] = scribbled.to_bytes(4, "little")
 
-    page = update(vcpu)
+    record = update(vcpu)
 
-    assert page.version == version
-    assert page.system_time_ns >= 1000 * S
+    assert record.version == version
+    assert record.system_time_ns >= 1000 * S
 
 
 @pytest.fixture
 def looks(target: Target) -> int:
-    """How often a reader looks at a page in one entry: some tens of ms, on real and on simulated CPUs."""
+    """How often a reader looks at a record in one entry: tens of ms, on real and on simulated CPUs."""
     return 500_000 if target.simulated else 10_000_000
 
 
 def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu], looks: int) -> None:
-    """A reader that heeds the version finds one content for each version, while KVM updates the page."""
+    """A reader that heeds the version finds one content for each version, while KVM updates the record."""
     written, reader = vcpus
     written.guest.enable_kvmclock()
     written.guest.read_tsc()
@@ -103,30 +103,30 @@ def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu], looks: int) -> N
     done = threading.Event()
 
     def watch() -> list[Pvclock]:
-        # A busy machine runs writer and reader in turns, and the reader then sees few changes.
-        pages: list[Pvclock] = []
+        # A busy host runs writer and reader in turns, and the reader then sees few changes.
+        records: list[Pvclock] = []
         try:
             for _ in range(MOST_ENTRIES):
-                pages += reader.guest.watch_pvclock(written.id, looks)
-                if len(pages) >= ENOUGH_CHANGES:
+                records += reader.guest.watch_pvclock(written.id, looks)
+                if len(records) >= ENOUGH_CHANGES:
                     break
         finally:
             done.set()
-        return pages
+        return records
 
     def write() -> list[Pvclock]:
-        pages = [written.guest.pvclock()]
+        records = [written.guest.pvclock()]
         while not done.is_set():
-            written.vm.set_clock(len(pages) * S)
+            written.vm.set_clock(len(records) * S)
             written.guest.read_tsc()
-            pages.append(written.guest.pvclock())
-        return pages
+            records.append(written.guest.pvclock())
+        return records
 
     seen, finished = together(watch, write)
 
-    contents = {page.version: page for page in finished}
-    for page in seen:
-        assert page == contents.setdefault(page.version, page)
+    contents = {record.version: record for record in finished}
+    for record in seen:
+        assert record == contents.setdefault(record.version, record)
 
 
 def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
@@ -142,7 +142,7 @@ def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
 
 
 def test_host_may_register_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """A page that user space registers, as after migration, is written at the next entry."""
+    """A record that user space registers, as after migration, is written at the next entry."""
     vm.set_clock(1000 * S)
 
     vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, layout.pvclock(vcpu.id) | KVM_MSR_ENABLED)
@@ -153,24 +153,24 @@ def test_host_may_register_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
-    "distance", [1 << 1, 1 << 2, 0x36, layout.PAGE_SIZE - PAGE_SIZE - ELSEWHERE % 0x1000]
+    "distance", [1 << 1, 1 << 2, 0x36, layout.PAGE_SIZE - RECORD_SIZE - ELSEWHERE % layout.PAGE_SIZE]
 )
 def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance: int) -> None:
-    """KVM strips only bit 0: an unaligned structure is as good as another, up to the page's end."""
+    """KVM strips only bit 0: an unaligned record is written like any other, up to the page's end."""
     address = ELSEWHERE + distance
     vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, address | KVM_MSR_ENABLED)
 
     vcpu.guest.read_tsc()
 
     clock = vm.clock()
-    page = pvclock_vcpu_time_info.from_buffer_copy(vm.memory, address)
+    record = pvclock_vcpu_time_info.from_buffer_copy(vm.memory, address)
     seen = Pvclock(
-        page.version,
-        page.tsc_timestamp,
-        page.system_time,
-        page.tsc_to_system_mul,
-        page.tsc_shift,
-        page.flags,
+        record.version,
+        record.tsc_timestamp,
+        record.system_time,
+        record.tsc_to_system_mul,
+        record.tsc_shift,
+        record.flags,
     )
     assert seen.kvmclock_ns(wrap(clock.host_tsc + vcpu.tsc_offset)) == clock.kvmclock_ns
 
@@ -183,7 +183,7 @@ def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance
     ],
 )
 def test_impossible_address_is_kept_and_not_written(vm: X86Vm, vcpu: X86Vcpu, address: int) -> None:
-    """An address that KVM cannot write is taken, reads back, and the guest runs on without a page."""
+    """An address that KVM cannot write is accepted and reads back; the guest runs on without a record."""
     before = bytes(vm.memory[layout.SHARED : layout.SHARED + 2 * layout.PAGE_SIZE])
 
     vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, address | KVM_MSR_ENABLED)
@@ -194,32 +194,32 @@ def test_impossible_address_is_kept_and_not_written(vm: X86Vm, vcpu: X86Vcpu, ad
 
 
 def test_moved_record_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """Registered at a new address, only the structure there is written; the old bytes stay."""
+    """Once a new address is registered only the record there is written; the old bytes stay."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
 
     vcpu.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, ELSEWHERE | KVM_MSR_ENABLED)
-    old = page_bytes(vm, layout.pvclock(vcpu.id))
+    old = record_bytes(vm, layout.pvclock(vcpu.id))
     update(vcpu)
 
-    assert page_bytes(vm, layout.pvclock(vcpu.id)) == old
-    assert page_bytes(vm, ELSEWHERE) > bytes(PAGE_SIZE)
+    assert record_bytes(vm, layout.pvclock(vcpu.id)) == old
+    assert record_bytes(vm, ELSEWHERE) > bytes(RECORD_SIZE)
 
 
 def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu]) -> None:
-    """A vCPU without a page gets none because another has one."""
+    """A vCPU that has not registered a record gets none written, though another vCPU has one."""
     first, second = vcpus
     first.guest.enable_kvmclock()
 
     enter_all(vcpus)
 
     assert first.guest.pvclock().version > 0
-    assert page_bytes(second.vm, layout.pvclock(second.id)) == bytes(PAGE_SIZE)
+    assert record_bytes(second.vm, layout.pvclock(second.id)) == bytes(RECORD_SIZE)
 
 
 @pytest.fixture
 def stopped(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
-    """A vCPU whose page says PVCLOCK_GUEST_STOPPED."""
+    """A vCPU whose record has PVCLOCK_GUEST_STOPPED set."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
@@ -235,7 +235,7 @@ def test_stopped_flag_stays_until_the_guest_clears_it(stopped: X86Vcpu) -> None:
 
 
 def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
-    """Once the guest has cleared PVCLOCK_GUEST_STOPPED no update brings it back; the stable bit stays."""
+    """Once the guest has cleared PVCLOCK_GUEST_STOPPED no update sets it again; the stable bit stays."""
     flags = stopped.guest.pvclock().flags & ~PVCLOCK_GUEST_STOPPED
     clear_flag(stopped, PVCLOCK_GUEST_STOPPED)
 
@@ -243,7 +243,7 @@ def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
 
 
 def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's page without the flag."""
+    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
@@ -257,7 +257,7 @@ def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None
 
 
 def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_KVMCLOCK_CTRL leaves the page alone until the vCPU enters its guest."""
+    """KVM_KVMCLOCK_CTRL leaves the record alone until the vCPU enters its guest."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
@@ -270,7 +270,7 @@ def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_stopped_flag_needs_a_record_still_registered(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """KVM_KVMCLOCK_CTRL after the guest has taken its page back is refused with EINVAL."""
+    """KVM_KVMCLOCK_CTRL after the guest has unregistered its record is refused with EINVAL."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()

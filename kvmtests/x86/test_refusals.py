@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A call that KVM refuses has not happened: clock, flags, frequencies, offsets and MSRs stay.
+"""A call that KVM refuses changes nothing: clock, flags, frequencies, offsets and MSRs stay.
 
 Source: Documentation/virt/kvm/api.rst; virt/kvm/kvm_main.c; arch/x86/kvm/x86.c.
 """
@@ -32,13 +32,13 @@ pytestmark = [pytest.mark.thorough]
 S = 1_000_000_000
 MARGIN_NS = 1_000
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
-NO_MSR = 0x4B564DFF  # in KVM's range, and nobody's
+NO_MSR = 0x4B564DFF  # in KVM's range, and not assigned
 VcpuCall = Callable[[X86Vm, list[X86Vcpu]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What user space can read of a VM and that does not move by itself."""
+    """What user space can read of a VM, except for what changes by itself."""
 
     flags: ClockFlags
     khz: tuple[int, ...]  # of the VM and of each vCPU
@@ -48,7 +48,7 @@ class State:
 
 
 def state_of(vm: X86Vm, vcpus: list[X86Vcpu]) -> State:
-    """Read everything."""
+    """Return the state of *vm* and *vcpus* as user space reads it now."""
     return State(
         flags=vm.clock().flags,
         khz=(vm.tsc_khz, *(vcpu.tsc_khz for vcpu in vcpus)),
@@ -75,7 +75,7 @@ def refuse(name: str, number: int, call: VcpuCall) -> object:
     return pytest.param(number, call, id=name)
 
 
-SYSTEM_TIME_OF_A_VM = IOW(KVMIO, 0x7B, kvm_x86.kvm_regs)  # KVM_SET_CLOCK's number, another size
+SET_CLOCK_OTHER_SIZE = IOW(KVMIO, 0x7B, kvm_x86.kvm_regs)  # KVM_SET_CLOCK's number, another size
 
 CALLS = [
     refuse("set-clock-unknown-flag", errno.EINVAL, lambda vm, _: vm.set_clock(1, flags=1)),
@@ -89,7 +89,7 @@ CALLS = [
     refuse(
         "get-clock-bad-pointer", errno.EFAULT, lambda vm, _: vm.handle.call(uapi.KVM_GET_CLOCK, BAD_ADDRESS)
     ),
-    refuse("set-clock-other-size", errno.ENOTTY, lambda vm, _: vm.handle.call(SYSTEM_TIME_OF_A_VM, 8)),
+    refuse("set-clock-other-size", errno.ENOTTY, lambda vm, _: vm.handle.call(SET_CLOCK_OTHER_SIZE, 8)),
     refuse("unknown-ioctl-of-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(IO(KVMIO, 0xFF))),
     refuse("vcpu-attribute-on-vm", errno.ENOTTY, lambda vm, _: vm.handle.call(uapi.KVM_HAS_DEVICE_ATTR, 8)),
     refuse("vcpu-twice", errno.EEXIST, lambda vm, _: vm.handle.call(uapi.KVM_CREATE_VCPU, 1)),
@@ -121,16 +121,16 @@ CALLS = [
 
 
 def contents(vcpus: list[X86Vcpu]) -> list[Pvclock]:
-    """Return what the pages say, without how often they were written."""
+    """Return what the pvclock records hold, without how often they were written."""
     return [replace(vcpu.guest.pvclock(), version=0) for vcpu in vcpus]
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(("number", "call"), CALLS)
 def test_refused_call_changes_nothing(vm: X86Vm, vcpus: list[X86Vcpu], number: int, call: VcpuCall) -> None:
-    """Refused with its errno, a call leaves clock, flags, frequencies, offsets, MSRs and pages alone."""
+    """Refused with its errno, a call leaves clock, flags, frequencies, offsets, MSRs and records alone."""
     furnish(vm, vcpus)
-    before, pages = state_of(vm, vcpus), contents(vcpus)
+    before, records = state_of(vm, vcpus), contents(vcpus)
     clock_span, clock = spanned(vm.time, vm.clock)
     readings = [vcpu.guest.read_tsc() for vcpu in vcpus]
 
@@ -143,4 +143,4 @@ def test_refused_call_changes_nothing(vm: X86Vm, vcpus: list[X86Vcpu], number: i
     for vcpu, reading in zip(vcpus, readings, strict=True):
         check_tsc_continues(vcpu, reading.value, since=reading.window)
     assert flags_after_entry(*vcpus) == before.flags
-    assert contents(vcpus) == pages
+    assert contents(vcpus) == records

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_SET_CLOCK: the set value takes effect, judged by the host's own clocks.
+"""KVM_SET_CLOCK: the value that was set takes effect, judged by the host's own clocks.
 
 Source: Documentation/virt/kvm/api.rst, 4.30; arch/x86/kvm/x86.c: kvm_vm_ioctl_set_clock().
 """
@@ -65,7 +65,7 @@ def test_set_value_takes_effect_after_a_run(vm: X86Vm, kvmclock_ns: int) -> None
 
 @pytest.mark.parametrize("age_ns", AGES)
 def test_realtime_in_the_past_counts_as_elapsed(vm: X86Vm, age_ns: int) -> None:
-    """With KVM_CLOCK_REALTIME kvmclock advances by the CLOCK_REALTIME since the given instant."""
+    """With KVM_CLOCK_REALTIME kvmclock advances by the CLOCK_REALTIME that passed since the given instant."""
     vm.require_realtime()
     realtime_ns = vm.time.realtime_ns() - age_ns
 
@@ -122,7 +122,7 @@ def test_padding_is_ignored(vm: X86Vm) -> None:
 
 
 def test_clock_may_be_set_back(vm: X86Vm) -> None:
-    """Setting a lower value than the current one is allowed."""
+    """A value lower than the current one may be set."""
     vm.set_clock(1000 * S)
 
     set_span, get_span, seen_ns = set_and_get(vm, 1 * S)
@@ -155,7 +155,7 @@ def test_result_of_get_clock_can_be_set(vm: X86Vm) -> None:
     ],
 )
 def test_unknown_flag_is_refused_and_changes_nothing(vm: X86Vm, flags: int) -> None:
-    """A flag outside of KVM_CLOCK_TSC_STABLE, _REALTIME, _HOST_TSC gives EINVAL; the clock goes on."""
+    """A flag outside of KVM_CLOCK_TSC_STABLE, _REALTIME, _HOST_TSC gives EINVAL; the clock continues."""
     set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * S))
 
     with refused(errno.EINVAL):
@@ -166,7 +166,7 @@ def test_unknown_flag_is_refused_and_changes_nothing(vm: X86Vm, flags: int) -> N
 
 
 def test_bad_pointer_is_refused_and_changes_nothing(vm: X86Vm) -> None:
-    """KVM_SET_CLOCK from an address that cannot be read gives EFAULT; the clock goes on."""
+    """KVM_SET_CLOCK from an address that cannot be read gives EFAULT; the clock continues."""
     set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * S))
 
     with refused(errno.EFAULT):

@@ -32,12 +32,12 @@ def growth(vcpu: X86Vcpu, name: str, work: Callable[[], object]) -> int:
 
 
 def test_tsc_is_read_without_an_exit(vcpu: X86Vcpu) -> None:
-    """RDTSC does not leave the guest: thousands of readings, and exits for the host's interrupts alone."""
+    """RDTSC does not leave the guest: during many readings only the host's interrupts cause exits."""
     assert growth(vcpu, "exits", lambda: vcpu.guest.sample_tsc(READINGS)) < READINGS // 2
 
 
 def test_kvmclock_is_read_without_an_exit(vcpu: X86Vcpu) -> None:
-    """kvmclock is a page and the TSC: reading it costs no exit, whatever KVM_GET_CLOCK costs."""
+    """kvmclock is a record in memory and the TSC: reading it costs no exit."""
     vcpu.guest.enable_kvmclock()
 
     grown = growth(vcpu, "exits", lambda: vcpu.guest.check_monotony("pvclock_monotonic", READINGS))

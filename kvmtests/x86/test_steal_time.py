@@ -40,7 +40,7 @@ def steal_time(vm: X86Vm) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How long this thread has waited for a CPU in all, in ns, and how to make it wait more."""
+    """How long this thread has waited for a CPU so far, in ns, and how to make it wait longer."""
 
     so_far_ns: Callable[[], int]
     wait: Callable[[], None]
@@ -55,13 +55,13 @@ def waiting(target: Target) -> Waiting:
 
 
 def run_delay_ns() -> int:
-    """Return the second figure of schedstat (Documentation/scheduler/sched-stats.rst)."""
+    """Return the wait so far: the second figure of schedstat (Documentation/scheduler/sched-stats.rst)."""
     path = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
     return int(path.read_text(encoding="ascii").split()[1])
 
 
 def wait_for_a_crowded_cpu() -> None:
-    """Share one CPU with a program that never sleeps until this thread has waited for 5 ms of it."""
+    """Share one CPU with a program that never sleeps, until this thread has waited for 5 ms for it."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     rival = subprocess.Popen([sys.executable, "-IS", "-c", "while True: pass"])
@@ -86,7 +86,7 @@ def enable(vcpu: X86Vcpu) -> StealTime:
 
 @pytest.mark.parametrize("reserved", RESERVED)
 def test_reserved_bits_are_refused(vcpu: X86Vcpu, reserved: int) -> None:
-    """Bits 1 to 5 of the MSR are reserved: #GP in the guest, refused from the host, the old value stays."""
+    """Bits 1 to 5 of the MSR are reserved: #GP in the guest, refused to the host, and the old value stays."""
     enable(vcpu)
     value = vcpu.get_msr(MSR_KVM_STEAL_TIME)
 
@@ -100,7 +100,7 @@ def test_reserved_bits_are_refused(vcpu: X86Vcpu, reserved: int) -> None:
 
 
 def test_area_is_consistent(vcpu: X86Vcpu) -> None:
-    """The version is even and not 0; flags are 0, and a vCPU that ran is not marked preempted."""
+    """The version is even and not 0, and the flags are 0."""
     area = enable(vcpu)
 
     assert area.version > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Clocks under fire: guests that read while user space writes, signals, and VMs by the thousand.
+"""Clocks under load: guests that read while user space writes, signals, and a thousand VMs.
 
 Source: arch/x86/kvm/x86.c: kvm_start_pvclock_update(), tsc_write_lock; Documentation/virt/kvm/api.rst.
 """
@@ -33,8 +33,8 @@ VMS = 1_000
 def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """While another thread sets kvmclock on one and the same line, every reading lies on that line.
 
-    What KVM_SET_CLOCK may be off by is how long the call took; a reading torn between two
-    snapshots would be off by the time between them.
+    KVM_SET_CLOCK may be off by as long as the call took; a reading torn between two snapshots
+    would be off by the time between them.
     """
     vcpu.guest.read_tsc()
     origin_ns = vm.time.realtime_ns()
@@ -84,7 +84,7 @@ def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86V
 
 
 def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None:
-    """Each vCPU's own thread sets an offset and finds its guest on just that line; others do not matter."""
+    """Each vCPU's own thread sets an offset and finds its guest on that line, whatever the others do."""
 
     def set_and_read(vcpu: X86Vcpu) -> None:
         for number in range(ROUNDS):
@@ -98,7 +98,7 @@ def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_state_settles_after_concurrent_writes(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """Whatever threads did to clock and offsets: equal offsets at last, and the master clock is on."""
+    """Whatever threads did to clock and offsets, once offsets are equal the master clock is on."""
 
     def fiddle(vcpu: X86Vcpu) -> None:
         for number in range(ROUNDS):
@@ -114,7 +114,7 @@ def test_state_settles_after_concurrent_writes(vm: X86Vm, vcpus: list[X86Vcpu]) 
 
 
 def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_RUN interrupted again and again ends with EINTR each time; kvmclock goes on meanwhile."""
+    """KVM_RUN interrupted again and again ends with EINTR each time; kvmclock continues meanwhile."""
     vcpu, _ = vcpus
     vcpu.guest.enable_kvmclock()
     first_span, first = spanned(vm.time, vcpu.guest.read_kvmclock)
@@ -129,7 +129,7 @@ def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> No
 
 
 def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
-    """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
+    """While immediate_exit is set every KVM_RUN fails with EINTR, and none runs the guest."""
     vcpu.guest.read_tsc()
     vcpu.finish_exit()
     where = vcpu.where()
@@ -143,7 +143,7 @@ def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
 
 
 def test_vms_by_the_thousand(kvm: Kvm) -> None:
-    """Each of 1,000 VMs, made one after the other, starts its clock and its TSC anew and tells right time."""
+    """Each of 1,000 VMs, created one after the other, has a clock of its own that shows the right time."""
     for _ in range(VMS):
         vm = kvm.create_vm()
         assert isinstance(vm, X86Vm)
@@ -157,7 +157,7 @@ def test_vms_by_the_thousand(kvm: Kvm) -> None:
 
 
 def test_vms_at_once_keep_their_own_clocks(kvm: Kvm) -> None:
-    """50 VMs at the same time, each with a clock of its own: none takes another's."""
+    """50 VMs at the same time keep the clocks that each was given."""
     vms: list[tuple[X86Vm, Span, int]] = []
     for number in range(50):
         vm = kvm.create_vm()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What KVM refuses around KVM_VCPU_TSC_CTRL, with which errno, and that refusing changes nothing.
+"""What KVM refuses about KVM_VCPU_TSC_CTRL, with which errno, and that a refusal changes nothing.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst; arch/x86/kvm/x86.c: kvm_vcpu_ioctl_device_attr().
 """
@@ -68,7 +68,7 @@ def test_unknown_attribute_is_not_set(vcpu: X86Vcpu, unknown: Attribute) -> None
 
 @pytest.mark.parametrize(("group", "number"), UNKNOWN)
 def test_unknown_attribute_comes_before_a_bad_pointer(unknown: Attribute) -> None:
-    """An unknown attribute with a bad value pointer gives ENXIO: the pointer is not touched."""
+    """An unknown attribute with a bad value pointer gives ENXIO: the pointer is not used."""
     with refused(errno.ENXIO):
         unknown.set_from(BAD_ADDRESS)
     with refused(errno.ENXIO):

@@ -45,7 +45,7 @@ def with_apic_timer(vm: X86Vm) -> X86Vcpu:
     vm.handle.call(uapi.KVM_CREATE_IRQCHIP)
     vcpu = vm.create_vcpu(0)
     if not register(vcpu, APIC_VERSION):
-        raise CapabilityMissing("an APIC timer behind KVM_CAP_IRQCHIP")
+        raise CapabilityMissing("an APIC timer with KVM_CAP_IRQCHIP")
     vcpu.set_cpuid(cpuid_with(vm.cpuid, 1, "ecx", LEAF_1_ECX_TSC_DEADLINE))
     set_register(vcpu, APIC_SPURIOUS, APIC_ENABLED | 0xFF)
     set_register(vcpu, APIC_LVT_TIMER, TSC_DEADLINE_MODE | TIMER_VECTOR)
@@ -65,7 +65,7 @@ def set_register(vcpu: X86Vcpu, offset: int, value: int) -> None:
 
 
 def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:
-    """Let the guest sleep for *ticks*: its TSC in the handler and before, the deadline, interrupts so far."""
+    """Let the guest sleep for *ticks*; return its TSC in the handler and before, deadline, interrupts."""
     vcpu.guest.run("tsc_deadline", (ticks,))
     handled, before, deadline, interrupts = vcpu.guest.results(4)
     return handled, before, deadline, interrupts
@@ -73,7 +73,7 @@ def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("deadline", [pytest.param(NEVER, id="far"), pytest.param(2**64 - 1, id="all-ones")])
 def test_deadline_reads_back(apic_vcpu: X86Vcpu, deadline: int) -> None:
-    """A deadline to come reads back, whoever wrote it; 0 disarms."""
+    """A deadline in the future that the host wrote reads back; 0 disarms the timer."""
     apic_vcpu.set_msr(MSR_IA32_TSC_DEADLINE, deadline)
     by_guest = apic_vcpu.guest.rdmsr(MSR_IA32_TSC_DEADLINE).value
 
@@ -84,7 +84,7 @@ def test_deadline_reads_back(apic_vcpu: X86Vcpu, deadline: int) -> None:
 
 
 def test_other_timer_modes_take_no_deadline(apic_vcpu: X86Vcpu) -> None:
-    """In one-shot mode a deadline is not stored, and the register reads 0."""
+    """In one-shot mode a deadline is not stored: the register reads 0."""
     set_register(apic_vcpu, APIC_LVT_TIMER, ONE_SHOT | TIMER_VECTOR)
 
     apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
@@ -103,7 +103,7 @@ def test_interrupt_comes_once_and_not_early(apic_vcpu: X86Vcpu) -> None:
 
 
 def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:
-    """A deadline that the guest's TSC has passed already interrupts, once."""
+    """A deadline that the guest's TSC has already passed interrupts at once, and once."""
     _, (handled, before, deadline, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu, -1 % 2**64))
 
     assert interrupts == 1
@@ -125,7 +125,7 @@ def test_deadline_counts_in_guest_ticks(apic_vcpu: X86Vcpu, tsc_offset: int) -> 
 
 
 def test_restored_deadline_reads_back(kvm: Kvm, apic_vcpu: X86Vcpu) -> None:
-    """A vCPU that gets another's offset, APIC state and deadline, in this order, has its deadline."""
+    """A vCPU that gets another's offset, APIC state and deadline, in this order, has that deadline."""
     apic_vcpu.tsc_offset = 2**40
     apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
     destination = kvm.create_vm()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_SET_TSC_KHZ: which frequencies KVM takes, what the guest's TSC and kvmclock make of them.
+"""KVM_SET_TSC_KHZ: which frequencies KVM accepts, and what they do to the guest's TSC and kvmclock.
 
 Source: Documentation/virt/kvm/api.rst, 4.55 and 4.56; arch/x86/kvm/x86.c: kvm_set_tsc_khz().
 """
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.thorough]
 
 S = 1_000_000_000
 FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
-"""Bits behind the point of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
+"""Fraction bits of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
 
 # Each as a fraction of the host's frequency, in parts per thousand.
 SCALED = [
@@ -86,7 +86,7 @@ def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("ppm", [0, -200, 200])
 def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -> None:
-    """A frequency within 250 ppm of the host's is taken and reported; the TSC itself goes on as before."""
+    """A frequency within 250 ppm of the host's is accepted and reported; the TSC counts on as before."""
     start, tsc_offset = host_reading(vcpu), vcpu.tsc_offset
     khz = vcpu.tsc_khz * (1_000_000 + ppm) // 1_000_000
 
@@ -99,7 +99,7 @@ def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm: int) -> None:
-    """However long the guest runs at such a frequency, no software pushes its TSC: the offset stays."""
+    """However long the guest runs at such a frequency, KVM does not make its TSC catch up."""
     vcpu.tsc_khz = vcpu.tsc_khz * (1_000_000 + ppm) // 1_000_000
     tsc_offset = vcpu.tsc_offset
 
@@ -112,7 +112,7 @@ def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm
 
 @pytest.mark.usefixtures("no_hardware_scaling")
 def test_slower_frequency_needs_scaling(vcpu: X86Vcpu) -> None:
-    """Without hardware scaling a slower TSC gives EINVAL, and the old frequency stays."""
+    """Without hardware scaling a slower TSC is refused with EINVAL, and the old frequency stays."""
     host_khz = vcpu.tsc_khz
 
     with refused(errno.EINVAL):
@@ -123,7 +123,7 @@ def test_slower_frequency_needs_scaling(vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("hardware_scaling")
 def test_too_fast_frequency_is_refused(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """A TSC frequency of 2**31 kHz is refused with EINVAL by vCPU and VM, and the old one stays."""
+    """A TSC frequency of 2**31 kHz is refused with EINVAL for vCPU and VM, and the old one stays."""
     host_khz = vcpu.tsc_khz
 
     with refused(errno.EINVAL):
@@ -150,7 +150,7 @@ def test_vm_frequency_is_fixed_with_the_first_vcpu(vm: X86Vm, vcpu: X86Vcpu) -> 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_frequencies_that_differ_part_generations(vcpus: list[X86Vcpu]) -> None:
-    """vCPUs of different frequencies never share a TSC generation, even with one and the same offset."""
+    """vCPUs of different frequencies never share a TSC generation, even with the same offset."""
     first, second = vcpus
     second.tsc_khz = first.tsc_khz - 100
 
@@ -162,7 +162,7 @@ def test_frequencies_that_differ_part_generations(vcpus: list[X86Vcpu]) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_equal_frequencies_share_a_generation(vcpus: list[X86Vcpu]) -> None:
-    """vCPUs of one frequency, whichever it is, join at one offset."""
+    """vCPUs of one frequency, whichever it is, share a generation once they have one offset."""
     first, second = vcpus
     second.tsc_khz = first.tsc_khz = first.tsc_khz - 100
 
@@ -175,7 +175,7 @@ def test_equal_frequencies_share_a_generation(vcpus: list[X86Vcpu]) -> None:
 @pytest.mark.usefixtures("hardware_scaling")
 @pytest.mark.parametrize("permille", SCALED)
 def test_guest_tsc_is_scaled_host_tsc_plus_offset(vm: X86Vm, permille: int) -> None:
-    """guest TSC = (host TSC * ratio >> fraction bits) + offset; ratio = guest kHz / host kHz, cut off."""
+    """guest TSC = (host TSC * ratio >> fraction bits) + offset; ratio = guest kHz / host kHz, truncated."""
     host_khz = vm.tsc_khz
     vm.tsc_khz = most_fractional_khz(host_khz, permille)
     vcpu = vm.create_vcpu(0)
@@ -188,14 +188,14 @@ def test_guest_tsc_is_scaled_host_tsc_plus_offset(vm: X86Vm, permille: int) -> N
 
 
 def most_fractional_khz(host_khz: int, permille: int) -> int:
-    """Return the frequency near *permille* of the host's whose ratio loses most if its low bits were cut."""
+    """Return the frequency near *permille* of the host's whose ratio would lose most without its low bits."""
     about = host_khz * permille // 1000
     return max(range(about, about + 50), key=lambda khz: (khz << 48) // host_khz & 0xFFFF)
 
 
 @pytest.mark.usefixtures("hardware_scaling")
 def test_scaled_vcpus_keep_together(vm: X86Vm) -> None:
-    """vCPUs of a scaled VM that user space gives nearly one value get just one line."""
+    """vCPUs of a scaled VM to which user space gives one value in turn count on one line."""
     vm.tsc_khz = vm.tsc_khz * 9 // 10
     first, second = vm.create_vcpu(0), vm.create_vcpu(1)
 
@@ -219,18 +219,18 @@ def test_scaled_vcpus_keep_together(vm: X86Vm) -> None:
     ],
 )
 def test_record_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int, mul: int) -> None:
-    """tsc_shift and tsc_to_system_mul fit the frequency that the guest gets, within a kHz."""
+    """tsc_shift and tsc_to_system_mul fit the frequency that the guest gets, to within a kHz."""
     vm.tsc_khz = khz
     vcpu = vm.create_vcpu(0)
     vcpu.guest.enable_kvmclock()
 
     vcpu.guest.read_kvmclock()
 
-    # The ratio is rounded down, and the page's frequency is in whole kHz of what that gives.
-    page = vcpu.guest.pvclock()
+    # The ratio is rounded down, and the record's frequency is in whole kHz of what that gives.
+    record = vcpu.guest.pvclock()
     slower_by_a_khz = mul * khz // (khz - 1) + 1
-    assert page.tsc_shift == shift
-    assert mul <= page.tsc_to_system_mul <= slower_by_a_khz
+    assert record.tsc_shift == shift
+    assert mul <= record.tsc_to_system_mul <= slower_by_a_khz
 
 
 @pytest.mark.usefixtures("hardware_scaling")
@@ -250,7 +250,7 @@ def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_record_and_get_clock_agree(vm: X86Vm, permille: int) -> None:
-    """With TSC scaling, too, the page evaluated at KVM_GET_CLOCK's host_tsc is its clock, within 2 ns."""
+    """Also with TSC scaling the record evaluated at KVM_GET_CLOCK's host_tsc is its clock, within 2 ns."""
     host_khz = vm.tsc_khz
     vm.tsc_khz = host_khz * permille // 1000
     vcpu = vm.create_vcpu(0)

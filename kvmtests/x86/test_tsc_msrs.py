@@ -38,7 +38,7 @@ def tsc_adjust(vcpu: X86Vcpu) -> None:
 
 
 def require_rdtscp(vcpu: X86Vcpu) -> None:
-    """Skip where the guest's CPUID does not announce RDTSCP."""
+    """Raise `CapabilityMissing` unless the guest's CPUID announces RDTSCP."""
     if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
         raise CapabilityMissing("X86_FEATURE_RDTSCP")
 
@@ -50,7 +50,7 @@ def vendor_of(vcpu: X86Vcpu) -> bytes:
 
 
 def guest_writes_tsc(vcpu: X86Vcpu, value: int) -> tuple[Window, Window]:
-    """WRMSR of IA32_TSC: the host ticks in which it happened, and what the guest's TSC had been."""
+    """Let the guest write IA32_TSC; return the host ticks between which it did, and its TSC just before."""
     written, (guest_before, _) = timed(vcpu.vm, lambda: vcpu.guest.wrmsr(MSR_IA32_TSC, value))
     return written, Window(guest_before, guest_before + written.width)
 
@@ -96,7 +96,7 @@ def test_guest_tsc_write_moves_tsc_and_adjust(vcpu: X86Vcpu, value: int) -> None
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value: int) -> None:
-    """The guest's WRMSR of TSC_ADJUST moves its TSC by what TSC_ADJUST changes; twice changes nothing."""
+    """The guest's WRMSR of TSC_ADJUST moves its TSC by the change of TSC_ADJUST; repeated, by nothing."""
     vcpu.guest.wrmsr(MSR_IA32_TSC_ADJUST, 5 * GIB)
     start = vcpu.guest.read_tsc()
 
@@ -123,7 +123,7 @@ def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_host_adjust_write_leaves_the_tsc_alone(vcpu: X86Vcpu, value: int) -> None:
-    """KVM_SET_MSRS of TSC_ADJUST stores the value and moves nothing: not TSC, not offset."""
+    """KVM_SET_MSRS of TSC_ADJUST stores the value and moves neither TSC nor offset."""
     start, tsc_offset = vcpu.guest.read_tsc(), vcpu.tsc_offset
 
     vcpu.set_msr(MSR_IA32_TSC_ADJUST, value)
@@ -147,7 +147,7 @@ def test_guest_adjust_write_keeps_the_hosts_write(vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
-    """The guest that sets back a TSC which the host had moved finds that distance in TSC_ADJUST."""
+    """A guest that sets back a TSC which the host had moved finds that distance in TSC_ADJUST."""
     moved, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 64 * GIB))
 
     written, tsc_before = guest_writes_tsc(vcpu, 16 * GIB)
@@ -176,7 +176,7 @@ def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
-    """What a guest writes to IA32_TSC and TSC_ADJUST moves its own vCPU; the other goes on."""
+    """What a guest writes to IA32_TSC and TSC_ADJUST moves the TSC of its own vCPU; the other's continues."""
     first, other = vcpus
     start, adjust = other.guest.read_tsc(), other.get_msr(MSR_IA32_TSC_ADJUST)
 
@@ -189,7 +189,7 @@ def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """Without CPUID.7.EBX.TSC_ADJUST writes of host and guest are dropped without complaint."""
+    """Without CPUID.7.EBX.TSC_ADJUST writes of host and guest are dropped without an error."""
     vcpu.set_cpuid(cpuid_without(vm.cpuid, 7, "ebx", LEAF_7_EBX_TSC_ADJUST))
     start, tsc_offset = vcpu.guest.read_tsc(), vcpu.tsc_offset
 
@@ -212,7 +212,7 @@ def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
 
 
 def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
-    """On an Intel CPU, as the guest's CPUID has it, a TSC_AUX of more than 32 bits is refused.
+    """If the guest's CPUID names Intel, a TSC_AUX of more than 32 bits is refused.
 
     The old value stays. Source: Intel SDM 4, IA32_TSC_AUX: bits 63:32 are reserved.
     """
@@ -228,7 +228,7 @@ def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
 
 
 def test_upper_half_of_tsc_aux_is_dropped_on_other_cpus(vcpu: X86Vcpu) -> None:
-    """On other CPUs, as the guest's CPUID has it, the upper half of a TSC_AUX is dropped and reads 0.
+    """If the guest's CPUID names another vendor, the upper half of a TSC_AUX is dropped and reads 0.
 
     AMD's CPUs ignore the bits. Source: arch/x86/kvm/x86.c: __kvm_set_msr(), case MSR_TSC_AUX.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_VCPU_TSC_OFFSET: guest TSC = host TSC (scaled) + offset, for each vCPU by itself.
+"""KVM_VCPU_TSC_OFFSET: guest TSC = host TSC (scaled) + offset, for each vCPU separately.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst, 4; arch/x86/kvm/x86.c: kvm_arch_tsc_set_attr().
 """
@@ -71,7 +71,7 @@ def test_offset_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_vcpus_keep_different_offsets(vcpus: list[X86Vcpu]) -> None:
-    """Two vCPUs keep offsets that differ by one tick: no heuristic joins them."""
+    """Two vCPUs keep offsets that differ by one tick: KVM does not make them equal."""
     first, second = vcpus
 
     first.tsc_offset, second.tsc_offset = 1000, 1001
@@ -106,7 +106,7 @@ def test_same_offset_again_keeps_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> N
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_different_offsets_turn_the_master_clock_off(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """The master clock goes off when the vCPU whose offset came to differ has run, and on again."""
+    """The master clock goes off once the vCPU with a new offset has run, and on again once both agree."""
     first, second = vcpus
     for vcpu in vcpus:
         vcpu.tsc_offset = 1000

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""User space writes IA32_TSC by value: less than a second off means "as the others".
+"""User space writes IA32_TSC by value: less than a second off, KVM takes it for "as the others".
 
-A write that lies within a second of where the last written TSC is by now joins the vCPU to
-the current TSC generation and its value is discarded; any other starts a generation of its
-own, literally. Whether all vCPUs are of one generation shows in the master clock.
+A value within a second of what the last written TSC has reached by now joins the vCPU to the
+current TSC generation, and is itself discarded; any other value is taken literally and starts a
+generation. The master clock shows whether all vCPUs are of one generation.
 
 Source: arch/x86/kvm/x86.c: kvm_synchronize_tsc().
 """
@@ -32,7 +32,7 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """User space writes IA32_TSC of a vCPU: so many seconds of its ticks, *pause_ms* after the last."""
+    """One write of a vCPU's IA32_TSC: *seconds* in its ticks, *pause_ms* after the previous write."""
 
     vcpu: int
     seconds: float
@@ -40,18 +40,21 @@ class Write:
 
 
 def at_once(kvm: Kvm, *writes: Write, pauses_within_ms: int = 400) -> list[X86Vcpu]:
-    """Return two vCPUs of a new VM that user space has written to, one write right behind the other.
+    """Return two vCPUs of a new VM that user space has written to, one write right after the other.
 
-    The window is about elapsed time, which a busy machine stretches: attempts that took longer
-    than *pauses_within_ms* beyond their pauses are no arrangement of the claim and are repeated.
+    The window depends on elapsed time, which a busy host stretches: an attempt that took longer
+    than *pauses_within_ms* beyond its pauses does not arrange what the claim needs, and is repeated.
     """
     pauses_ms = sum(write.pause_ms for write in writes)
     for _ in range(ATTEMPTS):
         vcpus = two_vcpus(kvm)
         span, _ = spanned(vcpus[0].vm.time, partial(play, vcpus, writes))
-        if span.raw_ns.width <= (pauses_ms + pauses_within_ms) * MS:
+        last_ns = span.raw_ns.width
+        if last_ns <= (pauses_ms + pauses_within_ms) * MS:
             return vcpus
-    raise BenchError(f"this machine is too busy: {ATTEMPTS} times, writes took {span.raw_ns.width} ns")
+    raise BenchError(
+        f"this host is too busy: {ATTEMPTS} times the writes took too long, {last_ns} ns at last"
+    )
 
 
 def two_vcpus(kvm: Kvm) -> list[X86Vcpu]:
@@ -62,7 +65,7 @@ def two_vcpus(kvm: Kvm) -> list[X86Vcpu]:
 
 
 def play(vcpus: list[X86Vcpu], writes: tuple[Write, ...]) -> None:
-    """Do the writes in their order."""
+    """Make the writes in their order, each after its pause."""
     for write in writes:
         vcpus[0].vm.time.sleep_ns(write.pause_ms * MS)
         vcpus[write.vcpu].set_msr(MSR_IA32_TSC, ticks(vcpus[0], write.seconds))
@@ -114,7 +117,7 @@ def test_write_within_a_second_joins(kvm: Kvm, writes: list[Write]) -> None:
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("writes", PARTING)
 def test_write_beyond_a_second_parts(kvm: Kvm, writes: list[Write]) -> None:
-    """A second off or more, or user space's first value: a new generation, the master clock is off."""
+    """A second off or more, or user space's first value, starts a generation: the master clock is off."""
     vcpus = at_once(kvm, *writes)
 
     assert flags_after_entry(*vcpus) == ClockFlags(0)
@@ -125,7 +128,7 @@ def test_write_beyond_a_second_parts(kvm: Kvm, writes: list[Write]) -> None:
     "seconds", [pytest.param(0.0000005, id="tiny"), pytest.param(0.5, id="half-a-second")]
 )
 def test_first_write_is_literal(vcpu: X86Vcpu, seconds: float) -> None:
-    """User space's first value is taken as it is, however close to the value a new vCPU starts with.
+    """User space's first value is taken literally, however close to the value a new vCPU starts with.
 
     Since Linux commit bf328e22e472 ("KVM: x86: Don't sync user-written TSC against startup
     values") (in v6.7).
@@ -137,7 +140,7 @@ def test_first_write_is_literal(vcpu: X86Vcpu, seconds: float) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_write_beyond_a_second_is_literal(vcpus: list[X86Vcpu]) -> None:
-    """A value that does not join is taken as it is; the other vCPU's TSC stays."""
+    """A value that does not join is taken literally; the other vCPU's TSC stays on its line."""
     first, second = vcpus
     written_first, _ = timed(first.vm, lambda: first.set_msr(MSR_IA32_TSC, ticks(first, 100)))
 
@@ -162,7 +165,7 @@ def test_write_of_zero_keeps_the_tsc(vcpus: list[X86Vcpu]) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """A vCPU made later counts on the others' line, and its VM's master clock stays as it is."""
+    """A vCPU created later counts on the others' line, and its VM's master clock stays as it is."""
     written, _ = timed(vm, lambda: vcpu.set_msr(MSR_IA32_TSC, ticks(vcpu, 100)))
     flags = flags_after_entry(vcpu)
 
@@ -177,7 +180,7 @@ def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.generation("upstream")
 def test_value_near_an_offset_snaps_to_it(vcpus: list[X86Vcpu]) -> None:
-    """A value that fits the offset of another vCPU, within a second, takes just that offset."""
+    """A value within a second of another vCPU's TSC gives the vCPU just that vCPU's offset."""
     first, second = vcpus
     first.tsc_offset = 2**44
 
@@ -200,7 +203,7 @@ def test_value_near_an_offset_keeps_the_master_clock(vcpus: list[X86Vcpu]) -> No
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
-    """The offset changes only when someone writes it: not by time, entries or kvmclock."""
+    """The offset changes only when it is written: not by time, entries or kvmclock."""
     vcpu.set_msr(MSR_IA32_TSC, ticks(vcpu, 100))
     vcpu.guest.enable_kvmclock()
     tsc_offset = vcpu.tsc_offset
@@ -215,7 +218,7 @@ def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_a_late_value_is_late_and_a_late_offset_is_not(vcpu: X86Vcpu) -> None:
-    """A value counts from when it is written, however old it is; an offset from no instant at all."""
+    """A value counts from when it is written, however old it is; an offset does not depend on when."""
     host_tsc = vcpu.vm.time.counter()
     vcpu.vm.time.sleep_ns(20 * MS)
 

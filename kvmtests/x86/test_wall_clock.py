@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The wall clock structure: written at once and once for each write of its MSR, for the whole VM.
+"""The wall clock structure is written at once, once for each write of its MSR, and is the whole VM's.
 
 Source: Documentation/virt/kvm/x86/msr.rst; arch/x86/kvm/x86.c: kvm_write_wall_clock().
 """
@@ -33,7 +33,7 @@ WALL_CLOCK_MSRS = pytest.mark.parametrize(
 
 
 def epoch_window(vm: X86Vm) -> Window:
-    """Return what CLOCK_REALTIME was when kvmclock was 0, as KVM_GET_CLOCK and the host tell now."""
+    """Return what CLOCK_REALTIME was when kvmclock was 0, computed from KVM_GET_CLOCK and the host now."""
     span, clock = spanned(vm.time, vm.clock)
     return span.realtime_ns.shifted(-clock.kvmclock_ns).widened(MARGIN_NS)
 
@@ -62,10 +62,10 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
 
     vm.set_clock(1000 * S)
     vcpu.guest.read_tsc()
-    unasked = structure(vm)
+    untouched = structure(vm)
     again = vcpu.guest.write_wall_clock()
 
-    assert unasked == written
+    assert untouched == written
     assert again.version == first.version + 2
     assert again.epoch_ns in epoch_window(vm)
     assert first.epoch_ns - again.epoch_ns > 900 * S
@@ -93,14 +93,14 @@ def test_address_belongs_to_the_vm(vcpus: list[X86Vcpu]) -> None:
 
 
 def test_version_of_a_scribbled_structure_ends_even(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """An odd version that the guest left there goes on to an even one."""
+    """An odd version that the guest left there is followed by an even one."""
     vm.memory[layout.WALL_CLOCK] = 7
 
     assert vcpu.guest.write_wall_clock().version % 2 == 0
 
 
 def test_address_zero_writes_nothing(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """Address 0 is no place for the structure."""
+    """KVM does not write the structure to address 0."""
     before = bytes(vm.memory[:64])
 
     vcpu.guest.wrmsr(MSR_KVM_WALL_CLOCK_NEW, 0)

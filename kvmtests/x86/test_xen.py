@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Clocks of Xen guests: the wall clock in the shared page, and kvmclock in vcpu_info and vcpu_time_info.
+"""Clocks of Xen guests: the wall clock in the shared page, pvclock in vcpu_info and vcpu_time_info.
 
 Source: Documentation/virt/kvm/api.rst, 4.126 to 4.131; arch/x86/kvm/xen.c;
 include/xen/interface/xen.h.
@@ -40,7 +40,7 @@ PLACES = {
     xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO: (VCPU_INFO, VCPU_INFO + vcpu_info.time.offset),
     xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO: (TIME_INFO, TIME_INFO),
 }
-"""Address that is registered, and where pvclock lies then."""
+"""The address that is registered, and where the pvclock record then lies."""
 
 MODES = pytest.mark.parametrize("long_mode", [pytest.param(1, id="64-bit"), pytest.param(0, id="32-bit")])
 KINDS = pytest.mark.parametrize(
@@ -54,7 +54,7 @@ KINDS = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def offered(vm: X86Vm) -> int:
-    """What KVM offers to Xen guests; the VM is one."""
+    """The flags of what KVM offers to Xen guests; the VM is configured as one."""
     flags = vm.require(uapi.KVM_CAP_XEN_HVM, "KVM_CAP_XEN_HVM")
     if not flags & xen.KVM_XEN_HVM_CONFIG_SHARED_INFO:
         raise CapabilityMissing("KVM_XEN_HVM_CONFIG_SHARED_INFO in KVM_CAP_XEN_HVM")
@@ -63,34 +63,34 @@ def offered(vm: X86Vm) -> int:
 
 
 def configure(vm: X86Vm, flags: int) -> None:
-    """KVM_XEN_HVM_CONFIG with hypercalls answered in the kernel, and *flags*."""
+    """Configure *vm* for Xen, with hypercalls answered in the kernel, and *flags*: KVM_XEN_HVM_CONFIG."""
     config = xen.kvm_xen_hvm_config(flags=xen.KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | flags, msr=HYPERCALL_MSR)
     vm.handle.pass_structure(xen.KVM_XEN_HVM_CONFIG, config)
 
 
 def set_vm(vm: X86Vm, kind: int, value: int) -> None:
-    """KVM_XEN_HVM_SET_ATTR."""
+    """Set the VM's attribute *kind* by KVM_XEN_HVM_SET_ATTR."""
     attr = xen.kvm_xen_hvm_attr(type=kind)
     attr.u.gfn = value
     vm.handle.pass_structure(xen.KVM_XEN_HVM_SET_ATTR, attr)
 
 
 def set_vcpu(vcpu: X86Vcpu, kind: int, gpa: int) -> None:
-    """KVM_XEN_VCPU_SET_ATTR."""
+    """Set the vCPU's attribute *kind* by KVM_XEN_VCPU_SET_ATTR."""
     attr = xen.kvm_xen_vcpu_attr(type=kind)
     attr.u.gpa = gpa
     vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_SET_ATTR, attr)
 
 
 def get_vcpu(vcpu: X86Vcpu, kind: int) -> int:
-    """KVM_XEN_VCPU_GET_ATTR."""
+    """Return the vCPU's attribute *kind* by KVM_XEN_VCPU_GET_ATTR."""
     attr = xen.kvm_xen_vcpu_attr(type=kind)
     vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_GET_ATTR, attr)
     return int(attr.u.gpa)
 
 
 def share(vm: X86Vm, long_mode: int = 1) -> None:
-    """Make the guest a 64-bit or 32-bit one, and give it its shared page."""
+    """Make the guest a 64-bit or a 32-bit one, and give it its shared page."""
     set_vm(vm, xen.KVM_XEN_ATTR_TYPE_LONG_MODE, long_mode)
     set_vm(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, SHARED_INFO // layout.PAGE_SIZE)
 
@@ -102,20 +102,20 @@ def shared_page(vm: X86Vm, long_mode: int) -> shared_info | compat_shared_info:
 
 
 def pvclock_at(vcpu: X86Vcpu, kind: int) -> Pvclock:
-    """Return the Xen guest's pvclock as it lies in memory."""
-    page = pvclock_vcpu_time_info.from_buffer_copy(vcpu.vm.memory, PLACES[kind][1])
+    """Return the Xen guest's pvclock record as it lies in memory."""
+    record = pvclock_vcpu_time_info.from_buffer_copy(vcpu.vm.memory, PLACES[kind][1])
     return Pvclock(
-        page.version,
-        page.tsc_timestamp,
-        page.system_time,
-        page.tsc_to_system_mul,
-        page.tsc_shift,
-        page.flags,
+        record.version,
+        record.tsc_timestamp,
+        record.system_time,
+        record.tsc_to_system_mul,
+        record.tsc_shift,
+        record.flags,
     )
 
 
 def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:
-    """Register the Xen guest's pvclock, enter the guest, and return what KVM wrote."""
+    """Register the Xen guest's pvclock record, enter the guest, and return what KVM wrote."""
     set_vcpu(vcpu, kind, PLACES[kind][0])
     vcpu.guest.read_tsc()
     return pvclock_at(vcpu, kind)
@@ -142,7 +142,7 @@ def test_wall_clock_and_kvmclock_make_realtime(
 
 
 def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
-    """A guest that turns out to be of 64 bits gets its wall clock where those look for it."""
+    """A guest that turns out to be a 64-bit one gets its wall clock where 64-bit guests look for it."""
     share(vm, 0)
     assert not shared_page(vm, 1).wc.version
 
@@ -154,21 +154,21 @@ def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
 
 @KINDS
 def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
-    """A Xen guest's page holds the line of kvmclock's own page; its version is even and not 0."""
+    """A Xen guest's record holds the line of kvmclock's own record; its version is even and not 0."""
     vcpu.guest.enable_kvmclock()
     vcpu.vm.set_clock(1000 * S)
 
-    page = enter(vcpu, kind)
+    record = enter(vcpu, kind)
 
     reading = vcpu.guest.read_kvmclock()
-    assert page.kvmclock_ns(reading.tsc) == reading.kvmclock_ns
-    assert page.version > 0
-    assert page.version % 2 == 0
+    assert record.kvmclock_ns(reading.tsc) == reading.kvmclock_ns
+    assert record.version > 0
+    assert record.version % 2 == 0
 
 
 @KINDS
 def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
-    """After KVM_SET_CLOCK and an entry the page tells the new time."""
+    """After KVM_SET_CLOCK and an entry the record shows the new time."""
     enter(vcpu, kind)
 
     span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
@@ -180,7 +180,7 @@ def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) ->
 
 @KINDS
 def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
-    """Without an address of its own a vCPU gets none written, and it does not write another's."""
+    """A vCPU without an address gets no record written, and its entries do not write another vCPU's."""
     first, second = vcpus
     enter(first, kind)
     before = pvclock_at(first, kind)
@@ -193,7 +193,7 @@ def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
 
 @KINDS
 def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
-    """KVM_KVMCLOCK_CTRL tells kvmclock's page that the guest was stopped, and leaves Xen's alone."""
+    """KVM_KVMCLOCK_CTRL marks the guest as stopped in kvmclock's record, and leaves Xen's record alone."""
     vcpu.guest.enable_kvmclock()
     enter(vcpu, kind)
 
@@ -207,7 +207,7 @@ def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
 @pytest.mark.usefixtures("tsc_clocksource")
 @KINDS
 def test_stable_flag_can_be_kept_from_xen_guests(vm: X86Vm, vcpu: X86Vcpu, kind: int, offered: int) -> None:
-    """KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE takes the stable flag off Xen's pages, not off kvmclock's."""
+    """KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE clears the stable flag in Xen's records, not in kvmclock's."""
     if not offered & xen.KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE:
         raise CapabilityMissing("KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE in KVM_CAP_XEN_HVM")
     vcpu.guest.enable_kvmclock()
@@ -239,7 +239,7 @@ def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 @KINDS
 def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
-    """With the address taken back KVM writes no more."""
+    """After the address was taken back KVM does not write the record again."""
     before = enter(vcpu, kind)
 
     set_vcpu(vcpu, kind, xen.KVM_XEN_INVALID_GPA)
@@ -251,13 +251,13 @@ def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) 
 
 @KINDS
 def test_record_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
-    """An address without memory behind it is EFAULT."""
+    """An address without memory behind it is refused with EFAULT."""
     with refused(errno.EFAULT):
         set_vcpu(vcpu, kind, OUTSIDE_OF_MEMORY)
 
 
 def test_unaligned_vcpu_info_is_refused(vcpu: X86Vcpu) -> None:
-    """vcpu_info lies at a multiple of 4: ENXIO, and none is set."""
+    """vcpu_info at an address that is not a multiple of 4 is refused with ENXIO, and none is set."""
     kind = xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO
 
     with refused(errno.ENXIO):
@@ -267,7 +267,7 @@ def test_unaligned_vcpu_info_is_refused(vcpu: X86Vcpu) -> None:
 
 
 def test_unknown_attributes_do_not_exist(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """Attributes of no known type are ENOENT, of VM and vCPU."""
+    """Attributes of an unknown type are refused with ENOENT, for VM and vCPU."""
     with refused(errno.ENOENT):
         set_vm(vm, UNKNOWN_TYPE, 0)
     with refused(errno.ENOENT):
@@ -277,13 +277,13 @@ def test_unknown_attributes_do_not_exist(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_unknown_flag_of_the_configuration_is_refused(vm: X86Vm) -> None:
-    """KVM_XEN_HVM_CONFIG takes flags that can be enabled: EINVAL for others."""
+    """KVM_XEN_HVM_CONFIG refuses a flag that cannot be enabled with EINVAL."""
     with refused(errno.EINVAL):
         configure(vm, 1 << 31)
 
 
 def test_bad_pointers_are_refused(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """Structures that cannot be read are EFAULT."""
+    """Structures that cannot be read are refused with EFAULT."""
     for request in (xen.KVM_XEN_HVM_CONFIG, xen.KVM_XEN_HVM_SET_ATTR, xen.KVM_XEN_HVM_GET_ATTR):
         with refused(errno.EFAULT):
             vm.handle.call(request, BAD_ADDRESS)

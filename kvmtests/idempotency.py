@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fixtures.benchmark.recorder import Point, Recorder
-from fixtures.counters import bracket, signed
+from fixtures.counters import NSEC_PER_MSEC, bracket, signed
 from fixtures.kvm.values import Reading
 from fixtures.kvm.vm import Vm
 
-MS = 1_000_000
 DELAYS_MS = range(11)
 REPEATS = 3
 
@@ -35,7 +34,7 @@ def carry(heir: Heir, vm: Vm, asked_ms: int) -> Point:
     The delay is what passed between the middles of saving and restoring, preemption included.
     """
     first, value, second = bracket(vm.time.counter, heir.save)
-    vm.time.sleep_ns(asked_ms * MS)
+    vm.time.sleep_ns(asked_ms * NSEC_PER_MSEC)
     third, _, fourth = bracket(vm.time.counter, lambda: heir.restore(value))
     reading = min((heir.read() for _ in range(READINGS)), key=lambda one: one.window.width)
     seen = reading.window.shifted(heir.line)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import NSEC_PER_SEC, Window, bracket
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
@@ -41,7 +41,7 @@ def timed(vcpu: Arm64Vcpu, call: Callable[[], Result]) -> tuple[Window, Result]:
 
 def ticks(target_facts: Probe, duration_ns: int) -> int:
     """Return how far the counter gets in *duration_ns*, rounded down."""
-    return duration_ns * int(target_facts.facts["counter_hz"]) // 1_000_000_000
+    return duration_ns * int(target_facts.facts["counter_hz"]) // NSEC_PER_SEC
 
 
 def counter_traps(vcpu: Arm64Vcpu, target_facts: Probe) -> bool:

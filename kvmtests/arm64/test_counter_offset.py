@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.expect import refused
@@ -23,7 +23,6 @@ from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.generation("upstream")]
 
-MS = 1_000_000
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 
@@ -103,7 +102,7 @@ def test_same_offset_again_later_changes_nothing(vm: Arm64Vm, vcpu: Arm64Vcpu) -
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
     vm.set_counter_offset(12345)
     vcpu.guest.read_cntvct()
-    vm.time.sleep_ns(5 * MS)
+    vm.time.sleep_ns(5 * NSEC_PER_MSEC)
 
     vm.set_counter_offset(12345)
 

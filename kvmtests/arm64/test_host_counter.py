@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_SEC, Window
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from kvmtests.arm64.steps import COUNTERS, offset_counter
 from kvmtests.tables import NONZERO_OFFSETS
 
 pytestmark = [pytest.mark.thorough]
-
-S = 1_000_000_000
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
@@ -35,7 +33,7 @@ def test_offset_does_not_leak_to_the_host(
     vcpu.guest.read_counter(counter)
 
     last, last_ns = time.counter(), time.monotonic_raw_ns()
-    elapsed = (last_ns - first_ns) * hz // S
+    elapsed = (last_ns - first_ns) * hz // NSEC_PER_SEC
     assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)
 
 
@@ -52,5 +50,5 @@ def test_running_guest_does_not_leak_to_the_host(
     with other.guest.spinning():
         last, last_ns = time.counter(), time.monotonic_raw_ns()
 
-    elapsed = (last_ns - first_ns) * hz // S
+    elapsed = (last_ns - first_ns) * hz // NSEC_PER_SEC
     assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import Window, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, wrap
 from fixtures.kvm.arm64.values import Hypercall
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
@@ -96,7 +96,7 @@ def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) 
 
     last_ns, last = pair(ask(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
 
-    elapsed_ns = (last - first) * 1_000_000_000 // hz
+    elapsed_ns = (last - first) * NSEC_PER_SEC // hz
     slew_ns = elapsed_ns // 1_000 + 1_000
     assert last_ns - first_ns in Window(elapsed_ns, elapsed_ns).widened(slew_ns)
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from fixtures.counters import Window, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, wrap
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
@@ -27,21 +27,26 @@ pytestmark = [pytest.mark.thorough]
 TwoHosts = Callable[[Difference], HostPair]
 Read = Callable[[Arm64Vcpu], Reading]
 
-S = 1_000_000_000
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 SYNCHRONISATION_NS = 3_000_000
 
 MOVES = [
     pytest.param(Difference(), 0, id="same-counter-at-once"),
-    pytest.param(Difference(counter=5), 4 * S, id="just-booted-4s"),
-    pytest.param(Difference(counter=2**63 + 1), 3600 * S, id="counter-far-ahead-1h"),
-    pytest.param(Difference(counter=2**64 - 250), 7800 * S, id="counter-about-to-wrap-2h10min"),
-    pytest.param(Difference(counter=5), 40 * 86400 * S, id="just-booted-40-days"),
-    pytest.param(Difference(counter=5, synchronisation_ns=SYNCHRONISATION_NS), 4 * S, id="3ms-ahead"),
-    pytest.param(Difference(counter=5, synchronisation_ns=-SYNCHRONISATION_NS), 4 * S, id="3ms-behind"),
-    pytest.param(Difference(counter=5, synchronisation_ns=-5 * S), 4 * S, id="stepped-5s-back"),
-    pytest.param(Difference(counter=5, leap_seconds=1), 4 * S, id="leap-second"),
+    pytest.param(Difference(counter=5), 4 * NSEC_PER_SEC, id="just-booted-4s"),
+    pytest.param(Difference(counter=2**63 + 1), 3600 * NSEC_PER_SEC, id="counter-far-ahead-1h"),
+    pytest.param(Difference(counter=2**64 - 250), 7800 * NSEC_PER_SEC, id="counter-about-to-wrap-2h10min"),
+    pytest.param(Difference(counter=5), 40 * 86400 * NSEC_PER_SEC, id="just-booted-40-days"),
+    pytest.param(
+        Difference(counter=5, synchronisation_ns=SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-ahead"
+    ),
+    pytest.param(
+        Difference(counter=5, synchronisation_ns=-SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-behind"
+    ),
+    pytest.param(
+        Difference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC), 4 * NSEC_PER_SEC, id="stepped-5s-back"
+    ),
+    pytest.param(Difference(counter=5, leap_seconds=1), 4 * NSEC_PER_SEC, id="leap-second"),
 ]
 
 
@@ -77,7 +82,7 @@ def check_restored(hosts: HostPair, vcpu: Arm64Vcpu, read: Read, source: Bracket
     expected = Window(counters.count_now(source, first_ns, hz), counters.count_now(source, last_ns, hz))
     bound = counters.bound_ticks(source, arrived, hz)
     assert value in expected.widened(bound)
-    error_ns = different.synchronisation_ns - different.leap_seconds * S
+    error_ns = different.synchronisation_ns - different.leap_seconds * NSEC_PER_SEC
     true_ns = first_ns - error_ns - source.realtime_ns
     lived = Window(0, ticks_at_hz(last_ns - first_ns, hz)).widened(bound)
     ideal = wrap(source.count + ticks_at_hz(true_ns, hz))
@@ -100,7 +105,7 @@ def upstream_guest(hosts: HostPair) -> tuple[Arm64Vm, Arm64Vcpu]:
     vm.require_counter_offset()
     vcpu = vm.create_vcpu(0)
     vm.set_counter_offset(vm.time.counter())
-    vm.time.sleep_ns(S)
+    vm.time.sleep_ns(NSEC_PER_SEC)
     return vm, vcpu
 
 
@@ -157,7 +162,7 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     physical = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
     assert not counters.views_agree(virtual, physical, hz)
 
-    heir = new_vm(hosts.arrive(4 * S)).create_vcpu(0)
+    heir = new_vm(hosts.arrive(4 * NSEC_PER_SEC)).create_vcpu(0)
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
         heir.set_reg(register, counters.count_now(saved, heir.vm.time.realtime_ns(), hz))
 
@@ -178,7 +183,7 @@ def test_series_offsets_restore_both_counters(
     vm = new_vm(hosts.source)
     vcpu = vm.create_vcpu(0)
     vcpu.require_series_offsets()
-    vcpu.physical_offset = 2**64 - 180 * S
+    vcpu.physical_offset = 2**64 - 180 * NSEC_PER_SEC
     hz = frequency_hz(vcpu)
     saved = {cntvct: vcpu.virtual_offset, cntpct: vcpu.physical_offset}
     left = bracketed(vm, vm.time.counter)
@@ -199,10 +204,10 @@ def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
     """KVM_REG_ARM_TIMER_CNT written back as it was lets the counter stand still meanwhile."""
     hosts = two_hosts(Difference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
-    source.vm.time.sleep_ns(S)
+    source.vm.time.sleep_ns(NSEC_PER_SEC)
     saved = source.get_reg(TIMER_CNT)
 
-    heir = new_vm(hosts.arrive(3600 * S)).create_vcpu(0)
+    heir = new_vm(hosts.arrive(3600 * NSEC_PER_SEC)).create_vcpu(0)
     heir.set_reg(TIMER_CNT, saved)
 
     hz = frequency_hz(heir)
@@ -215,7 +220,7 @@ def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
     hosts = two_hosts(Difference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
     saved = source.get_reg(TIMER_CNT)
-    moved = new_vm(hosts.arrive(4 * S))
+    moved = new_vm(hosts.arrive(4 * NSEC_PER_SEC))
     heirs = [moved.create_vcpu(number) for number in range(3)]
 
     for heir in heirs:

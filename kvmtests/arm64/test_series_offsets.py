@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.generation("series")]
 
-MS = 1_000_000
 COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="physical")]
 
 
@@ -147,7 +147,7 @@ def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) 
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
     set_offset(vcpu, counter, 12345)
     vcpu.guest.read_counter(counter)
-    vcpu.vm.time.sleep_ns(5 * MS)
+    vcpu.vm.time.sleep_ns(5 * NSEC_PER_MSEC)
 
     set_offset(vcpu, counter, 12345)
 

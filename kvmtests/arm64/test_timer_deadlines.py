@@ -16,6 +16,7 @@ from statistics import median
 
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
@@ -25,8 +26,7 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
-QUIET_NS = 60 * MS  # in which a timer that must not fire has time to
+QUIET_NS = 60 * NSEC_PER_MSEC  # in which a timer that must not fire has time to
 FIRINGS = 5
 
 

@@ -17,7 +17,7 @@ from statistics import median
 
 import pytest
 
-from fixtures.counters import signed, wrap
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
 from fixtures.kvm.arm64.interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
@@ -28,8 +28,7 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRT
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
-QUIET_NS = 50 * MS  # in which an interrupt that must not come has time to
+QUIET_NS = 50 * NSEC_PER_MSEC  # in which an interrupt that must not come has time to
 FIRINGS = 5
 AHEAD = 2**40  # ticks: longer than a test
 BASE = wrap(-AHEAD)  # an offset with which the guest's counter can be moved back without wrap
@@ -55,9 +54,9 @@ JUMPS = [
     pytest.param(2**63, 2**64 - AHEAD, 2**64 - AHEAD + 1, id="near-the-end"),
 ]
 OFFSETS_NS = [
-    pytest.param(5_000 * MS, id="plus-5s"),
-    pytest.param(-5_000 * MS, id="minus-5s"),
-    pytest.param(-(10**9) * MS, id="minus-11d"),
+    pytest.param(5 * NSEC_PER_SEC, id="plus-5s"),
+    pytest.param(-5 * NSEC_PER_SEC, id="minus-5s"),
+    pytest.param(-(10**6) * NSEC_PER_SEC, id="minus-11d"),
 ]
 
 

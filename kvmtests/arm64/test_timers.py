@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import wrap
+from fixtures.counters import NSEC_PER_MSEC, wrap
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.targets import Probe
@@ -19,7 +19,6 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRT
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
 HALF = 2**63
 NEVER = 2**64 - 2**40  # CVAL + offset does not wrap: emulators of 2022 stumble over that
 FAR = 2**40  # ticks: hours
@@ -231,7 +230,7 @@ def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """TVAL falls as the counter rises, through 0 and on."""
     timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)
     first = timer.read(vcpu, "tval")
-    vcpu.vm.time.sleep_ns(MS)
+    vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
 
     second = timer.read(vcpu, "tval")
 

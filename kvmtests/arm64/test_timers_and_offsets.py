@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from fixtures.counters import signed, wrap
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
 from fixtures.guests import layout
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
@@ -24,7 +24,6 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Time
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
 AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
 BASE = wrap(-(2**40))  # an offset with which the guest's counter can be moved back by AHEAD without wrap
 FIRINGS = 3
@@ -36,7 +35,10 @@ MOVES = [
     pytest.param(AHEAD, AHEAD // 2, id="earlier"),
     pytest.param(1000, wrap(-1000), id="across-zero"),
 ]
-SHORT_OFFSETS = [pytest.param(5_000 * MS, id="plus-5s"), pytest.param(-5_000 * MS, id="minus-5s")]
+SHORT_OFFSETS = [
+    pytest.param(5 * NSEC_PER_SEC, id="plus-5s"),
+    pytest.param(-5 * NSEC_PER_SEC, id="minus-5s"),
+]
 JUMPS = [
     pytest.param(0, 2**63 - 1, 2**63, id="to-two-to-63"),
     pytest.param(0, 2**64 - 2**40, 2**64 - 2**40 + 1, id="near-the-end"),
@@ -120,7 +122,7 @@ def test_timer_that_is_ahead_again_waits(vcpu: Arm64Vcpu, timer: Timer) -> None:
     before = timer.line(vcpu)
 
     offset_counter(vcpu, timer.counter, BASE + AHEAD)
-    vcpu.vm.time.sleep_ns(50 * MS)
+    vcpu.vm.time.sleep_ns(50 * NSEC_PER_MSEC)
 
     assert (before, timer.line(vcpu)) == (True, False)
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fixtures.counters import wrap
+from fixtures.counters import NSEC_PER_SEC, wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import KvmclockReading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.migration.ticks import NS_PER_S, ticks_at_khz
+from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86.procedure import ByOffset
 from fixtures.migration.x86.tsc import Source
-
-S = NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ def new_vm(kvm: Kvm) -> X86Vm:
     return vm
 
 
-def new_guest(kvm: Kvm, vcpus: int = 2, uptime_ns: int = S) -> X86Vm:
+def new_guest(kvm: Kvm, vcpus: int = 2, uptime_ns: int = NSEC_PER_SEC) -> X86Vm:
     """Return a VM whose *vcpus* use kvmclock and have been up for *uptime_ns*."""
     vm = new_vm(kvm)
     for number in range(vcpus):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window, signed
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, signed
 from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.spans import spanned
@@ -28,8 +28,6 @@ from kvmtests.x86.steps import enter_all
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
-S = 1_000_000_000
 MARGIN_NS = 1_000
 ROUNDS = 20
 OFFSET = 2**40
@@ -215,7 +213,7 @@ def test_kvmclock_does_not_step(
     vcpus[0].guest.enable_kvmclock()
     # The last vCPU's new offset takes a snapshot, which the first vCPU's record follows at its next entry.
     enter_all([*vcpus, *vcpus])
-    vm.time.sleep_ns(20 * MS)
+    vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
     step_ns = page_step_ns(vcpus[0], lambda: provoke(vm, vcpus))
 
@@ -228,7 +226,7 @@ def test_new_snapshot_does_not_step(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A new snapshot of the master clock, 2 s after the last, does not move kvmclock by more than 1 ns."""
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
-    vm.time.sleep_ns(2 * S)
+    vm.time.sleep_ns(2 * NSEC_PER_SEC)
 
     def leave_and_return() -> None:
         vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME)

@@ -10,7 +10,7 @@ import errno
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, bracket
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import spanned
@@ -20,7 +20,6 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 
 MARGIN_NS = 1_000
-MS = 1_000_000
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_clock_advances_like_monotonic_raw(vm: X86Vm, vcpu: X86Vcpu) -> None:
     vcpu.guest.read_tsc()
     first_span, first = spanned(vm.time, vm.clock)
 
-    vm.time.sleep_ns(20 * MS)
+    vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
     last_span, last = spanned(vm.time, vm.clock)
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
@@ -104,7 +103,7 @@ def test_clock_without_master_clock_also_advances(vm: X86Vm) -> None:
     """The same before any vCPU exists, where KVM answers from its base clock."""
     first_span, first = spanned(vm.time, vm.clock)
 
-    vm.time.sleep_ns(20 * MS)
+    vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
     last_span, last = spanned(vm.time, vm.clock)
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
@@ -124,7 +123,7 @@ def test_new_vm_starts_near_zero(vm: X86Vm) -> None:
     """kvmclock of a new VM is the time since it was made."""
     # The VM was created before the fixture returned. Any value below the host's uptime shows
     # that the clock started with the VM, and a minute is generous.
-    assert vm.clock().kvmclock_ns < 60_000 * MS
+    assert vm.clock().kvmclock_ns < 60 * NSEC_PER_SEC
 
 
 def test_padding_comes_back_zero(vm: X86Vm) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_SEC, Window
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
@@ -25,7 +25,6 @@ from kvmtests.x86.steps import enter_all, flags_after_entry, timed
 
 pytestmark = [pytest.mark.thorough]
 
-S = 1_000_000_000
 MARGIN_NS = 1_000  # the timekeeper's rate against the TSC's, over seconds
 
 
@@ -89,13 +88,14 @@ def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair, rate_ppb: int) -> No
     vm = new_vm(pair.source)
     pair.source_clock.slew(rate_ppb)
 
-    gained_ns, elapsed = clock_over(vm, lambda: vm.time.sleep_ns(100 * S))
+    gained_ns, elapsed = clock_over(vm, lambda: vm.time.sleep_ns(100 * NSEC_PER_SEC))
 
     assert gained_ns in elapsed
 
 
 @pytest.mark.parametrize(
-    "distance_ns", [pytest.param(3600 * S, id="1h"), pytest.param(-3600 * S, id="1h-back")]
+    "distance_ns",
+    [pytest.param(3600 * NSEC_PER_SEC, id="1h"), pytest.param(-3600 * NSEC_PER_SEC, id="1h-back")],
 )
 def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair, vm: X86Vm, distance_ns: int) -> None:
     """A step of CLOCK_REALTIME shows in KVM_GET_CLOCK's realtime and leaves its clock alone."""
@@ -115,7 +115,7 @@ def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
     seen = [vcpu.guest.read_tsc() for vcpu in vcpus]
     offsets = [reading.value - reading.before for reading in seen]
 
-    pair.source_clock.suspend(10 * S, counter="resets")
+    pair.source_clock.suspend(10 * NSEC_PER_SEC, counter="resets")
 
     for vcpu, offset in zip(vcpus, offsets, strict=True):
         reading = vcpu.guest.read_tsc()
@@ -129,12 +129,12 @@ def test_suspend_counts_in_kvmclock(pair: HostPair, vcpus: list[X86Vcpu]) -> Non
 
     gained_ns, elapsed = clock_over(vm, lambda: sleep_and_enter(pair, vcpus))
 
-    assert gained_ns in elapsed.shifted(10 * S)
+    assert gained_ns in elapsed.shifted(10 * NSEC_PER_SEC)
     vm.set_clock(0)
     assert flags_after_entry(*vcpus) == ClockFlags(0)
 
 
 def sleep_and_enter(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
     """Suspend the host for 10 s, which resets its TSC, and let each vCPU run."""
-    pair.source_clock.suspend(10 * S, counter="resets")
+    pair.source_clock.suspend(10 * NSEC_PER_SEC, counter="resets")
     enter_all(vcpus)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.guests import layout
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.x86.cpuid import hyperv_cpuid
@@ -27,7 +27,6 @@ from fixtures.uapi.x86.msr_index import (
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
-MS = 1_000_000
 LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any value other than 0 will do
 NO_PAGE = ReferenceTscPage(0, 0, 0)
 
@@ -60,7 +59,7 @@ def elapsed_units(first: Span, last: Span) -> Window:
 def advance(vcpu: X86Vcpu, read: Callable[[], int]) -> tuple[Window, int]:
     """Return how many units pass over 20 ms by the host's clock, and by *read*."""
     first_span, first = spanned(vcpu.vm.time, read)
-    vcpu.vm.time.sleep_ns(20 * MS)
+    vcpu.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
     last_span, last = spanned(vcpu.vm.time, read)
     return elapsed_units(first_span, last_span), last - first
 
@@ -104,13 +103,13 @@ def test_page_and_count_are_one_clock(paged: X86Vcpu) -> None:
 
         assert seen.sequence != 0
         assert seen.time_100ns in Window(before, after).widened(1)
-        paged.vm.time.sleep_ns(20 * MS)
+        paged.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
 
 def test_page_follows_set_clock(paged: X86Vcpu) -> None:
     """KVM_SET_CLOCK also sets the reference time: from 0 it has advanced by the time since."""
     old = paged.guest.reference_tsc_page()
-    paged.vm.time.sleep_ns(20 * MS)
+    paged.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
     set_span, _ = spanned(paged.vm.time, lambda: paged.vm.set_clock(0))
     read_span, seen = spanned(paged.vm.time, paged.guest.read_reference_time)

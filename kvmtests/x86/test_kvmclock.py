@@ -10,7 +10,7 @@ import errno
 
 import pytest
 
-from fixtures.counters import Window, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, wrap
 from fixtures.kvm.expect import refused
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
@@ -19,7 +19,6 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_para, pvclock
 
-S = 1_000_000_000
 MARGIN_NS = 1_000
 
 SYSTEM_TIME_MSRS = [
@@ -35,7 +34,9 @@ def kvmclock(vm: X86Vm) -> None:
 
 
 @pytest.mark.parametrize("msr", SYSTEM_TIME_MSRS)
-@pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * S, id="180s")])
+@pytest.mark.parametrize(
+    "kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * NSEC_PER_SEC, id="180s")]
+)
 def test_guest_reads_between_two_get_clocks(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int, msr: int) -> None:
     """What the guest reads lies between KVM_GET_CLOCK before and KVM_GET_CLOCK after."""
     vcpu.guest.enable_kvmclock(msr)
@@ -48,7 +49,8 @@ def test_guest_reads_between_two_get_clocks(vm: X86Vm, vcpu: X86Vcpu, kvmclock_n
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
-    "age_ns", [pytest.param(180 * S, id="180s-ago"), pytest.param(-180 * S, id="in-180s")]
+    "age_ns",
+    [pytest.param(180 * NSEC_PER_SEC, id="180s-ago"), pytest.param(-180 * NSEC_PER_SEC, id="in-180s")],
 )
 def test_guest_follows_a_clock_set_by_realtime(vm: X86Vm, vcpu: X86Vcpu, age_ns: int) -> None:
     """The same after KVM_CLOCK_REALTIME in the past and future, with realtime and host_tsc reported."""
@@ -66,11 +68,11 @@ def test_guest_follows_a_clock_set_by_realtime(vm: X86Vm, vcpu: X86Vcpu, age_ns:
 def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The guest reads the value that user space set plus the time since, by the host's own clock."""
     vcpu.guest.enable_kvmclock()
-    set_span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
+    set_span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * NSEC_PER_SEC))
 
     read_span, seen = spanned(vm.time, vcpu.guest.read_kvmclock)
 
-    assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * S).widened(MARGIN_NS)
+    assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
@@ -78,12 +80,12 @@ def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
         vcpu.guest.read_kvmclock()
-    set_span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
+    set_span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * NSEC_PER_SEC))
 
     readings = [spanned(vm.time, vcpu.guest.read_kvmclock) for vcpu in vcpus]
 
     for read_span, seen in readings:
-        assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * S).widened(MARGIN_NS)
+        assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
@@ -110,7 +112,9 @@ def test_record_says_stable_with_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> N
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-@pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * S, id="180s")])
+@pytest.mark.parametrize(
+    "kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * NSEC_PER_SEC, id="180s")]
+)
 def test_record_starts_at_the_set_value(vm: X86Vm, vcpu: X86Vcpu, kvmclock_ns: int) -> None:
     """The record's system_time is the clock that was set, to the nanosecond: both are of one snapshot."""
     vcpu.guest.enable_kvmclock()
@@ -128,14 +132,14 @@ def test_record_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None
     vcpu.guest.read_kvmclock()
     old = vcpu.guest.pvclock()
 
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
 
     assert vcpu.guest.pvclock() == old
     vcpu.guest.read_kvmclock()
     new = vcpu.guest.pvclock()
     assert new.version > old.version
     assert new.version % 2 == 0
-    assert new.system_time_ns >= 1000 * S
+    assert new.system_time_ns >= 1000 * NSEC_PER_SEC
 
 
 def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
@@ -145,7 +149,7 @@ def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
     vcpu.guest.disable_kvmclock()
     old = vcpu.guest.pvclock()
 
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
 
     assert vcpu.guest.pvclock() == old
@@ -160,12 +164,12 @@ def test_multiplier_maps_the_tsc_frequency_to_nanoseconds(vcpu: X86Vcpu) -> None
     one_second_later = wrap(record.tsc_timestamp + vcpu.tsc_khz * 1000)
     second_ns = record.kvmclock_ns(one_second_later) - record.system_time_ns
 
-    assert second_ns in {S, S - 1}
+    assert second_ns in {NSEC_PER_SEC, NSEC_PER_SEC - 1}
 
 
 def test_wall_clock_is_realtime_less_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The wall clock structure holds the CLOCK_REALTIME at which kvmclock was 0; its version is even."""
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     before_ns, realtime_before = vm.clock().kvmclock_ns, vm.time.realtime_ns()
 
     wall_clock = vcpu.guest.write_wall_clock()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK, Clock, ClockFlags
@@ -21,8 +21,6 @@ from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
-MS = 1_000_000
-S = 1_000_000_000
 MARGIN_NS = 1_000
 OFFSETS = [
     pytest.param(2**40, 2**40, id="one-line"),
@@ -72,7 +70,7 @@ def restore(kvm: Kvm, saved: Saved) -> list[X86Vcpu]:
 
 def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
     """Give the source clocks that nothing else has, and let it run."""
-    vcpus[0].vm.set_clock(1000 * S)
+    vcpus[0].vm.set_clock(1000 * NSEC_PER_SEC)
     for vcpu, tsc_offset in zip(vcpus, tsc_offsets, strict=True):
         vcpu.tsc_offset = tsc_offset
         vcpu.set_msr(MSR_IA32_TSC_ADJUST, 12345)
@@ -88,7 +86,7 @@ def test_offsets_carry_the_tsc_over(
     furnish(vcpus, first_offset, second_offset)
     saved = save(vm, vcpus)
     readings = [vcpu.guest.read_tsc() for vcpu in vcpus]
-    vm.time.sleep_ns(10 * MS)
+    vm.time.sleep_ns(10 * NSEC_PER_MSEC)
 
     restored = restore(kvm, saved)
 
@@ -102,7 +100,7 @@ def test_kvmclock_counts_the_handover(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu])
     """kvmclock restored with its CLOCK_REALTIME advances by all the time that passed, on every vCPU."""
     furnish(vcpus, 2**40, 2**40)
     saved = save(vm, vcpus)
-    vm.time.sleep_ns(10 * MS)
+    vm.time.sleep_ns(10 * NSEC_PER_MSEC)
 
     restored = restore(kvm, saved)
 
@@ -128,7 +126,7 @@ def test_handover_may_be_repeated(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> 
     saved = save(vm, vcpus)
 
     first = restore(kvm, saved)
-    vm.time.sleep_ns(5 * MS)
+    vm.time.sleep_ns(5 * NSEC_PER_MSEC)
     second = restore(kvm, saved)
 
     before, seen, after = first[0].guest.read_tsc(), second[0].guest.read_tsc(), first[0].guest.read_tsc()

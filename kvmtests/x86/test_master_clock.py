@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.usefixtures("tsc_clocksource")
 
 OFF = ClockFlags(0)
 MARGIN_NS = 1_000
-MS = 1_000_000
 BOTH_SYSTEM_TIME_MSRS = pytest.mark.parametrize(
     "msr",
     [
@@ -141,7 +141,7 @@ def test_same_offset_for_all_in_turn_keeps_it(vcpus: list[X86Vcpu]) -> None:
     first, second = vcpus
     for vcpu in (first, second, second, first):
         vcpu.tsc_offset = 2**40
-        vcpu.vm.time.sleep_ns(MS)
+        vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
 
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
@@ -151,7 +151,7 @@ def test_off_reports_kvmclock_alone(parted: list[X86Vcpu]) -> None:
     vm = parted[0].vm
     first_span, first = spanned(vm.time, vm.clock)
 
-    vm.time.sleep_ns(10 * MS)
+    vm.time.sleep_ns(10 * NSEC_PER_MSEC)
 
     last_span, last = spanned(vm.time, vm.clock)
     assert (last.flags, last.realtime_ns, last.host_tsc) == (OFF, 0, 0)

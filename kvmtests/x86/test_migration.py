@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window, signed
+from fixtures.counters import NSEC_PER_SEC, Window, signed
 from fixtures.host_pair import Difference, HostPair
 from fixtures.migration import gaps, kvmclock
 from fixtures.migration.kvmclock import TaiPair
 from fixtures.migration.ticks import ticks_at_hz, ticks_at_khz
 from fixtures.migration.x86.procedure import ByOffset
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import S, new_guest, new_vm, places, restore, save, x86_vcpus
+from kvmtests.x86.moves import new_guest, new_vm, places, restore, save, x86_vcpus
 
 pytestmark = [pytest.mark.thorough]
 
@@ -31,10 +31,10 @@ PAIR_ERROR_NS = 1_000
 
 BLACKOUTS = [
     pytest.param(0, id="at-once"),
-    pytest.param(4 * S, id="4s"),
-    pytest.param(3600 * S, id="1h"),
-    pytest.param(7800 * S, id="2h10min"),
-    pytest.param(40 * 86400 * S, id="40-days"),
+    pytest.param(4 * NSEC_PER_SEC, id="4s"),
+    pytest.param(3600 * NSEC_PER_SEC, id="1h"),
+    pytest.param(7800 * NSEC_PER_SEC, id="2h10min"),
+    pytest.param(40 * 86400 * NSEC_PER_SEC, id="40-days"),
 ]
 
 DIFFERENCES = [
@@ -50,8 +50,8 @@ DIFFERENCES = [
 CLOCK_ERRORS = [
     pytest.param(Difference(counter=5, synchronisation_ns=3_000_000), id="3ms-ahead"),
     pytest.param(Difference(counter=5, synchronisation_ns=-3_000_000), id="3ms-behind"),
-    pytest.param(Difference(counter=5, synchronisation_ns=5 * S), id="stepped-5s-ahead"),
-    pytest.param(Difference(counter=5, synchronisation_ns=-5 * S), id="stepped-5s-back"),
+    pytest.param(Difference(counter=5, synchronisation_ns=5 * NSEC_PER_SEC), id="stepped-5s-ahead"),
+    pytest.param(Difference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC), id="stepped-5s-back"),
     pytest.param(Difference(counter=5, leap_seconds=1), id="leap-second-inserted"),
     pytest.param(Difference(counter=5, leap_seconds=-1), id="leap-second-deleted"),
 ]
@@ -136,7 +136,9 @@ def test_wrong_realtime_costs_what_it_is_wrong_by(
 
     (new,) = places(moved)
     elapsed_ns = hosts.destination_true_ns() - saved_ns
-    error_ns = gaps.clamped_ns(difference.synchronisation_ns - difference.leap_seconds * S, elapsed_ns)
+    error_ns = gaps.clamped_ns(
+        difference.synchronisation_ns - difference.leap_seconds * NSEC_PER_SEC, elapsed_ns
+    )
     running_ns = 200_000  # guest entries and ioctls on both hosts, which take time in any case
     expected = Window(elapsed_ns + error_ns, elapsed_ns + error_ns).widened(running_ns)
     assert new.kvmclock_ns - old.kvmclock_ns in expected
@@ -152,7 +154,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
     left = TaiPair(source.clock.realtime_ns, hosts.source_clock.tai_offset_s)
     saved_ns = hosts.source_true_ns()
 
-    arrived = hosts.arrive(600 * S)
+    arrived = hosts.arrive(600 * NSEC_PER_SEC)
     realtime_ns = kvmclock.realtime_to_give(left, hosts.destination_clock.tai_offset_s)
     (new,) = places(restore(source, arrived, realtime_ns))
 
@@ -193,10 +195,10 @@ def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference:
     hosts = two_hosts(difference)
     guest = new_guest(hosts.source, vcpus=1)
     source = save(guest)
-    moved = restore(source, hosts.arrive(4 * S), source.clock.realtime_ns)
+    moved = restore(source, hosts.arrive(4 * NSEC_PER_SEC), source.clock.realtime_ns)
     (start,) = places(moved)
 
-    moved.time.sleep_ns(10 * S)
+    moved.time.sleep_ns(10 * NSEC_PER_SEC)
 
     (end,) = places(moved)
     khz = source.tsc_khz
@@ -213,10 +215,10 @@ def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
     """Offsets computed again from a later pair of clocks differ by the pairs' rounding, not by the delay."""
     hosts = two_hosts(Difference(counter=5))
     source = save(new_guest(hosts.source))
-    moved = restore(source, hosts.arrive(4 * S), source.clock.realtime_ns)
+    moved = restore(source, hosts.arrive(4 * NSEC_PER_SEC), source.clock.realtime_ns)
     first = [vcpu.tsc_offset for vcpu in x86_vcpus(moved)]
 
-    moved.time.sleep_ns(S)
+    moved.time.sleep_ns(NSEC_PER_SEC)
     ByOffset().write(source, moved, x86_vcpus(moved))
     again = [vcpu.tsc_offset for vcpu in x86_vcpus(moved)]
 

@@ -7,20 +7,19 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window, bracket, signed
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, bracket, signed
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.migration import by_value
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import S, new_guest, new_vm, places, require_offsets, x86_vcpus
+from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, x86_vcpus
 
 pytestmark = [pytest.mark.thorough]
 
 TwoHosts = Callable[[Difference], HostPair]
 
-MS = 1_000_000
 RUNNING_NS = 200_000  # ioctls and guest entries around the moment of interest
 
 
@@ -30,7 +29,8 @@ def saved_values(vcpus: list[X86Vcpu]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize(
-    "blackout_ns", [pytest.param(4 * S, id="4s"), pytest.param(40 * 86400 * S, id="40-days")]
+    "blackout_ns",
+    [pytest.param(4 * NSEC_PER_SEC, id="4s"), pytest.param(40 * 86400 * NSEC_PER_SEC, id="40-days")],
 )
 def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Written back as it was, the TSC stands still for the whole blackout."""
@@ -47,7 +47,12 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "delay_ns", [pytest.param(0, id="at-once"), pytest.param(MS, id="1ms"), pytest.param(10 * MS, id="10ms")]
+    "delay_ns",
+    [
+        pytest.param(0, id="at-once"),
+        pytest.param(NSEC_PER_MSEC, id="1ms"),
+        pytest.param(10 * NSEC_PER_MSEC, id="10ms"),
+    ],
 )
 def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> None:
     """Even with an exact estimate of the blackout the TSC is late by as much as the VMM is late."""
@@ -55,7 +60,7 @@ def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> N
     guest = new_guest(hosts.source, vcpus=1)
     saved_ns = hosts.source_true_ns()
     values = saved_values(x86_vcpus(guest))
-    vcpu = new_vm(hosts.arrive(4 * S)).create_vcpu(0)
+    vcpu = new_vm(hosts.arrive(4 * NSEC_PER_SEC)).create_vcpu(0)
     passed_ns = hosts.destination_true_ns() - saved_ns
 
     (value,) = by_value.values(values, passed_ns, hosts.source_hz)
@@ -71,7 +76,7 @@ def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> N
 def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
     """Values less than a second apart are taken for attempts at the same value: the skew is lost."""
     require_offsets(vcpu)
-    guest = new_guest(kvm, uptime_ns=MS)
+    guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
     x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
     first, second = x86_vcpus(guest)
     assert signed(second.tsc_offset - first.tsc_offset) == -12345
@@ -88,11 +93,11 @@ def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
 def test_value_ages_between_read_and_write(kvm: Kvm, vcpu: X86Vcpu) -> None:
     """On one host the TSC falls behind its line by the time between reading and writing it."""
     require_offsets(vcpu)
-    (first,) = x86_vcpus(new_guest(kvm, vcpus=1, uptime_ns=MS))
+    (first,) = x86_vcpus(new_guest(kvm, vcpus=1, uptime_ns=NSEC_PER_MSEC))
     heir = new_vm(kvm).create_vcpu(0)
 
     read_from, value, read_until = bracket(heir.vm.time.counter, lambda: first.get_msr(MSR_IA32_TSC))
-    heir.vm.time.sleep_ns(MS)
+    heir.vm.time.sleep_ns(NSEC_PER_MSEC)
     before, _, after = bracket(heir.vm.time.counter, lambda: heir.set_msr(MSR_IA32_TSC, value))
 
     aged = Window(before - read_until, after - read_from)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import Window, signed
+from fixtures.counters import NSEC_PER_MSEC, Window, signed
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.migration.ticks import ticks_at_khz
@@ -15,7 +15,6 @@ from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, resto
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
-MS = 1_000_000
 
 # kvmclock is rounded on either side, and CLOCK_MONOTONIC_RAW and the TSC drift apart between
 # two snapshots of the master clock by about 1 ppm of the few ms that a test lasts.
@@ -29,10 +28,12 @@ def offsets(vcpu: X86Vcpu) -> None:
     require_offsets(vcpu)
 
 
-@pytest.mark.parametrize("blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * MS, id="20ms")])
+@pytest.mark.parametrize(
+    "blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
+)
 def test_tsc_and_kvmclock_move_together(kvm: Kvm, blackout_ns: int) -> None:
     """Guest TSC - f · kvmclock is the same in the new VM, on every vCPU."""
-    guest = new_guest(kvm, uptime_ns=MS)
+    guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
     before = places(guest)
     source = save(guest)
     guest.time.sleep_ns(blackout_ns)
@@ -47,7 +48,7 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm, blackout_ns: int) -> None:
 
 def test_vcpus_keep_their_distance(kvm: Kvm) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
-    guest = new_guest(kvm, uptime_ns=MS)
+    guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
     x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
     source = save(guest)
 
@@ -58,10 +59,12 @@ def test_vcpus_keep_their_distance(kvm: Kvm) -> None:
     assert x86_vcpus(moved)[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
 
 
-@pytest.mark.parametrize("delay_ns", [pytest.param(0, id="at-once"), pytest.param(20 * MS, id="20ms")])
+@pytest.mark.parametrize(
+    "delay_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
+)
 def test_live_update_keeps_the_tsc_to_the_tick(kvm: Kvm, delay_ns: int) -> None:
     """With the offsets carried over unchanged each guest's TSC stays on its line, whatever the delay."""
-    source = save(new_guest(kvm, uptime_ns=MS))
+    source = save(new_guest(kvm, uptime_ns=NSEC_PER_MSEC))
     successor = new_vm(kvm)
     vcpus = [successor.create_vcpu(number) for number in range(2)]
     successor.time.sleep_ns(delay_ns)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import Window, signed, wrap
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, signed, wrap
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing, KvmError
@@ -31,7 +31,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
 from fixtures.uapi.x86 import kvm as kvm_x86
 from fixtures.uapi.x86.pvclock import pvclock_vcpu_time_info
-from kvmtests.x86.moves import S, new_vm, save
+from kvmtests.x86.moves import new_vm, save
 
 pytestmark = [pytest.mark.generation("proposals")]
 everywhere = pytest.mark.generation("upstream", "series", "proposals")
@@ -231,7 +231,7 @@ def test_clock_guest_survives_round_trips(vcpu: X86Vcpu, clock_guest: Guest) -> 
 
     for _ in range(10):
         set_clock_guest(vcpu, setter, get_clock_guest(vcpu, getter))
-        vcpu.vm.time.sleep_ns(S // 1000)
+        vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
 
     assert abs(distance_ns(vcpu, first)) <= 10
 
@@ -293,7 +293,7 @@ def test_scale_and_clock_guest_move_a_guest(
     old = scale_of(require_scale(leaving))
     saved, line = save(guest), get_clock_guest(leaving, series.KVM_GET_CLOCK_GUEST_2026)
 
-    moved = new_vm(hosts.arrive(4 * S))
+    moved = new_vm(hosts.arrive(4 * NSEC_PER_SEC))
     moved.tsc_khz = khz
     arriving = moved.create_vcpu(0)
     moved.set_clock(0)
@@ -308,7 +308,7 @@ def test_scale_and_clock_guest_move_a_guest(
     assert abs(distance_ns(arriving, line)) <= 2
     reading = arriving.guest.read_kvmclock()
     source_clock_ns = signed(reading.kvmclock_ns - saved.clock.kvmclock_ns)
-    assert source_clock_ns in Window(elapsed_ns, elapsed_ns).widened(S // 1000)
+    assert source_clock_ns in Window(elapsed_ns, elapsed_ns).widened(NSEC_PER_MSEC)
 
 
 def refuse_line(vcpu: X86Vcpu, clock_guest: Guest, number: int, **wrong: int) -> None:

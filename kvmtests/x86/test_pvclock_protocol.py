@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from fixtures.counters import wrap
+from fixtures.counters import NSEC_PER_SEC, wrap
 from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.threads import together
@@ -28,7 +28,6 @@ from kvmtests.x86.steps import enter_all
 
 pytestmark = [pytest.mark.thorough]
 
-S = 1_000_000_000
 RECORD_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
 ELSEWHERE = layout.SHARED + 0x200
 ENOUGH_CHANGES = 50
@@ -37,7 +36,7 @@ MOST_ENTRIES = 20
 
 def update(vcpu: X86Vcpu) -> Pvclock:
     """Have KVM update the record of *vcpu* once, and return it."""
-    vcpu.vm.set_clock(1000 * S)
+    vcpu.vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
     return vcpu.guest.pvclock()
 
@@ -85,7 +84,7 @@ def test_version_counts_from_what_the_guest_left(vcpu: X86Vcpu, scribbled: int, 
     record = update(vcpu)
 
     assert record.version == version
-    assert record.system_time_ns >= 1000 * S
+    assert record.system_time_ns >= 1000 * NSEC_PER_SEC
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu], looks: int) -> N
     def write() -> list[Pvclock]:
         records = [written.guest.pvclock()]
         while not done.is_set():
-            written.vm.set_clock(len(records) * S)
+            written.vm.set_clock(len(records) * NSEC_PER_SEC)
             written.guest.read_tsc()
             records.append(written.guest.pvclock())
         return records
@@ -143,12 +142,12 @@ def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
 
 def test_host_may_register_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A record that user space registers, as after migration, is written at the next entry."""
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
 
     vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, layout.pvclock(vcpu.id) | KVM_MSR_ENABLED)
 
     assert vcpu.guest.pvclock().version == 0
-    assert vcpu.guest.read_kvmclock().kvmclock_ns >= 1000 * S
+    assert vcpu.guest.read_kvmclock().kvmclock_ns >= 1000 * NSEC_PER_SEC
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
@@ -29,7 +30,6 @@ from kvmtests.x86.steps import check_tsc_continues, enter_all, flags_after_entry
 
 pytestmark = [pytest.mark.thorough]
 
-S = 1_000_000_000
 MARGIN_NS = 1_000
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
 NO_MSR = 0x4B564DFF  # in KVM's range, and not assigned
@@ -60,7 +60,7 @@ def state_of(vm: X86Vm, vcpus: list[X86Vcpu]) -> State:
 
 def furnish(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """Give everything a value of its own, so that a change would show."""
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     for number, vcpu in enumerate(vcpus):
         vcpu.tsc_offset = 2**40
         vcpu.set_msr(MSR_IA32_TSC_ADJUST, 77 + number)

@@ -10,13 +10,12 @@ import errno
 
 import pytest
 
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
-
-S = 1_000_000_000
 
 # KVM samples the clock and CLOCK_REALTIME one after the other inside the call, and a new
 # snapshot moves kvmclock by what the TSC and CLOCK_MONOTONIC_RAW have drifted apart.
@@ -24,7 +23,7 @@ MARGIN_NS = 1_000
 
 CLOCKS = [
     pytest.param(0, id="zero"),
-    pytest.param(180 * S, id="180s"),
+    pytest.param(180 * NSEC_PER_SEC, id="180s"),
     pytest.param(2**32, id="two-to-32"),
     pytest.param(2**63, id="two-to-63"),
     pytest.param(2**64 - 1, id="wraps"),
@@ -32,9 +31,9 @@ CLOCKS = [
 
 AGES = [
     pytest.param(0, id="now"),
-    pytest.param(5 * S, id="5s"),
-    pytest.param(180 * S, id="180s"),
-    pytest.param(3 * 365 * 86400 * S, id="3-years"),
+    pytest.param(5 * NSEC_PER_SEC, id="5s"),
+    pytest.param(180 * NSEC_PER_SEC, id="180s"),
+    pytest.param(3 * 365 * 86400 * NSEC_PER_SEC, id="3-years"),
 ]
 
 
@@ -69,10 +68,10 @@ def test_realtime_in_the_past_counts_as_elapsed(vm: X86Vm, age_ns: int) -> None:
     vm.require_realtime()
     realtime_ns = vm.time.realtime_ns() - age_ns
 
-    set_span, get_span, seen_ns = set_and_get(vm, 7 * S, realtime_ns=realtime_ns)
+    set_span, get_span, seen_ns = set_and_get(vm, 7 * NSEC_PER_SEC, realtime_ns=realtime_ns)
 
     elapsed = set_span.since_realtime(realtime_ns).plus(set_span.until(get_span))
-    assert seen_ns in elapsed.shifted(7 * S).widened(MARGIN_NS)
+    assert seen_ns in elapsed.shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_realtime_zero_counts_since_1970(vm: X86Vm) -> None:
@@ -87,47 +86,55 @@ def test_realtime_zero_counts_since_1970(vm: X86Vm) -> None:
 
 @pytest.mark.parametrize(
     "ahead_ns",
-    [pytest.param(10 * S, id="10s"), pytest.param(180 * S, id="180s"), pytest.param(10**18, id="31-years")],
+    [
+        pytest.param(10 * NSEC_PER_SEC, id="10s"),
+        pytest.param(180 * NSEC_PER_SEC, id="180s"),
+        pytest.param(10**18, id="31-years"),
+    ],
 )
 def test_realtime_in_the_future_counts_as_now(vm: X86Vm, ahead_ns: int) -> None:
     """A realtime in the future never sets kvmclock back below the given value."""
     vm.require_realtime()
 
-    set_span, get_span, seen_ns = set_and_get(vm, 7 * S, realtime_ns=vm.time.realtime_ns() + ahead_ns)
+    set_span, get_span, seen_ns = set_and_get(
+        vm, 7 * NSEC_PER_SEC, realtime_ns=vm.time.realtime_ns() + ahead_ns
+    )
 
-    assert seen_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert seen_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_realtime_field_without_its_flag_is_ignored(vm: X86Vm) -> None:
     """The realtime field means nothing unless KVM_CLOCK_REALTIME is set."""
-    set_span, get_span, seen_ns = set_and_get(vm, 7 * S, realtime_field_ns=1)
+    set_span, get_span, seen_ns = set_and_get(vm, 7 * NSEC_PER_SEC, realtime_field_ns=1)
 
-    assert seen_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert seen_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_host_tsc_field_is_ignored(vm: X86Vm) -> None:
     """KVM_CLOCK_HOST_TSC and the host_tsc field are accepted and change nothing."""
     vm.require_realtime()
 
-    set_span, get_span, seen_ns = set_and_get(vm, 7 * S, flags=uapi.KVM_CLOCK_HOST_TSC, host_tsc=12345)
+    set_span, get_span, seen_ns = set_and_get(
+        vm, 7 * NSEC_PER_SEC, flags=uapi.KVM_CLOCK_HOST_TSC, host_tsc=12345
+    )
 
-    assert seen_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert seen_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_padding_is_ignored(vm: X86Vm) -> None:
     """Whatever the padding holds, the call succeeds and sets the clock."""
-    set_span, get_span, seen_ns = set_and_get(vm, 7 * S, padding=2**32 - 1)
+    set_span, get_span, seen_ns = set_and_get(vm, 7 * NSEC_PER_SEC, padding=2**32 - 1)
 
-    assert seen_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert seen_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_clock_may_be_set_back(vm: X86Vm) -> None:
     """A value lower than the current one may be set."""
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
 
-    set_span, get_span, seen_ns = set_and_get(vm, 1 * S)
+    set_span, get_span, seen_ns = set_and_get(vm, NSEC_PER_SEC)
 
-    assert seen_ns in set_span.until(get_span).shifted(1 * S).widened(MARGIN_NS)
+    assert seen_ns in set_span.until(get_span).shifted(NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
@@ -156,21 +163,21 @@ def test_result_of_get_clock_can_be_set(vm: X86Vm) -> None:
 )
 def test_unknown_flag_is_refused_and_changes_nothing(vm: X86Vm, flags: int) -> None:
     """A flag outside of KVM_CLOCK_TSC_STABLE, _REALTIME, _HOST_TSC gives EINVAL; the clock continues."""
-    set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * S))
+    set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * NSEC_PER_SEC))
 
     with refused(errno.EINVAL):
-        vm.set_clock(500 * S, flags=flags)
+        vm.set_clock(500 * NSEC_PER_SEC, flags=flags)
 
     get_span, clock = spanned(vm.time, vm.clock)
-    assert clock.kvmclock_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert clock.kvmclock_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
 def test_bad_pointer_is_refused_and_changes_nothing(vm: X86Vm) -> None:
     """KVM_SET_CLOCK from an address that cannot be read gives EFAULT; the clock continues."""
-    set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * S))
+    set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * NSEC_PER_SEC))
 
     with refused(errno.EFAULT):
         vm.handle.call(uapi.KVM_SET_CLOCK, BAD_ADDRESS)
 
     get_span, clock = spanned(vm.time, vm.clock)
-    assert clock.kvmclock_ns in set_span.until(get_span).shifted(7 * S).widened(MARGIN_NS)
+    assert clock.kvmclock_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_MSEC, Window
 from fixtures.guests import layout
 from fixtures.kvm.errors import BenchError, GuestFault
 from fixtures.kvm.expect import refused
@@ -28,7 +28,6 @@ from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME
 
-MS = 1_000_000
 RESERVED = [pytest.param(1 << bit, id=f"bit-{bit}") for bit in range(1, 6)]
 
 
@@ -65,7 +64,7 @@ def wait_for_a_crowded_cpu() -> None:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     rival = subprocess.Popen([sys.executable, "-IS", "-c", "while True: pass"])
-    enough_ns = run_delay_ns() + 5 * MS
+    enough_ns = run_delay_ns() + 5 * NSEC_PER_MSEC
     deadline_s = time.monotonic() + 5
     try:
         while run_delay_ns() < enough_ns:
@@ -143,7 +142,7 @@ def test_disabled_area_is_not_written(vcpu: X86Vcpu) -> None:
     before = vcpu.guest.steal_time()
 
     for _ in range(3):
-        vcpu.vm.time.sleep_ns(MS)
+        vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
         vcpu.guest.read_tsc()
 
     assert vcpu.guest.steal_time() == before

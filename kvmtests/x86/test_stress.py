@@ -10,7 +10,7 @@ import functools
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.system import Kvm
@@ -22,8 +22,6 @@ from kvmtests.x86.steps import enter_all, flags_after_entry
 
 pytestmark = pytest.mark.stress
 
-S = 1_000_000_000
-MS = 1_000_000
 SLEW_NS = 100_000  # more than NTP slews CLOCK_REALTIME between two sets, less than lies between them
 ROUNDS = 300
 VMS = 1_000
@@ -38,16 +36,16 @@ def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """
     vcpu.guest.read_tsc()
     origin_ns = vm.time.realtime_ns()
-    vm.set_clock(1000 * S, realtime_ns=origin_ns)
+    vm.set_clock(1000 * NSEC_PER_SEC, realtime_ns=origin_ns)
     until = Until()
     spans: list[Span] = []
     clocks: list[Clock] = []
 
     def write() -> None:
         for _ in range(ROUNDS):
-            span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S, realtime_ns=origin_ns))
+            span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * NSEC_PER_SEC, realtime_ns=origin_ns))
             spans.append(span)
-            vm.time.sleep_ns(2 * MS)
+            vm.time.sleep_ns(2 * NSEC_PER_MSEC)
 
     def read() -> None:
         clocks.extend(vm.clock() for _ in until.repeat())
@@ -57,7 +55,7 @@ def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     late_ns = max(span.raw_ns.width for span in spans)
     for clock in clocks:
         assert clock.flags == MASTER_CLOCK
-        on_the_line = 1000 * S + clock.realtime_ns - origin_ns
+        on_the_line = 1000 * NSEC_PER_SEC + clock.realtime_ns - origin_ns
         assert clock.kvmclock_ns in Window(on_the_line, on_the_line + late_ns).widened(SLEW_NS)
 
 
@@ -71,14 +69,14 @@ def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86V
 
     def write() -> None:
         for second in range(ROUNDS):
-            vm.set_clock(second * 1000 * S)
+            vm.set_clock(second * 1000 * NSEC_PER_SEC)
 
     def read(vcpu: X86Vcpu) -> None:
         for _ in until.repeat():
             seen = vcpu.guest.read_kvmclock()
             assert seen.version % 2 == 0
-            assert seen.kvmclock_ns % (1000 * S) < 100 * S
-            assert seen.kvmclock_ns < ROUNDS * 1000 * S
+            assert seen.kvmclock_ns % (1000 * NSEC_PER_SEC) < 100 * NSEC_PER_SEC
+            assert seen.kvmclock_ns < ROUNDS * 1000 * NSEC_PER_SEC
 
     together(lambda: until.finished(write), *(functools.partial(read, vcpu) for vcpu in vcpus))
 
@@ -149,7 +147,7 @@ def test_vms_by_the_thousand(kvm: Kvm) -> None:
         assert isinstance(vm, X86Vm)
         vcpu = vm.create_vcpu(0)
         vcpu.guest.enable_kvmclock()
-        vm.set_clock(1000 * S)
+        vm.set_clock(1000 * NSEC_PER_SEC)
         before, seen, after = vm.clock(), vcpu.guest.read_kvmclock(), vm.clock()
         assert seen.kvmclock_ns in Window(before.kvmclock_ns, after.kvmclock_ns)
         vm.close()
@@ -163,8 +161,8 @@ def test_vms_at_once_keep_their_own_clocks(kvm: Kvm) -> None:
         vm = kvm.create_vm()
         assert isinstance(vm, X86Vm)
         vm.create_vcpu(0).guest.read_tsc()
-        span, _ = spanned(vm.time, functools.partial(vm.set_clock, number * 1000 * S))
-        vms.append((vm, span, number * 1000 * S))
+        span, _ = spanned(vm.time, functools.partial(vm.set_clock, number * 1000 * NSEC_PER_SEC))
+        vms.append((vm, span, number * 1000 * NSEC_PER_SEC))
 
     for vm, set_span, kvmclock_ns in vms:
         get_span, clock = spanned(vm.time, vm.clock)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.counters import Window, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
@@ -23,7 +23,6 @@ from kvmtests.x86.steps import check_tsc_continues, flags_after_entry, host_read
 
 pytestmark = [pytest.mark.thorough]
 
-S = 1_000_000_000
 FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
 """Fraction bits of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
 
@@ -256,7 +255,7 @@ def test_scaled_record_and_get_clock_agree(vm: X86Vm, permille: int) -> None:
     vcpu = vm.create_vcpu(0)
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
-    vm.time.sleep_ns(S // 20)
+    vm.time.sleep_ns(NSEC_PER_SEC // 20)
 
     clock = vm.clock()
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
-
-MS = 1_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +82,7 @@ def test_same_offset_again_later_changes_nothing(vcpu: X86Vcpu, tsc_offset: int)
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
     vcpu.tsc_offset = tsc_offset
     vcpu.guest.read_tsc()
-    vcpu.vm.time.sleep_ns(5 * MS)
+    vcpu.vm.time.sleep_ns(5 * NSEC_PER_MSEC)
 
     vcpu.tsc_offset = tsc_offset
 

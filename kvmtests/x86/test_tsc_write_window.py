@@ -15,6 +15,7 @@ from functools import partial
 
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.system import Kvm
@@ -26,7 +27,6 @@ from kvmtests.x86.steps import check_tsc_continues, continued, flags_after_entry
 
 pytestmark = [pytest.mark.thorough]
 
-MS = 1_000_000
 ATTEMPTS = 20
 
 
@@ -50,7 +50,7 @@ def at_once(kvm: Kvm, *writes: Write, pauses_within_ms: int = 400) -> list[X86Vc
         vcpus = two_vcpus(kvm)
         span, _ = spanned(vcpus[0].vm.time, partial(play, vcpus, writes))
         last_ns = span.raw_ns.width
-        if last_ns <= (pauses_ms + pauses_within_ms) * MS:
+        if last_ns <= (pauses_ms + pauses_within_ms) * NSEC_PER_MSEC:
             return vcpus
     raise BenchError(
         f"this host is too busy: {ATTEMPTS} times the writes took too long, {last_ns} ns at last"
@@ -67,7 +67,7 @@ def two_vcpus(kvm: Kvm) -> list[X86Vcpu]:
 def play(vcpus: list[X86Vcpu], writes: tuple[Write, ...]) -> None:
     """Make the writes in their order, each after its pause."""
     for write in writes:
-        vcpus[0].vm.time.sleep_ns(write.pause_ms * MS)
+        vcpus[0].vm.time.sleep_ns(write.pause_ms * NSEC_PER_MSEC)
         vcpus[write.vcpu].set_msr(MSR_IA32_TSC, ticks(vcpus[0], write.seconds))
 
 
@@ -209,7 +209,7 @@ def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
     tsc_offset = vcpu.tsc_offset
 
     for _ in range(3):
-        vcpu.vm.time.sleep_ns(5 * MS)
+        vcpu.vm.time.sleep_ns(5 * NSEC_PER_MSEC)
         vcpu.vm.set_clock(0)
         vcpu.guest.read_kvmclock()
 
@@ -220,7 +220,7 @@ def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
 def test_a_late_value_is_late_and_a_late_offset_is_not(vcpu: X86Vcpu) -> None:
     """A value counts from when it is written, however old it is; an offset does not depend on when."""
     host_tsc = vcpu.vm.time.counter()
-    vcpu.vm.time.sleep_ns(20 * MS)
+    vcpu.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
     written, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, host_tsc + 2**44))
     by_value = host_reading(vcpu)

@@ -10,7 +10,7 @@ import ctypes
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_SEC, Window
 from fixtures.guests import layout
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import WallClock
@@ -20,7 +20,6 @@ from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NE
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
 from kvmtests.x86.steps import enter_all
 
-S = 1_000_000_000
 MARGIN_NS = 1_000
 
 WALL_CLOCK_MSRS = pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def structure(vm: X86Vm) -> bytes:
 
 
 @WALL_CLOCK_MSRS
-@pytest.mark.parametrize("kvmclock_ns", [0, 1000 * S])
+@pytest.mark.parametrize("kvmclock_ns", [0, 1000 * NSEC_PER_SEC])
 def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: int, kvmclock_ns: int) -> None:
     """Wall clock plus kvmclock is CLOCK_REALTIME; nsec is below a second."""
     vm.set_clock(kvmclock_ns)
@@ -52,7 +51,7 @@ def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: in
     wall_clock = vcpu.guest.write_wall_clock(msr)
 
     assert wall_clock.epoch_ns in epoch_window(vm)
-    assert wall_clock.nsec < S
+    assert wall_clock.nsec < NSEC_PER_SEC
 
 
 def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcpu) -> None:
@@ -60,7 +59,7 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
     first = vcpu.guest.write_wall_clock()
     written = structure(vm)
 
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
     untouched = structure(vm)
     again = vcpu.guest.write_wall_clock()
@@ -68,7 +67,7 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
     assert untouched == written
     assert again.version == first.version + 2
     assert again.epoch_ns in epoch_window(vm)
-    assert first.epoch_ns - again.epoch_ns > 900 * S
+    assert first.epoch_ns - again.epoch_ns > 900 * NSEC_PER_SEC
 
 
 @WALL_CLOCK_MSRS

@@ -11,7 +11,7 @@ import errno
 
 import pytest
 
-from fixtures.counters import Window
+from fixtures.counters import NSEC_PER_SEC, Window
 from fixtures.guests import layout
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
@@ -27,7 +27,6 @@ from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 
 pytestmark = [pytest.mark.thorough]
 
-S = 1_000_000_000
 MARGIN_NS = 1_000  # KVM reads CLOCK_REALTIME and kvmclock one behind the other
 HYPERCALL_MSR = 0x40000200
 OUTSIDE_OF_MEMORY = 0x7000_0000
@@ -122,7 +121,9 @@ def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:
 
 
 @MODES
-@pytest.mark.parametrize("kvmclock_ns", [pytest.param(0, id="new"), pytest.param(1000 * S, id="old")])
+@pytest.mark.parametrize(
+    "kvmclock_ns", [pytest.param(0, id="new"), pytest.param(1000 * NSEC_PER_SEC, id="old")]
+)
 def test_wall_clock_and_kvmclock_make_realtime(
     vm: X86Vm, vcpu: X86Vcpu, long_mode: int, kvmclock_ns: int
 ) -> None:
@@ -134,9 +135,9 @@ def test_wall_clock_and_kvmclock_make_realtime(
 
     page = shared_page(vm, long_mode)
     span, clock = spanned(vm.time, vm.clock)
-    epoch_ns = (page.wc_sec_hi << 32 | page.wc.sec) * S + page.wc.nsec
+    epoch_ns = (page.wc_sec_hi << 32 | page.wc.sec) * NSEC_PER_SEC + page.wc.nsec
     assert epoch_ns in span.realtime_ns.shifted(-clock.kvmclock_ns).widened(MARGIN_NS)
-    assert page.wc.nsec < S
+    assert page.wc.nsec < NSEC_PER_SEC
     assert page.wc.version > 0
     assert page.wc.version % 2 == 0
 
@@ -156,7 +157,7 @@ def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
 def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
     """A Xen guest's record holds the line of kvmclock's own record; its version is even and not 0."""
     vcpu.guest.enable_kvmclock()
-    vcpu.vm.set_clock(1000 * S)
+    vcpu.vm.set_clock(1000 * NSEC_PER_SEC)
 
     record = enter(vcpu, kind)
 
@@ -171,11 +172,13 @@ def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) ->
     """After KVM_SET_CLOCK and an entry the record shows the new time."""
     enter(vcpu, kind)
 
-    span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * S))
+    span, _ = spanned(vm.time, lambda: vm.set_clock(1000 * NSEC_PER_SEC))
 
     reading_span, reading = spanned(vm.time, vcpu.guest.read_tsc)
     elapsed = span.until(reading_span)
-    assert pvclock_at(vcpu, kind).kvmclock_ns(reading.value) in elapsed.shifted(1000 * S).widened(MARGIN_NS)
+    assert pvclock_at(vcpu, kind).kvmclock_ns(reading.value) in elapsed.shifted(1000 * NSEC_PER_SEC).widened(
+        MARGIN_NS
+    )
 
 
 @KINDS
@@ -226,7 +229,7 @@ def test_stable_flag_can_be_kept_from_xen_guests(vm: X86Vm, vcpu: X86Vcpu, kind:
 def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Giving the guest its shared page leaves kvmclock where it was for any guest TSC."""
     vcpu.guest.enable_kvmclock()
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
     before = vcpu.guest.pvclock()
 
@@ -243,7 +246,7 @@ def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) 
     before = enter(vcpu, kind)
 
     set_vcpu(vcpu, kind, xen.KVM_XEN_INVALID_GPA)
-    vm.set_clock(1000 * S)
+    vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
 
     assert pvclock_at(vcpu, kind) == before

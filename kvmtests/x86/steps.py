@@ -14,6 +14,14 @@ from fixtures.uapi.x86 import msr_index
 
 Result = TypeVar("Result")
 
+MARGIN_NS = 1_000
+"""How far outside of its window a kvmclock may lie, in ns.
+
+Inside one call KVM samples kvmclock and CLOCK_REALTIME one after the other, and a new snapshot
+moves kvmclock by what the TSC and CLOCK_MONOTONIC_RAW have drifted apart since the last one.
+Over the time that a claim takes both together stay below a microsecond.
+"""
+
 
 def timed(vm: X86Vm, call: Callable[[], Result]) -> tuple[Window, Result]:
     """Return the host TSC values between which *call* happened, and its result."""

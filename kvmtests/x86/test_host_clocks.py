@@ -21,11 +21,9 @@ from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from kvmtests.x86.moves import new_vm
-from kvmtests.x86.steps import enter_all, flags_after_entry, timed
+from kvmtests.x86.steps import MARGIN_NS, enter_all, flags_after_entry, timed
 
 pytestmark = [pytest.mark.thorough]
-
-MARGIN_NS = 1_000  # the timekeeper's rate against the TSC's, over seconds
 
 
 @pytest.fixture

@@ -16,10 +16,7 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
-
-# KVM samples the clock and CLOCK_REALTIME one after the other inside the call, and a new
-# snapshot moves kvmclock by what the TSC and CLOCK_MONOTONIC_RAW have drifted apart.
-MARGIN_NS = 1_000
+from kvmtests.x86.steps import MARGIN_NS
 
 CLOCKS = [
     pytest.param(0, id="zero"),

@@ -18,7 +18,7 @@ from fixtures.kvm.threads import Until, together
 from fixtures.kvm.values import MASTER_CLOCK, Clock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from kvmtests.x86.steps import enter_all, flags_after_entry
+from kvmtests.x86.steps import MARGIN_NS, enter_all, flags_after_entry
 
 pytestmark = pytest.mark.stress
 
@@ -123,7 +123,7 @@ def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> No
         vcpu.poke_without_entry()
 
     last_span, last = spanned(vm.time, vcpu.guest.read_kvmclock)
-    assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(1_000)
+    assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
 
 
 def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
@@ -166,4 +166,4 @@ def test_vms_at_once_keep_their_own_clocks(kvm: Kvm) -> None:
 
     for vm, set_span, kvmclock_ns in vms:
         get_span, clock = spanned(vm.time, vm.clock)
-        assert clock.kvmclock_ns in set_span.until(get_span).shifted(kvmclock_ns).widened(1_000)
+        assert clock.kvmclock_ns in set_span.until(get_span).shifted(kvmclock_ns).widened(MARGIN_NS)

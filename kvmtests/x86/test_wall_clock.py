@@ -18,9 +18,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
-from kvmtests.x86.steps import enter_all
-
-MARGIN_NS = 1_000
+from kvmtests.x86.steps import MARGIN_NS, enter_all
 
 WALL_CLOCK_MSRS = pytest.mark.parametrize(
     "msr",

@@ -24,10 +24,10 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
+from kvmtests.x86.steps import MARGIN_NS
 
 pytestmark = [pytest.mark.thorough]
 
-MARGIN_NS = 1_000  # KVM reads CLOCK_REALTIME and kvmclock one behind the other
 HYPERCALL_MSR = 0x40000200
 OUTSIDE_OF_MEMORY = 0x7000_0000
 UNKNOWN_TYPE = 0x77

@@ -15,12 +15,12 @@ DELAYS_MS = range(11)
 REPEATS = 3
 
 READINGS = 8
-"""Of the restored counter, the narrowest of which counts: a VM's first runs fill page tables."""
+"""How often the restored counter is read; the narrowest reading counts, as a VM's first runs are slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heir:
-    """A new vCPU, and how a counter gets to it."""
+    """A new vCPU, and how a counter is carried over to it."""
 
     save: Callable[[], int]
     restore: Callable[[int], None]
@@ -28,29 +28,29 @@ class Heir:
     line: int  # guest - host where the counter comes from
 
 
-def carry(heir: Heir, vm: Vm, asked_ms: int) -> Point:
-    """Save, wait for *asked_ms*, restore, read: return delay and error, in ticks of the host's counter.
+def carry(heir: Heir, vm: Vm, delay_ms: int) -> Point:
+    """Save, wait for *delay_ms*, restore and read; return delay and error in ticks of the host's counter.
 
-    The delay is what passed between the middles of saving and restoring, preemption included.
+    The delay returned is what passed between the middles of saving and restoring, with preemption.
     """
     first, value, second = bracket(vm.time.counter, heir.save)
-    vm.time.sleep_ns(asked_ms * NSEC_PER_MSEC)
+    vm.time.sleep_ns(delay_ms * NSEC_PER_MSEC)
     third, _, fourth = bracket(vm.time.counter, lambda: heir.restore(value))
     reading = min((heir.read() for _ in range(READINGS)), key=lambda one: one.window.width)
     seen = reading.window.shifted(heir.line)
     middle = seen.first + seen.width // 2
-    return Point(asked_ms, (third + fourth - first - second) // 2, signed(middle - reading.value))
+    return Point(delay_ms, (third + fourth - first - second) // 2, signed(middle - reading.value))
 
 
 def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Callable[[], Heir]]) -> None:
-    """Carry a counter at each delay by each of *methods*; by value must lose the delay, by offset nothing.
+    """Carry a counter over at each delay by each of *methods*, and assert that only "by value" loses it.
 
-    The slopes are ratios of one run: 1 and 0 within 2 % and their 95 % intervals.
+    The slopes, of one run, are 1 for "by value" and 0 for "by offset", within 2 % and their 95 % intervals.
     """
     points: dict[str, list[Point]] = {name: [] for name in methods}
-    for asked_ms in [*DELAYS_MS] * REPEATS:
+    for delay_ms in [*DELAYS_MS] * REPEATS:
         for name, heir in methods.items():
-            points[name].append(carry(heir(), vm, asked_ms))
+            points[name].append(carry(heir(), vm, delay_ms))
     lines = recorder.record_points("restored-counter-error", points, hz)
     for name, slope in (("by value", 1), ("by offset", 0)):
         assert lines[name].half_width < 0.2

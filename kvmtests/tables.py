@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Values that several claims are tried with; their ids are words."""
+"""Values with which several claims are tried; their ids are words."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ OFFSETS = [
     pytest.param(2**63 - 1, id="two-to-63-less-one"),
     pytest.param(2**63, id="two-to-63"),
 ]
-"""Counter offsets, in ticks: both signs, and each place where an integer type ends."""
+"""Counter offsets in ticks: both signs, and each place where an integer type ends."""
 
 NONZERO_OFFSETS = OFFSETS[1:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Steps that several subjects of arm64 share, whatever the interface generation."""
+"""Helpers for counters that several subjects of arm64 share, whatever the interface generation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="
 
 
 def offset_counter(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
-    """Make *counter* the host counter - *offset*; with the upstream interface that moves both.
+    """Make *counter* the host counter - *offset*; with the upstream interface that moves both counters.
 
     `CapabilityMissing` where the kernel has neither interface.
     """
@@ -40,14 +40,14 @@ def timed(vcpu: Arm64Vcpu, call: Callable[[], Result]) -> tuple[Window, Result]:
 
 
 def ticks(target_facts: Probe, duration_ns: int) -> int:
-    """Return how far the counter gets in *duration_ns*, rounded down."""
+    """Return how many ticks the counter makes in *duration_ns*, rounded down."""
     return duration_ns * int(target_facts.facts["counter_hz"]) // NSEC_PER_SEC
 
 
 def counter_traps(vcpu: Arm64Vcpu, target_facts: Probe) -> bool:
-    """Return whether CNTPCT_EL0 traps while it has an offset: the rows of the trap table.
+    """Return whether CNTPCT_EL0 traps while it has an offset, as the table of traps has it.
 
-    Not where KVM uses CNTPOFF_EL2 (since v6.4, VHE only), and not in protected mode.
+    It does not if KVM uses CNTPOFF_EL2 (since v6.4, VHE only), nor in protected mode.
     """
     facts = target_facts.facts
     uses_cntpoff = facts["mode"] == "vhe" and facts["KVM_CAP_COUNTER_OFFSET"] and vcpu.ecv >= 2

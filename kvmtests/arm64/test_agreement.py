@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel and the simulator give one answer to the same steps at the same times (docs/agreement.md)."""
+"""A kernel and the simulator answer the same script, played at the same times, alike (docs/agreement.md)."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ pytestmark = [pytest.mark.thorough, pytest.mark.real_kernel]
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths("arm64")])
 def test_script_has_one_answer(path: Path, agree: Callable[[Script], None]) -> None:
-    """Each step of a kept script is answered as by a simulated twin of the target's host."""
+    """The target's host answers each action of a kept script as its simulated counterpart does."""
     agree(load(path))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What reading the physical counter costs an arm64 guest, without an offset and with one.
+"""Measures what reading the physical counter costs an arm64 guest, without an offset and with one.
 
-The series' counter_emulation_benchmark: ISB, CNTVCT, ISB, CNTPCT, ISB, CNTVCT, ISB, with a
-physical offset of 0 and of 1. It fails where a counter goes back.
+This is the series' counter_emulation_benchmark: ISB, CNTVCT, ISB, CNTPCT, ISB, CNTVCT, ISB, with a
+physical offset of 0 and of 1. It fails if a counter goes back.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def set_physical_offset(vcpu: Arm64Vcpu, offset: int) -> None:
 
 
 def traps(target_facts: Probe) -> bool:
-    """Return whether a physical offset makes CNTPCT_EL0 trap, as far as the target's facts tell.
+    """Return whether a physical offset makes CNTPCT_EL0 trap, as far as the target's facts show.
 
-    Linux 6.12: not with CNTPOFF_EL2 under VHE, and not in protected mode (which ignores it).
+    On Linux 6.12 it does not with CNTPOFF_EL2 under VHE, nor in protected mode, which ignores it.
     """
     facts = target_facts.facts
     return facts.get("mode") != "protected" and not (facts.get("mode") == "vhe" and facts.get("cntpoff"))

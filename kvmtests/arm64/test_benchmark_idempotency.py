@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest's virtual counter restored late on one host, by value and by offset: only one method minds."""
+"""A guest's virtual counter restored late on one host: by value the delay is lost, by offset it is not."""
 
 from __future__ import annotations
 

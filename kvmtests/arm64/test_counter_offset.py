@@ -69,7 +69,7 @@ def test_counter_registers_follow_the_offset(
 
 
 def test_offset_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """vCPUs made before and after the call all run with the offset."""
+    """vCPUs created before and after the call all run with the offset."""
     vm.set_counter_offset(12345)
     late = vm.create_vcpu(2)
 
@@ -79,7 +79,7 @@ def test_offset_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> Non
 
 
 def test_offset_may_be_set_before_any_vcpu(vm: Arm64Vm) -> None:
-    """An offset set on a VM without vCPUs holds for the vCPU made later."""
+    """An offset set on a VM without vCPUs holds for a vCPU created later."""
     vm.set_counter_offset(12345)
 
     reading = vm.create_vcpu(0).guest.read_cntvct()
@@ -88,7 +88,7 @@ def test_offset_may_be_set_before_any_vcpu(vm: Arm64Vm) -> None:
 
 
 def test_offset_may_change_after_a_run(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Having run is no reason for EBUSY: the new offset holds at the next entry."""
+    """A vCPU that has run does not cause EBUSY: the new offset holds at the next entry."""
     vm.set_counter_offset(1000)
     vcpu.guest.read_cntvct()
 
@@ -127,7 +127,7 @@ def test_counter_writes_are_ignored_afterwards(
 
 
 def test_offset_zero_does_not_undo_the_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Offset 0 is an offset as well: counter writes stay ignored, and new vCPUs reset nothing."""
+    """Offset 0 is also an offset: counter writes stay ignored, and new vCPUs reset nothing."""
     vm.set_counter_offset(0)
 
     vcpu.set_reg(TIMER_CNT, 777)
@@ -192,7 +192,7 @@ def wait_until_busy(vm: Arm64Vm, offset: int) -> None:
 
 
 def test_sleeping_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """A vCPU asleep in WFI is inside KVM_RUN, too: EBUSY, and nothing changes."""
+    """A vCPU asleep in WFI is also inside KVM_RUN: EBUSY, and nothing changes."""
     vm.set_counter_offset(12345)
     sleeper, awake = vcpus
     with sleeper.guest.running("wfi"):
@@ -216,7 +216,7 @@ def test_vcpu_that_was_woken_leaves_the_vm_free(vm: Arm64Vm, vcpu: Arm64Vcpu) ->
 
 
 def test_any_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """It does not matter which of the vCPUs runs, nor whether it has run before."""
+    """Any vCPU inside KVM_RUN causes EBUSY, whether or not it has run before."""
     late = vm.create_vcpu(2)
     for vcpu in (*vcpus, late):
         with vcpu.guest.spinning(), refused(errno.EBUSY):
@@ -229,7 +229,7 @@ def test_any_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu])
 
 
 def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """After EBUSY counter writes still take effect: nothing has changed."""
+    """After EBUSY counter writes still take effect: the refused call has not latched."""
     first, second = vcpus
     with first.guest.spinning(), refused(errno.EBUSY):
         vm.set_counter_offset(999)
@@ -250,7 +250,7 @@ def test_ebusy_comes_after_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> Non
 
 
 def test_running_vm_does_not_make_another_busy(kvm: Kvm, vcpu: Arm64Vcpu) -> None:
-    """EBUSY is about the vCPUs of the VM itself."""
+    """EBUSY depends on the vCPUs of the VM itself only."""
     other = kvm.create_vm()
     assert isinstance(other, Arm64Vm)
 

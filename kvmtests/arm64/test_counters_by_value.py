@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Counters without offset calls: where they start, and setting them by value.
+"""Counters without offset calls: where they start, and how user space sets them by value.
 
 Source: arch/arm64/kvm/arch_timer.c: kvm_timer_vcpu_init(), kvm_arm_timer_set_reg().
 """
@@ -32,7 +32,7 @@ def test_counter_frequency_is_the_hosts(vcpu: Arm64Vcpu, target_facts: Probe) ->
 
 
 def test_virtual_counter_starts_with_the_vcpu(vm: Arm64Vm) -> None:
-    """The virtual counter is 0 when a vCPU is made."""
+    """The virtual counter is 0 when a vCPU is created."""
     before, vcpu, after = bracket(vm.time.counter, lambda: vm.create_vcpu(0))
 
     reading = vcpu.guest.read_cntvct()
@@ -41,7 +41,7 @@ def test_virtual_counter_starts_with_the_vcpu(vm: Arm64Vm) -> None:
 
 
 def test_new_vcpu_restarts_the_virtual_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Making another vCPU restarts the virtual counter of the ones that exist."""
+    """Creating another vCPU restarts the virtual counter of those that exist."""
     vm.time.sleep_ns(5_000_000)
 
     before, _, after = bracket(vm.time.counter, lambda: vm.create_vcpu(1))
@@ -59,7 +59,7 @@ def test_physical_counter_is_the_hosts(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.parametrize("value", VALUES)
 def test_written_virtual_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
-    """KVM_SET_ONE_REG of KVM_REG_ARM_TIMER_CNT sets CNTVCT_EL0, which goes on counting."""
+    """KVM_SET_ONE_REG of KVM_REG_ARM_TIMER_CNT sets CNTVCT_EL0, which continues to count."""
     before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(TIMER_CNT, value))
 
     reading = vcpu.guest.read_cntvct()
@@ -77,7 +77,7 @@ def test_written_virtual_counter_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[A
 
 
 def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """A count written through one vCPU is that of one that was running from its next entry on."""
+    """A count written through one vCPU also holds for a running one, from its next entry on."""
     running, other = vcpus
     with running.guest.spinning():
         before, _, after = bracket(vm.time.counter, partial(other.set_reg, TIMER_CNT, 10**15))
@@ -89,7 +89,7 @@ def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[
 
 
 def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> None:
-    """KVM_REG_ARM_TIMER_CNT moves the virtual counter alone."""
+    """KVM_REG_ARM_TIMER_CNT moves only the virtual counter."""
     vcpu.set_reg(TIMER_CNT, 2**40)
 
     reading = vcpu.guest.read_cntpct()
@@ -100,7 +100,7 @@ def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> Non
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.generation("upstream")
 def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
-    """KVM_SET_ONE_REG of KVM_REG_ARM_PTIMER_CNT sets CNTPCT_EL0, which goes on counting."""
+    """KVM_SET_ONE_REG of KVM_REG_ARM_PTIMER_CNT sets CNTPCT_EL0, which continues to count."""
     vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
     before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(PTIMER_CNT, value))
 
@@ -112,7 +112,7 @@ def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64V
 @pytest.mark.generation("upstream")
 @pytest.mark.mode("vhe", "nvhe")
 def test_new_vcpu_resets_the_physical_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Making another vCPU discards the physical counter that was written: all read the host's again."""
+    """Creating another vCPU discards the physical counter that was written: all read the host's again."""
     vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
     vcpu.set_reg(PTIMER_CNT, 2**40)
 
@@ -125,7 +125,7 @@ def test_new_vcpu_resets_the_physical_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcp
 
 @pytest.mark.generation("upstream")
 def test_new_vcpu_resets_the_physical_register_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """KVM_GET_ONE_REG of the physical counter says so in every mode."""
+    """In every mode KVM_GET_ONE_REG of the physical counter reads the host's again after a new vCPU."""
     vcpu.require_reg(PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
     vcpu.set_reg(PTIMER_CNT, 2**40)
 

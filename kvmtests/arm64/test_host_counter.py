@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The host's own counter: running guests with offsets leaves it alone.
+"""Running guests with offsets leaves the host's own counter alone.
 
 Where the host kernel runs at EL1 its user space reads CNTVCT_EL0 with the CNTVOFF_EL2 that is
 in the CPU; KVM must clear it whenever a vCPU leaves.
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.thorough]
 def test_offset_does_not_leak_to_the_host(
     vcpu: Arm64Vcpu, counter: str, offset: int, target_facts: Probe
 ) -> None:
-    """Behind a guest with an offset, the host's CNTVCT_EL0 goes on with CLOCK_MONOTONIC_RAW."""
+    """After a guest with an offset has run, the host's CNTVCT_EL0 keeps pace with CLOCK_MONOTONIC_RAW."""
     time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
     offset_counter(vcpu, counter, offset)
     first_ns, first = time.monotonic_raw_ns(), time.counter()
@@ -41,7 +41,7 @@ def test_offset_does_not_leak_to_the_host(
 def test_running_guest_does_not_leak_to_the_host(
     vcpus: list[Arm64Vcpu], counter: str, target_facts: Probe
 ) -> None:
-    """Nor does one that another thread runs at the same time."""
+    """While another thread runs a guest with an offset, the host's CNTVCT_EL0 keeps pace as well."""
     vcpu, other = vcpus
     time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
     offset_counter(vcpu, counter, 2**40)

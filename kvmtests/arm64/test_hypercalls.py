@@ -39,8 +39,8 @@ def ptp(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
         raise CapabilityMissing("clocksource arch_sys_counter")
 
 
-def ask(vcpu: Arm64Vcpu, argument: int) -> Hypercall:
-    """Call PTP for the counter with the number *argument*."""
+def call_ptp(vcpu: Arm64Vcpu, argument: int) -> Hypercall:
+    """Let the guest call PTP for the counter with the number *argument*."""
     return vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_PTP_FUNC_ID, argument)
 
 
@@ -50,7 +50,7 @@ def pair(call: Hypercall) -> tuple[int, int]:
 
 
 def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
-    """The vendor's UID is KVM's, and its features have the bit of PTP."""
+    """The vendor's UID is KVM's, and its features include PTP."""
     uid = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_CALL_UID_FUNC_ID)
     features = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID)
 
@@ -61,7 +61,7 @@ def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: str) -> None:
     """The first half of the answer is the host's CLOCK_REALTIME at the call, in ns."""
-    span, call = spanned(vcpu.vm.time, lambda: ask(vcpu, ARGUMENTS[counter]))
+    span, call = spanned(vcpu.vm.time, lambda: call_ptp(vcpu, ARGUMENTS[counter]))
 
     realtime_ns, _ = pair(call)
     assert realtime_ns in span.realtime_ns
@@ -70,10 +70,10 @@ def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: str) -> None:
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
-    """The second half is the counter that the guest asked for, as it reads it right before and behind."""
+    """The second half is the counter that the guest chose, between its own readings before and after."""
     offset_counter(vcpu, counter, offset)
 
-    call = ask(vcpu, ARGUMENTS[counter])
+    call = call_ptp(vcpu, ARGUMENTS[counter])
 
     _, count = pair(call)
     assert count in (call.cntvct if counter == "virtual" else call.cntpct)
@@ -81,20 +81,20 @@ def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: str, offset: int) -
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_ptp_counter_of_a_new_vcpu_is_the_guests(vcpu: Arm64Vcpu, counter: str) -> None:
-    """The same before anybody set an offset, when the two counters differ by the time before the vCPU."""
-    call = ask(vcpu, ARGUMENTS[counter])
+    """The same before any offset was set, when the counters differ by the host's count at creation."""
+    call = call_ptp(vcpu, ARGUMENTS[counter])
 
     _, count = pair(call)
     assert count in (call.cntvct if counter == "virtual" else call.cntpct)
 
 
 def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
-    """Two answers lie as far apart in CLOCK_REALTIME as in the counter, within what NTP slews."""
+    """Two answers lie as far apart in CLOCK_REALTIME as in the counter, except for what NTP slews."""
     hz = int(target_facts.facts["counter_hz"])
-    first_ns, first = pair(ask(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
+    first_ns, first = pair(call_ptp(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
     vcpu.vm.time.sleep_ns(20_000_000)
 
-    last_ns, last = pair(ask(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
+    last_ns, last = pair(call_ptp(vcpu, smccc.KVM_PTP_VIRT_COUNTER))
 
     elapsed_ns = (last - first) * NSEC_PER_SEC // hz
     slew_ns = elapsed_ns // 1_000 + 1_000
@@ -103,5 +103,5 @@ def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) 
 
 @pytest.mark.parametrize("argument", [2, 2**32 - 1])
 def test_unknown_counter_is_not_supported(vcpu: Arm64Vcpu, argument: int) -> None:
-    """Another counter than 0 and 1 gives NOT_SUPPORTED, and no pair."""
-    assert ask(vcpu, argument).x[0] == NOT_SUPPORTED
+    """A counter other than 0 and 1 gives NOT_SUPPORTED, and no pair."""
+    assert call_ptp(vcpu, argument).x[0] == NOT_SUPPORTED

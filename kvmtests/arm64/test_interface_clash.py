@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Attributes 2 and 3 of KVM_ARM_VCPU_TIMER_CTRL: offsets in the 2021 series, interrupt numbers since v6.4.
 
-KVM_HAS_DEVICE_ATTR says yes in both; KVM_CAP_COUNTER_OFFSET tells them apart. A VMM that
-does not ask for it reads 4 bytes where it expects 8, and routes an interrupt with an offset.
+KVM_HAS_DEVICE_ATTR succeeds in both, and only KVM_CAP_COUNTER_OFFSET distinguishes them. A VMM that
+does not check it reads 4 bytes where it expects 8, and routes an interrupt by an offset.
 
 Source: series v3, Documentation/virt/kvm/devices/vcpu.rst, 2; arch/arm64/kvm/arch_timer.c:
 kvm_arm_timer_get_attr(), kvm_arm_timer_set_attr() of both.
@@ -24,7 +24,7 @@ from fixtures.uapi import kvm as uapi
 
 FILLED = 2**64 - 1
 OFFSET_LIKE_A_NUMBER = 2**40 + 20  # its low 32 bits are a PPI
-OFFSETS_LIKE_NO_NUMBER = [180 * 10**9, 2**40, 2**64 - 1]
+OFFSETS_UNLIKE_NUMBERS = [180 * 10**9, 2**40, 2**64 - 1]
 NUMBERS = [28, 26]  # KVM's own, of the EL2 timers
 
 
@@ -34,14 +34,14 @@ def clashing(vcpu: Arm64Vcpu) -> list[Attribute]:
 
 
 def bytes_of_get(attribute: Attribute) -> bytes:
-    """Return 8 bytes, all ones before, into which KVM_GET_DEVICE_ATTR has written."""
+    """Return 8 bytes that were all ones before KVM_GET_DEVICE_ATTR wrote into them."""
     value = ctypes.c_uint64(FILLED)
     attribute.get_into(ctypes.addressof(value))
     return bytes(value)
 
 
 def test_generation_is_what_the_capability_says(vcpu: Arm64Vcpu) -> None:
-    """With KVM_CAP_COUNTER_OFFSET the attributes are 4 bytes; without it, where they exist, 8."""
+    """With KVM_CAP_COUNTER_OFFSET the attributes have 4 bytes; without it, if they exist, 8."""
     series = not vcpu.vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET)
     if series:
         vcpu.require_series_offsets()
@@ -54,7 +54,7 @@ def test_generation_is_what_the_capability_says(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.parametrize("index", [pytest.param(0, id="attribute-2"), pytest.param(1, id="attribute-3")])
 def test_probing_alone_does_not_distinguish(vcpu: Arm64Vcpu, index: int) -> None:
-    """KVM_HAS_DEVICE_ATTR knows both attributes, whatever they mean: it is no probe for offsets."""
+    """KVM_HAS_DEVICE_ATTR knows both attributes, whatever they mean: it cannot probe for offsets."""
     if not vcpu.vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
         vcpu.require_series_offsets()
 
@@ -63,7 +63,7 @@ def test_probing_alone_does_not_distinguish(vcpu: Arm64Vcpu, index: int) -> None
 
 @pytest.mark.generation("upstream")
 def test_get_writes_an_interrupt_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Since v6.4 a GET fills 4 of 8 bytes with the interrupt number, and leaves the others."""
+    """Since v6.4 a GET fills 4 of 8 bytes with the interrupt number, and leaves the rest."""
     vm.require_counter_offset()
 
     written = [bytes_of_get(attribute) for attribute in clashing(vcpu)]
@@ -73,7 +73,7 @@ def test_get_writes_an_interrupt_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.generation("upstream")
 def test_careful_user_space_writes_no_offset(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """Asked for the series' offsets, the bench finds them absent, and the numbers stay."""
+    """A harness that needs the series' offsets finds that they are absent, and the numbers stay."""
     vm.require_counter_offset()
     vm.create_gic()
 
@@ -90,7 +90,7 @@ def test_offset_without_gic_is_refused(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     vm.set_counter_offset(12345)
 
     for attribute in clashing(vcpu):
-        for offset in (OFFSET_LIKE_A_NUMBER, *OFFSETS_LIKE_NO_NUMBER):
+        for offset in (OFFSET_LIKE_A_NUMBER, *OFFSETS_UNLIKE_NUMBERS):
             with refused(errno.EINVAL):
                 attribute.set_u64(offset)
 
@@ -106,7 +106,7 @@ def test_offset_with_gic_is_taken_for_a_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
     vm.create_gic()
     virtual, physical = clashing(vcpu)
 
-    for offset in OFFSETS_LIKE_NO_NUMBER:
+    for offset in OFFSETS_UNLIKE_NUMBERS:
         with refused(errno.EINVAL):
             virtual.set_u64(offset)
     virtual.set_u64(OFFSET_LIKE_A_NUMBER)
@@ -115,9 +115,9 @@ def test_offset_with_gic_is_taken_for_a_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
 
 
 @pytest.mark.generation("series")
-@pytest.mark.parametrize("offset", [OFFSET_LIKE_A_NUMBER, *OFFSETS_LIKE_NO_NUMBER])
+@pytest.mark.parametrize("offset", [OFFSET_LIKE_A_NUMBER, *OFFSETS_UNLIKE_NUMBERS])
 def test_offset_of_the_series_has_64_bits(vcpu: Arm64Vcpu, offset: int) -> None:
-    """In the series both attributes take and return 8 bytes, with an in-kernel GIC and without."""
+    """In the series both attributes take and return 8 bytes, with and without an in-kernel GIC."""
     vcpu.require_series_offsets()
     virtual, physical = clashing(vcpu)
     virtual.set_u64(offset)
@@ -130,7 +130,7 @@ def test_offset_of_the_series_has_64_bits(vcpu: Arm64Vcpu, offset: int) -> None:
 
 @pytest.mark.generation("series")
 def test_upstream_ioctl_is_unknown_to_the_series(vcpu: Arm64Vcpu) -> None:
-    """On the series' kernel KVM_ARM_SET_COUNTER_OFFSET is no ioctl of a VM: EINVAL, the counters stay."""
+    """On the series' kernel KVM_ARM_SET_COUNTER_OFFSET is unknown: EINVAL, and the counters stay."""
     vcpu.require_series_offsets()
 
     with refused(errno.EINVAL):

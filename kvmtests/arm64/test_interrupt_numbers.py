@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The timers' interrupt numbers, with an in-kernel GICv3: PPIs that user space chooses before the first run.
+"""The timers' interrupt numbers with an in-kernel GICv3: PPIs that user space sets before the first run.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst, 2; arch/arm64/kvm/arch_timer.c:
 kvm_arm_timer_set_attr(), timer_irqs_are_valid(), kvm_timer_enable().
@@ -49,7 +49,7 @@ def numbers(vcpus: list[Arm64Vcpu], *timers: int) -> list[list[int]]:
 
 @pytest.mark.parametrize("timer", EL1_TIMERS)
 def test_number_reads_back_on_every_vcpu(vcpus: list[Arm64Vcpu], timer: int) -> None:
-    """A number set through one vCPU is the number of all, from 16 to 31."""
+    """A number from 16 to 31 that is set through one vCPU is the number on all."""
     seen = []
     for irq in (16, 23, 31):
         number(vcpus[1], timer).set_int(irq)
@@ -83,7 +83,7 @@ def test_bad_pointer_is_refused(vcpus: list[Arm64Vcpu], timer: int) -> None:
 
 @pytest.mark.generation("upstream")
 def test_el2_timers_have_numbers_as_well(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """All four numbers are set and read back apart from each other."""
+    """All four numbers are set and read back independently."""
     vm.require_counter_offset()
 
     for timer, irq in enumerate((21, 22, 23, 24)):
@@ -94,7 +94,7 @@ def test_el2_timers_have_numbers_as_well(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) ->
 
 @pytest.mark.generation("upstream")
 def test_pointer_then_number_then_attribute_are_checked(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """Of an unknown attribute: a bad pointer is EFAULT, no PPI is EINVAL, and only then comes ENXIO."""
+    """A bad pointer gives EFAULT, then a number outside the PPIs EINVAL, then an unknown attribute ENXIO."""
     vm.require_counter_offset()
     unknown = number(vcpus[0], 4)
 
@@ -109,7 +109,7 @@ def test_pointer_then_number_then_attribute_are_checked(vm: Arm64Vm, vcpus: list
 
 
 def test_first_run_freezes_the_numbers(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
-    """Once every vCPU has run with its number, changing it gives EBUSY, and so does the same number again."""
+    """Once every vCPU has run, setting the number gives EBUSY, even if it is the same number again."""
     number(vcpus[0], VTIMER).set_int(20)
     gic.init()
     for vcpu in vcpus:
@@ -124,7 +124,7 @@ def test_first_run_freezes_the_numbers(vcpus: list[Arm64Vcpu], gic: Gic) -> None
 
 @pytest.mark.generation("upstream")
 def test_run_of_one_vcpu_freezes_the_numbers_of_all(vm: Arm64Vm, vcpus: list[Arm64Vcpu], gic: Gic) -> None:
-    """The numbers are the VM's: after one vCPU has run no other may change them."""
+    """The numbers belong to the VM: after one vCPU has run, no vCPU may change them."""
     vm.require_counter_offset()
     gic.init()
     vcpus[0].guest.read_cntvct()
@@ -141,7 +141,7 @@ def test_run_of_one_vcpu_freezes_the_numbers_of_all(vm: Arm64Vm, vcpus: list[Arm
     [pytest.param(VTIMER, 27, 30, id="IRQ_VTIMER"), pytest.param(PTIMER, 30, 27, id="IRQ_PTIMER")],
 )
 def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic, timer: int, own: int, other: int) -> None:
-    """Two timers with one number can be set; KVM_RUN then gives EINVAL until they differ again."""
+    """Two timers may be set to one number; KVM_RUN then gives EINVAL until they differ again."""
     vcpu = vcpus[0]
     number(vcpu, timer).set_int(other)
     gic.init()

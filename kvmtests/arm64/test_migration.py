@@ -58,7 +58,7 @@ def new_vm(kvm: Kvm) -> Arm64Vm:
 
 
 def bracketed(vm: Arm64Vm, count: Callable[[], int]) -> Bracket:
-    """Return *count* with CLOCK_REALTIME around it, the tightest of several."""
+    """Return what *count* returns with CLOCK_REALTIME around it, the tightest of several."""
     time = vm.time
     return counters.tightest(Bracket(time.realtime_ns(), count(), time.realtime_ns()) for _ in range(5))
 
@@ -69,9 +69,9 @@ def frequency_hz(vcpu: Arm64Vcpu) -> int:
 
 
 def check_restored(hosts: HostPair, vcpu: Arm64Vcpu, read: Read, source: Bracket, arrived: Bracket) -> None:
-    """Fail unless the guest's counter goes on from *source* by CLOCK_REALTIME, within the bound.
+    """Fail unless the guest's counter continues from *source* by CLOCK_REALTIME, within the bound.
 
-    That is true time, but for what the hosts' clocks differ by: the known gap, at its size.
+    That is true time, except for the difference of the hosts' clocks: the known gap, at its size.
     """
     hz = frequency_hz(vcpu)
     different = hosts.difference
@@ -110,7 +110,7 @@ def upstream_guest(hosts: HostPair) -> tuple[Arm64Vm, Arm64Vcpu]:
 
 
 def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int) -> tuple[Arm64Vm, Bracket]:
-    """Return a VM with two vCPUs on the destination that goes on from *guest*, and the host's bracket."""
+    """Return a VM with two vCPUs on the destination that continues from *guest*, and the host's bracket."""
     moved = new_vm(hosts.arrive(blackout_ns))
     moved.create_vcpu(0)
     moved.create_vcpu(1)
@@ -122,7 +122,7 @@ def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int)
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
-    """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 goes on within the documented bound."""
+    """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 continues within the documented bound."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
     source = bracketed(vm, lambda: vcpu.get_reg(TIMER_CNT))
@@ -137,7 +137,7 @@ def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, 
 @pytest.mark.mode("vhe", "nvhe")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
-    """The same offset restores CNTPCT_EL0, where both counters were one on the source."""
+    """The same offset restores CNTPCT_EL0 if both counters were equal on the source."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
     source = bracketed(vm, lambda: vcpu.get_reg(PTIMER_CNT))
@@ -152,7 +152,7 @@ def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference,
 
 @pytest.mark.generation("upstream")
 def test_default_views_need_values(two_hosts: TwoHosts) -> None:
-    """A VM with default offsets has two views; both registers written by value keep both."""
+    """A VM with default offsets has two views, which writing both registers by value preserves."""
     hosts = two_hosts(Difference(counter=5))
     vm = new_vm(hosts.source)
     vm.require_counter_offset()
@@ -166,7 +166,7 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
         heir.set_reg(register, counters.count_now(saved, heir.vm.time.realtime_ns(), hz))
 
-    aged = ticks_at_hz(10_000, hz)  # between each computation and its write: by value that is lost
+    aged = ticks_at_hz(10_000, hz)  # the time between each computation and its write is lost
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
         now = bracketed(heir.vm, partial(heir.get_reg, register))
         ideal = counters.count_now(saved, now.realtime_ns, hz)
@@ -178,7 +178,7 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
 def test_series_offsets_restore_both_counters(
     two_hosts: TwoHosts, difference: Difference, blackout_ns: int
 ) -> None:
-    """Each counter goes on by its own offset within the documented bound, on every vCPU."""
+    """Each counter continues by its own offset within the documented bound, on every vCPU."""
     hosts = two_hosts(difference)
     vm = new_vm(hosts.source)
     vcpu = vm.create_vcpu(0)
@@ -201,7 +201,7 @@ def test_series_offsets_restore_both_counters(
 
 
 def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
-    """KVM_REG_ARM_TIMER_CNT written back as it was lets the counter stand still meanwhile."""
+    """With KVM_REG_ARM_TIMER_CNT written back as it was, the counter has stood still meanwhile."""
     hosts = two_hosts(Difference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
     source.vm.time.sleep_ns(NSEC_PER_SEC)
@@ -216,7 +216,7 @@ def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
 
 @pytest.mark.generation("upstream")
 def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
-    """Restoring each vCPU's value in turn leaves all with the last one's age."""
+    """Restoring each vCPU's value in turn leaves all with the age of the last one."""
     hosts = two_hosts(Difference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
     saved = source.get_reg(TIMER_CNT)

@@ -27,19 +27,19 @@ OFFSETS = [pytest.param(0, id="zero"), pytest.param(2**40, id="two-to-40")]
 
 @pytest.fixture
 def readings(target: Target) -> int:
-    """How often each vCPU reads in a round; a simulated read takes the time of many native ones."""
+    """How often each vCPU reads in a round; a simulated read takes as long as many native ones."""
     return 50 if target.simulated else 5_000
 
 
 @pytest.fixture
 def many_readings(target: Target) -> int:
-    """The same for the stress tests: on real KVM two vCPUs make 10**7 readings in all rounds."""
+    """The same for the stress tests: on real KVM two vCPUs make 10**7 readings over all rounds."""
     return 300 if target.simulated else 10**7 // 2 // MANY_ROUNDS
 
 
 @pytest.fixture
 def until_wrap(target: Target, target_facts: Probe) -> int:
-    """In how many ticks the counter wraps: 15 us of virtual time, or 1 ms, are inside of the rounds."""
+    """In how many ticks the counter wraps: after 15 us of virtual time, or 1 ms, the rounds still run."""
     return ticks(target_facts, 15_000 if target.simulated else 1_000_000)
 
 
@@ -76,13 +76,13 @@ def test_counter_across_vcpus_over_the_wrap(
 
 
 def test_counter_without_offset_calls_across_vcpus(vcpus: list[Arm64Vcpu], readings: int) -> None:
-    """The same for the virtual counter that KVM starts by itself."""
+    """The same for the virtual counter as KVM starts it, without any offset call."""
     check_across(vcpus, "virtual", readings, ROUNDS)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: str, readings: int) -> None:
-    """Within one vCPU both counters rise, and do not step back between two entries."""
+    """On one vCPU both counters rise, and do not step back between two entries."""
     offset_counter(vcpu, counter, 2**40)
     triples = [triple for _ in range(ROUNDS) for triple in vcpu.guest.read_triples(counter, readings)]
 
@@ -108,7 +108,7 @@ def test_counter_across_vcpus_many_times(
 @pytest.mark.stress
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_counter_across_many_vcpus(vm: Arm64Vm, counter: str, readings: int) -> None:
-    """Twelve vCPUs, made one after the other, count on one line."""
+    """Twelve vCPUs, created one after the other, count on one line."""
     vcpus = [vm.create_vcpu(number) for number in range(12)]
     offset_counter(vcpus[0], counter, 2**40)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The timers' register ids: listed, readable, writable, and how KVM refuses what is none.
+"""The timers' register ids are listed, readable and writable, and KVM refuses others with an errno each.
 
 Source: Documentation/virt/kvm/api.rst, 4.68, 4.69, 4.84; arch/arm64/kvm/guest.c:
 kvm_arm_get_reg(), kvm_arm_copy_reg_indices(); arch/arm64/kvm/arm.c: kvm_arch_vcpu_ioctl().
@@ -55,7 +55,7 @@ Call = Callable[[Arm64Vcpu, int, int], None]
 
 
 def reg_ids(names: list[str]) -> set[int]:
-    """Return the ids called *names*."""
+    """Return the ids that have *names*."""
     return {getattr(kvm_arm64, name) for name in names}
 
 
@@ -66,7 +66,7 @@ def test_virtual_timer_and_counter_are_listed(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.generation("upstream")
 def test_physical_timer_and_counter_are_listed(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
-    """KVM_GET_REG_LIST has CTL, CVAL and CNT of the physical timer where the VM has a counter offset."""
+    """KVM_GET_REG_LIST has CTL, CVAL and CNT of the physical timer if KVM has KVM_CAP_COUNTER_OFFSET."""
     vm.require_counter_offset()
 
     assert reg_ids(PHYSICAL_IDS) <= vcpu.reg_list()
@@ -84,7 +84,7 @@ def test_physical_timer_and_counter_are_not_registers(vcpu: Arm64Vcpu) -> None:
 
 
 def test_listed_registers_can_be_read(vcpu: Arm64Vcpu) -> None:
-    """Every timer id that is listed can be read, and none is listed twice."""
+    """Every timer id that is listed can be read, and no id is listed twice."""
     registers, _ = vcpu.reg_list_with_room(4096)
     timers = [reg_id for reg_id in registers if reg_id in reg_ids(TIMER_IDS + PHYSICAL_IDS)]
 
@@ -96,7 +96,7 @@ def test_listed_registers_can_be_read(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_registers_can_be_written(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """CTL and CVAL keep what is written; CNT goes on from there."""
+    """CTL and CVAL keep what is written; CNT continues from there."""
     timer.set(vcpu, "ctl", IMASK)
     timer.set(vcpu, "cval", 0x0123_4567_89AB_CDEF)
     timer.set(vcpu, "cnt", 2**40)
@@ -107,7 +107,7 @@ def test_registers_can_be_written(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 def test_list_without_room_says_how_much_it_takes(vcpu: Arm64Vcpu) -> None:
-    """Too little room in KVM_GET_REG_LIST gives E2BIG, and n becomes the number of registers."""
+    """With too little room KVM_GET_REG_LIST gives E2BIG, and n becomes the number of registers."""
     registers, count = vcpu.reg_list_with_room(4096)
     too_few = kvm.kvm_reg_list(n=len(registers) - 1)
 
@@ -120,7 +120,7 @@ def test_list_without_room_says_how_much_it_takes(vcpu: Arm64Vcpu) -> None:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("reg_id", UNKNOWN)
 def test_unknown_register_is_refused(vcpu: Arm64Vcpu, reg_id: int, call: Call) -> None:
-    """An id that names no register gives ENOENT."""
+    """An id that does not name a register gives ENOENT."""
     value = ctypes.c_uint64()
 
     with refused(errno.ENOENT):
@@ -167,7 +167,7 @@ def test_registers_need_an_initialised_vcpu(vm: Arm64Vm, request_number: int) ->
 
 
 def test_attributes_need_no_initialised_vcpu(vm: Arm64Vm) -> None:
-    """The timers' device attributes are there before KVM_ARM_VCPU_INIT."""
+    """The timers' device attributes exist before KVM_ARM_VCPU_INIT."""
     vcpu = vm.create_uninitialised_vcpu(0)
 
     number = vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, 0, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER")

@@ -103,7 +103,7 @@ def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: str) -> None:
-    """vCPUs made before, between and behind earlier broadcasts all take the next one, whoever sets it."""
+    """vCPUs created before, between and after earlier broadcasts all take the next one, from any vCPU."""
     made = [vcpu]
     for number in (1, 2, 3):
         set_offset(made[-1], counter, number << 40)
@@ -119,7 +119,7 @@ def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: str) -> No
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_broadcast_reaches_running_vcpus(vcpu: Arm64Vcpu, counter: str) -> None:
-    """An offset set while another vCPU runs is that one's from its next entry on: there is no EBUSY."""
+    """An offset set while another vCPU runs holds for that vCPU from its next entry on: there is no EBUSY."""
     other = vcpu.vm.create_vcpu(1)
 
     with vcpu.guest.spinning():
@@ -157,7 +157,7 @@ def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) 
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_offset_may_change_after_a_run(vcpu: Arm64Vcpu, counter: str) -> None:
-    """A vCPU that has run takes a new offset at its next entry: there is no EBUSY."""
+    """A vCPU that has run takes a new offset at its next entry, without EBUSY."""
     set_offset(vcpu, counter, 1000)
     vcpu.guest.read_counter(counter)
 
@@ -180,7 +180,7 @@ def test_new_vcpu_restarts_the_virtual_counter_of_all(vcpu: Arm64Vcpu) -> None:
 
 
 def test_new_vcpu_starts_without_physical_offset(vcpu: Arm64Vcpu) -> None:
-    """A new vCPU does not take the physical offset of its siblings: it starts with 0."""
+    """A new vCPU does not take over the physical offset of its siblings: it starts with 0."""
     vcpu.physical_offset = 12345
 
     other = vcpu.vm.create_vcpu(1)

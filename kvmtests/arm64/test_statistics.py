@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which accesses of a guest reach the host kernel, by KVM's own counts (KVM_GET_STATS_FD).
 
-"exits" counts what the host kernel sees: accesses that it emulates, and not those that EL2
-answers by itself. With the costs of test_traps.py that tells the three kinds of rows apart:
-native is cheap and no exit, answered at EL2 dear and no exit, emulated dear and an exit.
+"exits" counts what the host kernel sees: accesses that it emulates, not those that EL2 answers by
+itself. With the costs of test_traps.py that distinguishes three kinds of access: a native one is
+cheap and not counted, one answered at EL2 is expensive and not counted, an emulated one is both.
 
 Source: arch/arm64/kvm/guest.c: kvm_vcpu_stats_desc[]; arch/arm64/kvm/handle_exit.c.
 """
@@ -41,7 +41,7 @@ def mode(target_facts: Probe) -> str:
     """The hypervisor's mode, on which the rows of the trap table depend."""
     found = str(target_facts.facts.get("mode", ""))
     if found in {"", "unknown"}:
-        pytest.skip("the kernel log does not tell KVM's mode")
+        pytest.skip("the kernel log does not show KVM's mode")
     return found
 
 
@@ -54,9 +54,9 @@ def growth(vcpu: Arm64Vcpu, name: str, work: Callable[[], object]) -> int:
 
 
 def timer_is_emulated(vcpu: Arm64Vcpu, timer: Timer) -> bool:
-    """Return whether reading CVAL is an exit more than reading a counter, which never is one.
+    """Return whether reading CVAL takes one exit more than reading a counter, which takes none.
 
-    What interrupts the host adds exits to both; they are measured in turns.
+    The host's interrupts add exits to both, which are therefore measured in turns.
     """
 
     def timer_reads() -> None:
@@ -81,12 +81,12 @@ def test_counters_never_reach_the_host_kernel(vcpu: Arm64Vcpu, counter: str, off
 
 
 def test_physical_timer_is_emulated_outside_of_vhe(vcpu: Arm64Vcpu, mode: str) -> None:
-    """CNTP_CVAL_EL0 without offset is the CPU's with VHE, and the host kernel's in the other modes."""
+    """Without offset CNTP_CVAL_EL0 is the CPU's under VHE; in other modes the host kernel emulates it."""
     assert timer_is_emulated(vcpu, PHYSICAL) == (mode != "vhe")
 
 
 def test_physical_timer_with_an_offset_is_emulated(vcpu: Arm64Vcpu, mode: str, target_facts: Probe) -> None:
-    """With an offset CNTP_CVAL_EL0 is the host kernel's in every mode, but with CNTPOFF_EL2."""
+    """With an offset the host kernel emulates CNTP_CVAL_EL0 in every mode, except with CNTPOFF_EL2."""
     offset_counter(vcpu, "physical", OFFSET)
 
     emulated = mode != "vhe" or counter_traps(vcpu, target_facts)
@@ -94,7 +94,7 @@ def test_physical_timer_with_an_offset_is_emulated(vcpu: Arm64Vcpu, mode: str, t
 
 
 def test_virtual_timer_is_never_emulated(vcpu: Arm64Vcpu) -> None:
-    """CNTV_CVAL_EL0 is the CPU's, whatever the offsets."""
+    """CNTV_CVAL_EL0 is the CPU's own register, whatever the offsets."""
     offset_counter(vcpu, "virtual", OFFSET)
 
     assert not timer_is_emulated(vcpu, VIRTUAL)
@@ -112,7 +112,7 @@ def test_each_hypercall_is_counted(vcpu: Arm64Vcpu) -> None:
 
 
 def test_each_sleep_is_counted(vcpu: Arm64Vcpu) -> None:
-    """wfi_exit_stat counts the WFI that a timer ended."""
+    """wfi_exit_stat counts a WFI that a timer ended."""
     frequency_hz = vcpu.guest.read_cntfrq()
     before = vcpu.statistics.single["wfi_exit_stat"]
 
@@ -123,7 +123,7 @@ def test_each_sleep_is_counted(vcpu: Arm64Vcpu) -> None:
 
 
 def test_each_store_to_user_space_is_counted(vcpu: Arm64Vcpu) -> None:
-    """mmio_exit_user counts the stores that end programs."""
+    """mmio_exit_user counts the stores by which guest programs leave to user space."""
 
     def read() -> None:
         for _ in range(RUNS):

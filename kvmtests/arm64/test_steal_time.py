@@ -60,7 +60,7 @@ def record(vcpu: Arm64Vcpu) -> Record:
 
 
 def register(vcpu: Arm64Vcpu) -> None:
-    """Set the record's address, and let the guest ask for it, which fills it in."""
+    """Set the record's address, and let the guest query it, upon which KVM fills the record in."""
     base(vcpu).set_u64(layout.steal_time(vcpu.id))
     vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
 
@@ -73,7 +73,7 @@ def test_attribute_exists_and_is_not_set(vcpu: Arm64Vcpu) -> None:
 
 
 def test_address_reads_back(vcpus: list[Arm64Vcpu]) -> None:
-    """KVM_GET_DEVICE_ATTR returns the address that was set for this vCPU, and no other's."""
+    """KVM_GET_DEVICE_ATTR returns the address that was set for this vCPU, not another's."""
     base(vcpus[0]).set_u64(layout.steal_time(0))
 
     assert [base(vcpu).get_u64() for vcpu in vcpus] == [layout.steal_time(0), NOT_SET]
@@ -81,7 +81,7 @@ def test_address_reads_back(vcpus: list[Arm64Vcpu]) -> None:
 
 @pytest.mark.parametrize("distance", [1, 8, 32, 63])
 def test_unaligned_address_is_refused(vcpu: Arm64Vcpu, distance: int) -> None:
-    """An address that is no multiple of 64 gives EINVAL; none is set."""
+    """An address that is not a multiple of 64 gives EINVAL; none is set."""
     with refused(errno.EINVAL):
         base(vcpu).set_u64(layout.steal_time(0) + distance)
 
@@ -97,7 +97,7 @@ def test_address_outside_of_memory_is_refused(vcpu: Arm64Vcpu) -> None:
 
 
 def test_address_is_set_once(vcpu: Arm64Vcpu) -> None:
-    """A second address gives EEXIST, the same one too; the first one stays."""
+    """A second address gives EEXIST, even if it is the same one; the first one stays."""
     base(vcpu).set_u64(layout.steal_time(0))
 
     for address in (layout.steal_time(0), layout.steal_time(1)):

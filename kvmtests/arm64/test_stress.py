@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Counters under fire: guests that read while user space sets offsets, signals, and VMs by the thousand.
+"""Counters under load: guests that read while user space sets offsets, signals, and a thousand VMs.
 
 Source: arch/arm64/kvm/arch_timer.c: kvm_vm_ioctl_set_counter_offset(); Documentation/virt/kvm/api.rst.
 """
@@ -30,7 +30,7 @@ LINES = [2**40, 2**41, 2**42]  # offsets so far apart that a reading belongs to 
 
 @pytest.fixture
 def vms(target: Target) -> int:
-    """How many VMs are many: 1,000 on real KVM, fewer where each costs an emulator."""
+    """How many VMs are created: 1,000 on real KVM, fewer on a simulated host, where each has an emulator."""
     return 200 if target.simulated else 1_000
 
 
@@ -67,7 +67,7 @@ def test_guests_read_while_user_space_sets_the_offset(vm: Arm64Vm, vcpus: list[A
 
 @pytest.mark.generation("upstream")
 def test_offset_is_taken_or_refused_as_a_whole(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
-    """After each call, granted or EBUSY, the counter of every vCPU is on the line that was granted last."""
+    """After each call, accepted or EBUSY, the counter of every vCPU is on the line accepted last."""
     vm.require_counter_offset()
     first, second = vcpus
     vm.set_counter_offset(LINES[0])
@@ -122,7 +122,7 @@ def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
-    """immediate_exit set again and again: every KVM_RUN says EINTR, none runs the guest."""
+    """While immediate_exit is set every KVM_RUN fails with EINTR, and none runs the guest."""
     vcpu.guest.read_cntvct()
     vcpu.finish_exit()
     where = vcpu.where()
@@ -136,7 +136,7 @@ def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
 
 
 def test_vms_by_the_thousand(kvm: Kvm, vms: int) -> None:
-    """Each of 1,000 VMs, made one after the other, starts its virtual counter anew, and no offset stays."""
+    """Each of many VMs, created one after the other, starts its virtual counter at 0 and has no offset."""
     for number in range(vms):
         vm = kvm.create_vm()
         assert isinstance(vm, Arm64Vm)
@@ -153,7 +153,7 @@ def test_vms_by_the_thousand(kvm: Kvm, vms: int) -> None:
 
 
 def test_vms_at_once_keep_their_own_counters(kvm: Kvm) -> None:
-    """50 VMs at the same time, each with an offset of its own: none takes another's."""
+    """50 VMs at the same time keep the offsets that each was given."""
     vcpus = []
     for number in range(50):
         vcpu = kvm.create_vm().create_vcpu(0)

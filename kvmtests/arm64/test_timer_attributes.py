@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_ARM_VCPU_TIMER_CTRL: which attributes exist, what is refused, with which errno, in which order.
+"""KVM_ARM_VCPU_TIMER_CTRL: which attributes exist, and what is refused with which errno in which order.
 
 Source: Documentation/virt/kvm/devices/vcpu.rst, 2; arch/arm64/kvm/arch_timer.c:
 kvm_arm_timer_set_attr(), kvm_arm_timer_get_attr(), kvm_arm_timer_has_attr(); series v3.
@@ -79,7 +79,7 @@ def test_unknown_group_does_not_exist(vcpu: Arm64Vcpu, group: int) -> None:
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize("number", [*(case.values[0] for case in DEFAULTS + NESTED_DEFAULTS), 4])
 def test_setting_needs_an_in_kernel_gic_first(vcpu: Arm64Vcpu, number: int) -> None:
-    """Without in-kernel GIC every SET gives EINVAL, before attribute number and pointer are looked at."""
+    """Without in-kernel GIC every SET gives EINVAL, before attribute number and pointer are checked."""
     vcpu.vm.require_counter_offset()
 
     with refused(errno.EINVAL):
@@ -110,7 +110,7 @@ def test_bad_value_pointer_is_refused(vcpu: Arm64Vcpu, number: int, interrupt: i
 @pytest.mark.generation("series")
 @pytest.mark.parametrize("name", ["virtual_offset", "physical_offset"])
 def test_bad_offset_pointer_is_refused(vcpu: Arm64Vcpu, name: str) -> None:
-    """GET and SET of an offset with a bad pointer give EFAULT and change nothing; HAS reads none."""
+    """GET and SET of an offset with a bad pointer give EFAULT and change nothing; HAS does not read it."""
     vcpu.require_series_offsets()
     vcpu.virtual_offset, vcpu.physical_offset = 5, 7
     offset: Attribute = getattr(vcpu, f"{name}_attribute")
@@ -127,7 +127,7 @@ def test_bad_offset_pointer_is_refused(vcpu: Arm64Vcpu, name: str) -> None:
 @pytest.mark.generation("series")
 @pytest.mark.parametrize("number", UNKNOWN)
 def test_unknown_attribute_is_not_set(vcpu: Arm64Vcpu, number: int) -> None:
-    """In the series an unknown attribute gives ENXIO on SET as well, before its pointer is read."""
+    """In the series SET of an unknown attribute also gives ENXIO, before its pointer is read."""
     vcpu.require_series_offsets()
 
     with refused(errno.ENXIO):

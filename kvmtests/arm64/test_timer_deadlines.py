@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""When an EL1 timer raises its line, and what that does to a vCPU that sleeps, computes, or is away.
+"""When an EL1 timer raises its line, and what that does to a vCPU that sleeps, computes or is not running.
 
-Never early; late by less than the period, 10 ms where the machine is fast enough for it, half
-of the times at least, for other programs share the machine. User space is the interrupt
-controller: the line, and the KVM_RUN that ends for it (EINTR), are what would be an interrupt.
+A timer is never early. Other programs share the host, so only the median of its lateness must be
+less than the period, which is 10 ms, or longer on a slow host. User space is the interrupt
+controller: the line, and the KVM_RUN that ends for it (EINTR), stand for an interrupt.
 
 Source: arch/arm64/kvm/arch_timer.c: kvm_timer_should_notify_user(), kvm_timer_blocking(),
 kvm_bg_timer_expire(); arch/arm64/kvm/arm.c: kvm_arch_vcpu_ioctl_run().
@@ -38,7 +38,7 @@ def lines(vcpu: Arm64Vcpu) -> None:
 
 @pytest.fixture
 def period_ns(vcpu: Arm64Vcpu) -> int:
-    """10 ms, or more on a slow machine."""
+    """10 ms, or more on a slow host."""
     return unhurried_ns(vcpu)
 
 
@@ -49,7 +49,7 @@ def period(period_ns: int, target_facts: Probe) -> int:
 
 
 def lateness(vcpu: Arm64Vcpu, timer: Timer) -> int:
-    """Sleep in the guest until the timer wakes it; by how many ticks it was late, negative for early."""
+    """Return by how many ticks the timer woke a guest that sleeps until it late, negative if early."""
     cval = timer.read(vcpu, "cval").value
     late = vcpu.guest.wait_for_interrupt().of(timer.counter) - cval
     assert timer.line(vcpu)
@@ -90,7 +90,7 @@ def test_timer_ends_the_run_of_a_busy_guest(vcpu: Arm64Vcpu, timer: Timer, perio
 def test_line_that_rose_outside_of_the_guest_comes_first(
     vcpu: Arm64Vcpu, timer: Timer, period: int, period_ns: int
 ) -> None:
-    """A timer that became due between two KVM_RUNs ends the next one before the guest goes on."""
+    """A timer that became due between two KVM_RUNs ends the next one before the guest runs on."""
     timer.arm(vcpu, timer.count(vcpu) + period)
     vcpu.finish_exit()
     where = vcpu.where()
@@ -106,7 +106,7 @@ def test_line_that_rose_outside_of_the_guest_comes_first(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_known_line_does_not_end_another_run(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A line that kvm_run shows already lets the guest run: only changes end KVM_RUN."""
+    """A line that kvm_run already shows does not end KVM_RUN: only a change does."""
     timer.arm(vcpu, timer.count(vcpu))
     timer.line(vcpu)
 
@@ -118,7 +118,7 @@ def test_known_line_does_not_end_another_run(vcpu: Arm64Vcpu, timer: Timer) -> N
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_far_deadline_does_not_come_early(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A CVAL beyond what TVAL can say is not taken modulo 2**32 or 2**31."""
+    """A CVAL beyond TVAL's range is not taken modulo 2**32 or 2**31."""
     seen = []
     for distance in (2**31, 2**32):
         timer.arm(vcpu, timer.count(vcpu) + distance)
@@ -130,7 +130,7 @@ def test_far_deadline_does_not_come_early(vcpu: Arm64Vcpu, timer: Timer) -> None
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_last_deadline_counts(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
-    """Programmed longer, then shorter: the shorter one. Shorter, then longer: not before the longer one."""
+    """Of two deadlines the last one programmed counts, whether it is the shorter or the longer one."""
     timer.arm(vcpu, timer.count(vcpu) + 100 * period)
     timer.write(vcpu, "cval", timer.count(vcpu) + period)
     shortened = lateness(vcpu, timer)
@@ -161,7 +161,7 @@ def test_mask_holds_the_line_until_it_is_taken_off(
 def test_timer_moves_between_cpus(
     vcpu: Arm64Vcpu, timer: Timer, period: int, period_ns: int, target: Target
 ) -> None:
-    """A vCPU that runs on one CPU and another keeps its deadline, and CVAL and CTL as they were."""
+    """A vCPU that moves between CPUs keeps its deadline, CVAL and CTL."""
     cval = timer.count(vcpu) + period
     timer.arm(vcpu, cval)
 

@@ -2,10 +2,10 @@
 """Interrupts of the EL1 timers, delivered to the guest by an in-kernel GICv3.
 
 The guest programs timer and GIC itself, and waits in WFI or computing. Its handler notes INTID,
-counts, CTL and CVAL, then disables or masks the timer. The other timer ends each wait, so that an
-interrupt that does not come is a short list and no guest that hangs. Never early, once for each
-deadline; late by less than the period half of the times at least, for other programs share the
-machine.
+counts, CTL and CVAL, then disables or masks the timer. The other timer ends each wait, so that a
+missing interrupt gives a short list instead of a guest that hangs. An interrupt is never early and
+comes once for each deadline. Other programs share the host, so only the median of its lateness
+must be less than the period.
 
 Source: arch/arm64/kvm/arch_timer.c: kvm_timer_update_irq(), kvm_timer_vcpu_load_gic(),
 kvm_arch_timer_handler(); arch/arm64/kvm/vgic/vgic.c: vgic_irq_handle_resampling(); Arm ARM, D12.2.
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.thorough]
 QUIET_NS = 50 * NSEC_PER_MSEC  # in which an interrupt that must not come has time to
 FIRINGS = 5
 AHEAD = 2**40  # ticks: longer than a test
-BASE = wrap(-AHEAD)  # an offset with which the guest's counter can be moved back without wrap
+BASE = wrap(-AHEAD)  # an offset from which the guest's counter can be moved back without wrapping
 STEP = 2**30  # ticks
 INTIDS = {"virtual": 27, "physical": 30}
 OTHER = {"virtual": PHYSICAL, "physical": VIRTUAL}
@@ -71,7 +71,7 @@ def guest(vm: Arm64Vm, vcpu: Arm64Vcpu) -> GicGuest:
 
 @pytest.fixture
 def period_ns(vcpu: Arm64Vcpu, guest: GicGuest) -> int:
-    """10 ms, or more on a slow machine."""
+    """10 ms, or more on a slow host."""
     assert guest.vcpu is vcpu
     return unhurried_ns(vcpu)
 
@@ -106,7 +106,7 @@ def own(timer: Timer, intids: list[int]) -> list[int]:
 def test_interrupt_comes_at_its_deadline(
     guest: GicGuest, timer: Timer, wait: int, register: str, period: int
 ) -> None:
-    """Each deadline gives the timer's interrupt, not before CVAL, to a handler that finds ISTATUS set."""
+    """Each deadline gives the timer's interrupt, not before CVAL; its handler finds ISTATUS set."""
     patience = Patience(50 * period, enough=1, wait=wait)
     taken: list[Interrupt] = []
     for _ in range(FIRINGS):
@@ -124,7 +124,7 @@ def test_interrupt_comes_at_its_deadline(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_tval_deadline_is_that_far_after_its_programming(guest: GicGuest, timer: Timer, period: int) -> None:
-    """A handler finds CVAL = the count at which TVAL was written + TVAL, and the count at or behind it."""
+    """A handler finds CVAL = the count at which TVAL was written + TVAL, and the count at or after it."""
     waited = guest.program(f"{timer.prefix}_tval", period, Patience(50 * period, enough=1))
 
     state = waited.interrupts[0].of(timer.counter)
@@ -169,9 +169,9 @@ def test_deadline_that_has_passed_gives_one_interrupt(
 @pytest.mark.parametrize("silence", SILENCES)
 @pytest.mark.parametrize("wait", WAITS)
 def test_lowest_tval_gives_one_interrupt(guest: GicGuest, wait: int, silence: int, quiet: int) -> None:
-    """A TVAL of -2**31, by a count that is larger, has passed: one interrupt.
+    """A deadline set by a TVAL of -2**31, with a larger count, has passed and gives one interrupt.
 
-    Of the virtual timer: the count of the physical one is the host's, which may be smaller still.
+    Only the virtual timer is tested: the physical count is the host's, which may still be smaller.
     """
     VIRTUAL.set(guest.vcpu, "cnt", AHEAD)
 
@@ -198,7 +198,7 @@ def test_deadline_gives_one_interrupt(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_interrupt_that_is_not_silenced_comes_again(guest: GicGuest, timer: Timer) -> None:
-    """The line is a level: a handler that leaves the timer as it is gets the interrupt again and again."""
+    """The line is level-triggered: a handler that leaves the timer as it is gets the interrupt again."""
     waited = guest.program(f"{timer.prefix}_cval", 0, Patience(AHEAD), then=ENABLE)
 
     assert waited.intids() == [INTIDS[timer.counter]] * ROOM
@@ -209,7 +209,7 @@ def test_interrupt_that_is_not_silenced_comes_again(guest: GicGuest, timer: Time
 def test_handler_sees_status_as_the_count_demands(
     guest: GicGuest, timer: Timer, wait: int, period: int
 ) -> None:
-    """In a handler of the other timer's interrupt too, ISTATUS of an enabled timer is count >= CVAL."""
+    """Also in a handler of the other timer's interrupt ISTATUS of an enabled timer is count >= CVAL."""
     other = OTHER[timer.counter]
     far = wrap(timer.count(guest.vcpu) + AHEAD)
 
@@ -224,7 +224,7 @@ def test_handler_sees_status_as_the_count_demands(
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("timer", TIMERS)
 def test_last_deadline_counts(guest: GicGuest, timer: Timer, wait: int, period: int) -> None:
-    """Programmed longer, then shorter: the shorter one. Shorter, then longer: none before the longer one."""
+    """Of two deadlines the last one programmed counts, whether it is the shorter or the longer one."""
     name, moment = f"{timer.prefix}_cval", Patience(0, wait=wait)
     patience = Patience(50 * period, enough=1, wait=wait)
     none = guest.program(name, timer.count(guest.vcpu) + AHEAD, moment).interrupts
@@ -244,7 +244,7 @@ def test_last_deadline_counts(guest: GicGuest, timer: Timer, wait: int, period: 
 def test_mask_holds_the_interrupt_until_it_is_taken_off(
     guest: GicGuest, timer: Timer, wait: int, quiet: int
 ) -> None:
-    """A timer that is due while masked does not interrupt, and once when it is unmasked."""
+    """A timer that is due while masked does not interrupt, and interrupts once when it is unmasked."""
     patience = Patience(quiet, wait=wait)
     held = guest.program(f"{timer.prefix}_cval", 0, patience, control=ENABLE | IMASK, then=ENABLE | IMASK)
     control = timer.read(guest.vcpu, "ctl").value
@@ -268,7 +268,7 @@ def test_disabled_timer_is_silent(guest: GicGuest, timer: Timer, wait: int, cont
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("timer", TIMERS)
 def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: int, quiet: int) -> None:
-    """A CVAL beyond what TVAL can say gives no interrupt."""
+    """A CVAL beyond TVAL's range gives no interrupt."""
     taken: list[int] = []
     for distance in (2**32, AHEAD, 2**63):
         cval = wrap(timer.count(guest.vcpu) + distance)
@@ -290,12 +290,12 @@ def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: i
 def test_gic_shows_the_line_as_pending(
     guest: GicGuest, timer: Timer, ahead: int, control: int, pending: bool
 ) -> None:
-    """While the CPU masks interrupts, the GIC has the timer's one pending as long as its line is up."""
+    """While the CPU masks interrupts the GIC has the timer's one pending as long as its line is high."""
     timer.arm(guest.vcpu, wrap(timer.count(guest.vcpu) + ahead), control)
     before = guest.private_irqs()
     timer.write(guest.vcpu, "ctl", 0)
 
-    behind = guest.private_irqs()
+    after = guest.private_irqs()
 
     intid = INTIDS[timer.counter]
     assert (intid in before.enabled, intid in before.pending, intid in before.active) == (
@@ -303,12 +303,12 @@ def test_gic_shows_the_line_as_pending(
         pending,
         False,
     )
-    assert intid not in behind.pending
+    assert intid not in after.pending
 
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_pending_interrupt_is_taken_once_unmasked(guest: GicGuest, timer: Timer, quiet: int) -> None:
-    """An interrupt that became pending while the CPU masked interrupts comes when it no longer does."""
+    """An interrupt that became pending while the CPU masked interrupts is taken once they are unmasked."""
     timer.arm(guest.vcpu, timer.count(guest.vcpu))
 
     waited = guest.wait(timer.prefix, Patience(quiet))
@@ -335,16 +335,16 @@ def test_deadline_outlasts_exits_to_user_space(
 def test_counter_written_beyond_the_deadline_interrupts(
     guest: GicGuest, timer: Timer, start: int, cval: int, count: int, wait: int, quiet: int
 ) -> None:
-    """User space that moves the counter past CVAL makes the timer interrupt, once; before it does not."""
+    """When user space moves the counter past CVAL the timer interrupts once, and not before."""
     timer.set(guest.vcpu, "cnt", start)
     before = guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait))
     timer.set(guest.vcpu, "cnt", count)
 
-    behind = guest.wait(timer.prefix, Patience(quiet, wait=wait))
+    after = guest.wait(timer.prefix, Patience(quiet, wait=wait))
 
     assert own(timer, before.intids()) == []
-    assert own(timer, behind.intids()) == [INTIDS[timer.counter]]
-    state = next(one.of(timer.counter) for one in behind.interrupts if one.intid == INTIDS[timer.counter])
+    assert own(timer, after.intids()) == [INTIDS[timer.counter]]
+    state = next(one.of(timer.counter) for one in after.interrupts if one.intid == INTIDS[timer.counter])
     assert (state.cval, signed(state.count - cval) >= 0) == (cval, True)
 
 
@@ -353,15 +353,15 @@ def test_counter_written_beyond_the_deadline_interrupts(
 def test_counter_written_back_does_not_interrupt(
     guest: GicGuest, timer: Timer, wait: int, period: int, quiet: int
 ) -> None:
-    """User space that moves the counter back behind CVAL puts the interrupt off."""
+    """When user space moves the counter further below CVAL the interrupt does not come at its old time."""
     timer.set(guest.vcpu, "cnt", AHEAD)
     patience = Patience(0, wait=wait)
     before = guest.program(f"{timer.prefix}_cval", AHEAD + 100 * period, patience)
     timer.set(guest.vcpu, "cnt", 0)
 
-    behind = guest.wait(timer.prefix, Patience(quiet, wait=wait))
+    after = guest.wait(timer.prefix, Patience(quiet, wait=wait))
 
-    assert own(timer, before.intids() + behind.intids()) == []
+    assert own(timer, before.intids() + after.intids()) == []
 
 
 @pytest.mark.parametrize("offset_ns", OFFSETS_NS)
@@ -379,10 +379,10 @@ def test_deadline_holds_under_an_offset(
     period: int,
     quiet: int,
 ) -> None:
-    """With an offset set before, a deadline of the guest's counter gives one interrupt, not before it.
+    """With an offset set before, a deadline of the guest's counter gives one interrupt, and not early.
 
-    In WFI the first interrupt ends the wait: a KVM that gives the offset to a timer and not to its
-    counter would let the guest sleep for ever.
+    In WFI the first interrupt ends the wait: if KVM gave the offset to a timer and not to its
+    counter, the guest would sleep for ever.
     """
     offset_counter(guest.vcpu, timer.counter, wrap(ticks(target_facts, offset_ns)))
 
@@ -395,7 +395,7 @@ def test_deadline_holds_under_an_offset(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_offset_moves_the_deadline(guest: GicGuest, timer: Timer, quiet: int) -> None:
-    """An offset that moves the counter past CVAL makes the timer interrupt, one that moves it back not."""
+    """A timer interrupts after an offset moved its counter past CVAL, and not after one moved it back."""
     patience = Patience(quiet, wait=POLLING)
     offset_counter(guest.vcpu, timer.counter, BASE)
     far = timer.count(guest.vcpu) + STEP
@@ -410,7 +410,7 @@ def test_offset_moves_the_deadline(guest: GicGuest, timer: Timer, quiet: int) ->
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_interrupt_is_the_vcpus_own(vm: Arm64Vm, vcpus: list[Arm64Vcpu], timer: Timer, quiet: int) -> None:
-    """A timer's interrupt goes to the vCPU whose timer it is, and to no other."""
+    """A timer's interrupt goes only to the vCPU whose timer it is."""
     gic = vm.create_gic()
     gic.require_registers()
     gic.init()

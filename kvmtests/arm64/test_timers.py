@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The EL1 timers: CTL, CVAL and TVAL, their condition, and the line that user space sees without a GIC.
+"""The EL1 timers: CTL, CVAL and TVAL, the timer's condition, and the line that user space sees without a GIC.
 
-Condition: count >= CVAL, unsigned. Line: ENABLE and not IMASK and condition; level-triggered.
+The condition is count >= CVAL, unsigned. The line is ENABLE and not IMASK and condition; it is
+level-triggered.
 
 Source: Arm ARM, D12.2; arch/arm64/kvm/arch_timer.c: kvm_timer_should_fire(), read_timer_ctl(),
 kvm_timer_update_run(); Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ.
@@ -20,7 +21,7 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRT
 pytestmark = [pytest.mark.thorough]
 
 HALF = 2**63
-NEVER = 2**64 - 2**40  # CVAL + offset does not wrap: emulators of 2022 stumble over that
+NEVER = 2**64 - 2**40  # CVAL + offset does not wrap, which emulators of 2022 got wrong
 FAR = 2**40  # ticks: hours
 
 CONTROLS = [
@@ -74,7 +75,7 @@ def test_line_of_a_timer_that_is_due(vcpu: Arm64Vcpu, timer: Timer, control: int
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_line_falls_with_its_condition(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """The line is a level: masking, disabling, or a CVAL to come lowers it, taking that back raises it."""
+    """Masking or disabling a due timer lowers its line, and undoing that raises it again."""
     timer.arm(vcpu, timer.count(vcpu) - 1)
     seen = []
 
@@ -109,7 +110,7 @@ def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, co
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize("control", [0, ENABLE, IMASK, ENABLE | IMASK])
 def test_user_space_sees_status_of_any_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
-    """KVM_GET_ONE_REG of CTL has ISTATUS iff CVAL is reached, of a disabled timer as well."""
+    """KVM_GET_ONE_REG of CTL has ISTATUS iff CVAL is reached, also if the timer is disabled."""
     timer.set(vcpu, "ctl", control)
     timer.set(vcpu, "cval", timer.get(vcpu, "cnt"))
     due = timer.get(vcpu, "ctl")
@@ -120,7 +121,7 @@ def test_user_space_sees_status_of_any_timer(vcpu: Arm64Vcpu, timer: Timer, cont
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_status_is_read_only(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """ISTATUS written by the guest is not kept: a timer to come reads without it, a due one with it."""
+    """ISTATUS written by the guest is not kept: it is clear before the deadline and set once due."""
     timer.write(vcpu, "cval", wrap(timer.count(vcpu) + FAR))
     timer.write(vcpu, "ctl", ENABLE | IMASK | ISTATUS)
     to_come = timer.read(vcpu, "ctl").value
@@ -130,7 +131,7 @@ def test_status_is_read_only(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 def deadline_to_come(vcpu: Arm64Vcpu, timer: Timer) -> int:
-    """Let *timer*, masked, wait for a count that some forty readings lead up to; return it."""
+    """Let *timer*, masked, wait for a count about forty readings away; return that count."""
     timer.write(vcpu, "ctl", ENABLE | IMASK)
     one, other = timer.read(vcpu, "ctl"), timer.read(vcpu, "ctl")
     cval = other.after + 40 * (other.before - one.before)
@@ -140,7 +141,7 @@ def deadline_to_come(vcpu: Arm64Vcpu, timer: Timer) -> int:
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_status_comes_and_is_never_early(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """Read again and again, ISTATUS shows at some time, and not before the count has reached CVAL."""
+    """Read repeatedly, ISTATUS is set at some time, and not before the count has reached CVAL."""
     cval = deadline_to_come(vcpu, timer)
     accesses = [timer.read(vcpu, "ctl")]
 
@@ -154,8 +155,8 @@ def test_status_comes_and_is_never_early(vcpu: Arm64Vcpu, timer: Timer) -> None:
 def test_status_changes_when_the_count_reaches_cval(
     vcpu: Arm64Vcpu, timer: Timer, target_facts: Probe
 ) -> None:
-    """Read again and again around the deadline, ISTATUS is never early and never late."""
-    # QEMU does not compare at a read: a thread of its own sets ISTATUS, late on a busy computer.
+    """Read repeatedly around the deadline, ISTATUS is never early and never late."""
+    # QEMU does not compare at a read: another of its threads sets ISTATUS, late on a busy host.
     if "emulated_cpu" in target_facts.facts:
         raise CapabilityMissing("a CPU that compares its timers at each read")
     cval = deadline_to_come(vcpu, timer)
@@ -170,7 +171,7 @@ def test_status_changes_when_the_count_reaches_cval(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A CVAL 2**63 ahead is still to come, and so is one near 2**64."""
+    """A CVAL 2**63 ahead has not been reached, nor has one near 2**64."""
     seen = []
     for cval in (wrap(timer.count(vcpu) + HALF), NEVER):
         timer.arm(vcpu, cval)
@@ -227,7 +228,7 @@ def test_tval_of_zero_and_below_is_due(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """TVAL falls as the counter rises, through 0 and on."""
+    """TVAL falls as the counter rises, and continues below 0."""
     timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)
     first = timer.read(vcpu, "tval")
     vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
@@ -241,7 +242,7 @@ def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize("cval", [0, 2**32, HALF, 2**64 - 1])
 def test_guest_and_user_space_share_the_registers(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
-    """CVAL and CTL written by one are read by the other, all their bits."""
+    """CVAL and CTL written by one are read by the other, with all their bits."""
     timer.arm(vcpu, cval, IMASK)
     by_guest = timer.get(vcpu, "cval"), timer.get(vcpu, "ctl") & ~ISTATUS
     timer.set(vcpu, "cval", wrap(~cval))

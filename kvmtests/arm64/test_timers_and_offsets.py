@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a change of a counter's offset does to its timer: CVAL stays, the deadline moves with the counter.
+"""A change of a counter's offset leaves its timer's CVAL alone and moves the deadline with the counter.
 
 Source: arch/arm64/kvm/arch_timer.c: timer_save_state(), timer_restore_state(),
 kvm_timer_vcpu_load(), kvm_timer_vcpu_reset(); Documentation/virt/kvm/api.rst, 4.139.
@@ -25,7 +25,7 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Time
 pytestmark = [pytest.mark.thorough]
 
 AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
-BASE = wrap(-(2**40))  # an offset with which the guest's counter can be moved back by AHEAD without wrap
+BASE = wrap(-(2**40))  # an offset from which the guest's counter can be moved back by AHEAD without wrapping
 FIRINGS = 3
 MPIDR = kvm_arm64.ARM64_SYS_REG(*MPIDR_EL1)
 MPIDR_AFFINITY = 0xFF_00FF_FFFF
@@ -54,7 +54,7 @@ def lines(vcpu: Arm64Vcpu) -> None:
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize("cval", [0, 2**40, 2**64 - 1])
 def test_compare_value_keeps_across_offsets(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
-    """CVAL and CTL read as written under every offset, however often the vCPU has run with it."""
+    """CVAL and CTL read as written with every offset, however often the vCPU has run with it."""
     timer.arm(vcpu, cval, IMASK)
     seen = []
 
@@ -82,7 +82,7 @@ def test_user_space_reads_the_same_compare_value(vcpu: Arm64Vcpu, timer: Timer) 
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_line_follows_the_offset(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """An offset that moves the counter past CVAL raises the line at the next entry, one back lowers it."""
+    """An offset that moves the counter past CVAL raises the line at the next entry, moving back lowers it."""
     offset_counter(vcpu, timer.counter, BASE)
     timer.write(vcpu, "ctl", ENABLE)
     timer.write(vcpu, "tval", AHEAD // 2)
@@ -100,7 +100,7 @@ def test_line_follows_the_offset(vcpu: Arm64Vcpu, timer: Timer) -> None:
 def test_line_follows_the_written_counter(
     vcpu: Arm64Vcpu, timer: Timer, start: int, cval: int, count: int
 ) -> None:
-    """A counter written beyond CVAL raises the line at the next entry, one written back lowers it."""
+    """A counter written beyond CVAL raises the line at the next entry; writing it back lowers the line."""
     timer.set(vcpu, "cnt", start)
     timer.set(vcpu, "cval", cval)
     timer.set(vcpu, "ctl", ENABLE)
@@ -115,7 +115,7 @@ def test_line_follows_the_written_counter(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timer_that_is_ahead_again_waits(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A counter set back behind CVAL lowers the line, for 50 ms at least."""
+    """A counter moved back below CVAL lowers the line, for at least 50 ms."""
     offset_counter(vcpu, timer.counter, BASE)
     timer.write(vcpu, "ctl", ENABLE)
     timer.write(vcpu, "tval", 0)
@@ -165,7 +165,7 @@ def test_guest_waits_as_long_as_it_programmed(
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize("offset", OFFSETS[1:4])
 def test_tval_counts_from_the_guests_counter(vcpu: Arm64Vcpu, timer: Timer, offset: int) -> None:
-    """TVAL reads CVAL - (host counter - offset), and written sets CVAL to that much behind it."""
+    """TVAL reads CVAL - (host counter - offset); writing it sets CVAL to host counter - offset + TVAL."""
     offset_counter(vcpu, timer.counter, offset)
 
     written, _ = timed(vcpu, lambda: timer.write(vcpu, "tval", 1000))
@@ -205,7 +205,7 @@ def test_reset_keeps_the_counters(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu], timer: Timer) -> None:
-    """A vCPU that PSCI CPU_ON starts has CTL cleared and the line low; its CVAL and its counters go on."""
+    """A vCPU that PSCI CPU_ON starts has CTL cleared and the line low; CVAL and the counters' lines stay."""
     caller, vcpu = vcpus
     offset_counter(vcpu, timer.counter, 180 * 10**9)
     timer.write(vcpu, "ctl", ENABLE)
@@ -233,8 +233,8 @@ def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu],
 def test_offset_change_keeps_a_running_timer(vcpus: list[Arm64Vcpu]) -> None:
     """A physical offset set through one vCPU while another runs leaves that one's physical timer alone.
 
-    Whether the timer is the CPU's own or emulated depends on the offset: it must be taken
-    out of the CPU in the way it was put in.
+    The offset decides whether the timer is the CPU's own or emulated: KVM must save it from where it
+    had loaded it.
     """
     running, other = vcpus
     other.require_series_offsets()

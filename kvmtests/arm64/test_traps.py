@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which accesses of the guest trap, by mode, CNTPOFF_EL2 and offset: what they read, and what they cost.
+"""Which accesses of the guest trap, depending on mode, CNTPOFF_EL2 and offset; what they read and cost.
 
-A trapped access shows by its cost alone. Costs are compared as ratios: what two guests pay for
-the same number of accesses, entered in turns, each at its cheapest.
+A trapped access is recognised by its cost alone. Costs are compared as ratios: two guests make the
+same number of accesses, entered in turns, and the cheapest round of each counts.
 
 Source: arch/arm64/kvm/arch_timer.c: timer_set_traps(); arch/arm64/kvm/hyp/nvhe/timer-sr.c:
 __timer_enable_traps(); series v3, "KVM: arm64: Provide userspace access to the physical
@@ -42,9 +42,9 @@ OFFSETS = [
 
 @pytest.fixture(autouse=True)
 def known_mode(target_facts: Probe) -> None:
-    """What traps depends on the hypervisor's mode: a kernel log that does not tell it is no basis."""
+    """The hypervisor's mode, on which it depends what traps, is known from the kernel log."""
     if target_facts.facts.get("mode") in {None, "", "unknown"}:
-        pytest.skip("the kernel log does not tell KVM's mode")
+        pytest.skip("the kernel log does not show KVM's mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +54,22 @@ class Effort:
     rounds: int  # the cheapest one counts
     readings: int  # of a counter in one entry
     timer_readings: int  # an entry each
-    dearer: float  # the ratio of costs from which on the dearer access traps
-    dearer_timer: float  # the same for timers: an entry is part of each of their costs
+    trap_ratio: float  # the ratio of costs from which on the more expensive access traps
+    timer_trap_ratio: float  # the same for timers: an entry is part of each of their costs
 
 
 @pytest.fixture
 def effort(target: Target, target_facts: Probe) -> Effort:
-    """The simulator's costs have no noise; a hardware trap makes the dearer one cost twice as much.
+    """The simulator's costs have no noise; on hardware a trapped access costs twice as much as a native one.
 
-    It is three times as much for the read alone (cover letters of the series), but a
-    native one is always beside it. Rounds are short, so that some are not interrupted. An
-    emulated CPU makes it 15 times as much, and has the noise of the host that emulates it.
+    The trapped read alone costs three times as much (cover letters of the series), but each
+    measurement includes a native read. Rounds are short, so that some are not interrupted. On an
+    emulated CPU it is 15 times as much, with the noise of the host that emulates it.
     """
     if target.simulated:
-        return Effort(rounds=1, readings=40, timer_readings=20, dearer=1.2, dearer_timer=1.2)
-    dearer = 4 if "emulated_cpu" in target_facts.facts else 1.5
-    return Effort(rounds=20, readings=200, timer_readings=10, dearer=dearer, dearer_timer=1.5)
+        return Effort(rounds=1, readings=40, timer_readings=20, trap_ratio=1.2, timer_trap_ratio=1.2)
+    trap_ratio = 4 if "emulated_cpu" in target_facts.facts else 1.5
+    return Effort(rounds=20, readings=200, timer_readings=10, trap_ratio=trap_ratio, timer_trap_ratio=1.5)
 
 
 @pytest.fixture
@@ -81,39 +81,39 @@ def plain(kvm: Kvm) -> Arm64Vcpu:
 
 
 def counter_cost(vcpu: Arm64Vcpu, counter: str, effort: Effort) -> int:
-    """Return how many ticks so many readings of *counter* take, with a CNTVCT_EL0 each."""
+    """Return how many ticks *effort*'s readings of *counter* take, each with one of CNTVCT_EL0."""
     triples = vcpu.guest.read_triples(counter, effort.readings)
     return sum(wrap(triple.last - triple.first) for triple in triples)
 
 
 def timer_cost(vcpu: Arm64Vcpu, timer: Timer, effort: Effort) -> int:
-    """Return how many ticks lie around readings of CVAL, each between two of the timer's counter."""
+    """Return how many ticks *effort*'s readings of CVAL take, each between two of the timer's counter."""
     return sum(timer.read(vcpu, "cval").window.width for _ in range(effort.timer_readings))
 
 
-def is_dearer(measured: Callable[[], int], reference: Callable[[], int], rounds: int, dearer: float) -> bool:
-    """Return whether what *measured* counts costs *dearer* times what *reference* counts: it alone traps."""
+def costs_more(measured: Callable[[], int], reference: Callable[[], int], rounds: int, ratio: float) -> bool:
+    """Return whether what *measured* counts costs more than *ratio* times what *reference* counts."""
     costs = [(measured(), reference()) for _ in range(rounds)]
-    return min(cost for cost, _ in costs) > dearer * min(cost for _, cost in costs)
+    return min(cost for cost, _ in costs) > ratio * min(cost for _, cost in costs)
 
 
-def counter_is_dearer(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: str, effort: Effort) -> bool:
+def counter_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: str, effort: Effort) -> bool:
     """Return whether *vcpu* pays more for *counter* than *plain*, another VM's vCPU without offset."""
-    return is_dearer(
+    return costs_more(
         lambda: counter_cost(vcpu, counter, effort),
         lambda: counter_cost(plain, counter, effort),
         effort.rounds,
-        effort.dearer,
+        effort.trap_ratio,
     )
 
 
-def timer_is_dearer(vcpu: Arm64Vcpu, plain: Arm64Vcpu, timer: Timer, effort: Effort) -> bool:
+def timer_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, timer: Timer, effort: Effort) -> bool:
     """Return whether *vcpu* pays more for *timer* than *plain* for its virtual one, which never traps."""
-    return is_dearer(
+    return costs_more(
         lambda: timer_cost(vcpu, timer, effort),
         lambda: timer_cost(plain, VIRTUAL, effort),
         effort.rounds,
-        effort.dearer_timer,
+        effort.timer_trap_ratio,
     )
 
 
@@ -132,29 +132,30 @@ def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: str, offset: in
 
 def test_physical_counter_is_native_without_offset(vcpu: Arm64Vcpu, effort: Effort) -> None:
     """In every mode CNTPCT_EL0 costs what CNTVCT_EL0 costs while it has no offset."""
-    assert not is_dearer(
+    assert not costs_more(
         lambda: counter_cost(vcpu, "physical", effort),
         lambda: counter_cost(vcpu, "virtual", effort),
         effort.rounds,
-        effort.dearer,
+        effort.trap_ratio,
     )
 
 
 def test_physical_counter_traps_with_an_offset(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
-    """An offset makes CNTPCT_EL0 dearer, but with CNTPOFF_EL2 and in protected mode."""
+    """An offset makes CNTPCT_EL0 more expensive, except with CNTPOFF_EL2 and in protected mode."""
     offset_counter(vcpu, "physical", OFFSET)
 
-    assert counter_is_dearer(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
+    assert counter_costs_more(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
 
 
 def test_trapped_read_costs_ten_native_ones_under_emulation(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe
 ) -> None:
-    """On an emulated CPU a read's median costs differ by more than ten times, or by less than two.
+    """On an emulated CPU the median cost of a trapped read is over ten times a native one's.
 
-    A native read is a few instructions there, a trapped one all of EL2's code.
+    A native read is a few instructions there, and a trapped one all of EL2's code. Where no trap is
+    expected the two costs differ by less than a factor of two.
     """
     if "emulated_cpu" not in target_facts.facts:
         raise CapabilityMissing("an emulated processor")
@@ -162,77 +163,77 @@ def test_trapped_read_costs_ten_native_ones_under_emulation(
 
     costs = [(median_cost(vcpu), median_cost(plain)) for _ in range(20)]
 
-    # The emulator's host preempts some of the entries: each guest's quickest one counts.
+    # The emulator's host preempts some of the entries: each guest's quickest entry counts.
     ratio = min(cost for cost, _ in costs) / min(cost for _, cost in costs)
     traps = counter_traps(vcpu, target_facts)
     assert (ratio > 10, ratio < 2) == (traps, not traps), f"the ratio is {ratio:.1f}"
 
 
 def median_cost(vcpu: Arm64Vcpu) -> float:
-    """Return the median of what 200 readings of CNTPCT_EL0 take, in ticks, with a CNTVCT_EL0 each."""
+    """Return the median of what 200 readings of CNTPCT_EL0 take, in ticks, each with one of CNTVCT_EL0."""
     return median(wrap(each.last - each.first) for each in vcpu.guest.read_triples("physical", 200))
 
 
 def test_offset_taken_back_makes_the_counter_native(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort
 ) -> None:
-    """With the offset back at 0 CNTPCT_EL0 costs what it costs a guest that never had one."""
+    """With the offset back at 0 CNTPCT_EL0 costs what it costs a guest that never had an offset."""
     offset_counter(vcpu, "physical", OFFSET)
     vcpu.guest.read_cntpct()
 
     offset_counter(vcpu, "physical", 0)
 
-    assert not counter_is_dearer(vcpu, plain, "physical", effort)
+    assert not counter_costs_more(vcpu, plain, "physical", effort)
 
 
 @pytest.mark.generation("upstream")
 def test_written_physical_counter_traps(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
-    """KVM_REG_ARM_PTIMER_CNT written back makes an offset that is not 0, with the same cost."""
+    """Writing KVM_REG_ARM_PTIMER_CNT back makes an offset other than 0, which costs what any offset does."""
     vcpu.require_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT, "KVM_REG_ARM_PTIMER_CNT")
 
     vcpu.set_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT, vcpu.get_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT))
 
-    assert counter_is_dearer(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
+    assert counter_costs_more(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_virtual_counter_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: str, effort: Effort) -> None:
-    """No offset, of whichever counter, changes what CNTVCT_EL0 costs."""
+    """An offset of either counter does not change what CNTVCT_EL0 costs."""
     offset_counter(vcpu, counter, OFFSET)
 
-    assert not counter_is_dearer(vcpu, plain, "virtual", effort)
+    assert not counter_costs_more(vcpu, plain, "virtual", effort)
 
 
 def test_physical_timer_traps_outside_of_vhe(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
-    """Without offset CNTP_CVAL_EL0 costs what CNTV_CVAL_EL0 costs with VHE; other modes emulate it."""
-    assert timer_is_dearer(vcpu, plain, PHYSICAL, effort) == (target_facts.facts["mode"] != "vhe")
+    """Without offset CNTP_CVAL_EL0 costs what CNTV_CVAL_EL0 does under VHE; other modes emulate it."""
+    assert timer_costs_more(vcpu, plain, PHYSICAL, effort) == (target_facts.facts["mode"] != "vhe")
 
 
 def test_physical_timer_traps_with_an_offset(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
-    """With an offset CNTP_CVAL_EL0 traps in every mode, but with CNTPOFF_EL2."""
+    """With an offset CNTP_CVAL_EL0 traps in every mode, except with CNTPOFF_EL2."""
     offset_counter(vcpu, "physical", OFFSET)
 
     traps = target_facts.facts["mode"] != "vhe" or counter_traps(vcpu, target_facts)
-    assert timer_is_dearer(vcpu, plain, PHYSICAL, effort) == traps
+    assert timer_costs_more(vcpu, plain, PHYSICAL, effort) == traps
 
 
 def test_virtual_timer_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort) -> None:
-    """No offset changes what CNTV_CVAL_EL0 costs."""
+    """Offsets do not change what CNTV_CVAL_EL0 costs."""
     offset_counter(vcpu, "virtual", OFFSET)
     offset_counter(vcpu, "physical", OFFSET)
 
-    assert not timer_is_dearer(vcpu, plain, VIRTUAL, effort)
+    assert not timer_costs_more(vcpu, plain, VIRTUAL, effort)
 
 
 @pytest.mark.mode("vhe", "nvhe")
 def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
-    """MRS of CNTPCT_EL0 into X9, X10, X25 and X27 each finds its value there, and the guest goes on."""
+    """MRS of CNTPCT_EL0 into X9, X10, X25 and X27 puts the count there, and the guest continues."""
     vcpu.run_limit_s = 2
     offset_counter(vcpu, "physical", OFFSET)
 
@@ -248,7 +249,7 @@ def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.mode("vhe", "nvhe")
 def test_trapped_read_leaves_other_registers(vcpu: Arm64Vcpu) -> None:
-    """A trapped MRS of CNTPCT_EL0 into X9 changes X9 alone."""
+    """A trapped MRS of CNTPCT_EL0 into X9 changes only X9."""
     vcpu.run_limit_s = 2
     offset_counter(vcpu, "physical", OFFSET)
     vcpu.guest.read_cntpct()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""VMs with different offsets on one CPU: offsets and traps are those of the guest that runs.
+"""VMs with different offsets on one CPU each run with their own offsets and traps.
 
 Source: arch/arm64/kvm/arch_timer.c: kvm_timer_vcpu_load(), timer_set_traps(); "Fixed a bug with
 traps in VHE mode" of the series' v2.
@@ -71,7 +71,7 @@ def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: str, offsets: tuple[int
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> None:
-    """Entered in turns, each guest finds its own CTL and CVAL."""
+    """Guests entered in turns each find their own CTL and CVAL."""
     for number, vcpu in enumerate(pair):
         offset_counter(vcpu, timer.counter, number * OFFSET)
         timer.arm(vcpu, 2**62 + number, IMASK | ENABLE * number)
@@ -86,7 +86,7 @@ def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> No
 
 
 def test_vms_of_one_host_come_and_go(kvm: Kvm) -> None:
-    """A VM that is closed leaves neither offset nor trap to the next one on its CPU."""
+    """A VM that is closed does not leave its offset or traps to the next one on its CPU."""
     for number in range(ROUNDS):
         vcpu = new_vcpu(kvm)
         fresh = vcpu.guest.read_cntpct()

@@ -21,11 +21,11 @@ __all__ = ["ENABLE", "IMASK", "ISTATUS", "PHYSICAL", "TIMERS", "VIRTUAL", "Timer
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """One of the timers."""
+    """One of the two EL1 timers."""
 
     counter: str  # "virtual", "physical"
     prefix: str  # of its registers in the guest
-    ctl: str  # name of the id of KVM_GET_ONE_REG
+    ctl: str  # the name of its register id, as of cval and cnt
     cval: str
     cnt: str
     line_bit: int  # in kvm_sync_regs.device_irq_level
@@ -48,16 +48,16 @@ class Timer:
         self.write(vcpu, "ctl", control)
 
     def line(self, vcpu: Arm64Vcpu) -> bool:
-        """Enter the guest once, and return the line that kvm_run shows then."""
+        """Enter the guest once, and return the line that kvm_run shows afterwards."""
         vcpu.guest.read_cntvct()
         return bool(vcpu.device_irq_level & self.line_bit)
 
     def get(self, vcpu: Arm64Vcpu, register: str) -> int:
-        """KVM_GET_ONE_REG of "ctl", "cval" or "cnt"; `CapabilityMissing` where the id does not exist."""
+        """Return "ctl", "cval" or "cnt" by KVM_GET_ONE_REG; `CapabilityMissing` if the id does not exist."""
         return vcpu.get_reg(self._id(vcpu, register))
 
     def set(self, vcpu: Arm64Vcpu, register: str, value: int) -> None:
-        """KVM_SET_ONE_REG of "ctl", "cval" or "cnt"; `CapabilityMissing` where the id does not exist."""
+        """Set "ctl", "cval" or "cnt" by KVM_SET_ONE_REG; `CapabilityMissing` if the id does not exist."""
         vcpu.set_reg(self._id(vcpu, register), value)
 
     def _id(self, vcpu: Arm64Vcpu, register: str) -> int:
@@ -87,15 +87,15 @@ TIMERS = [pytest.param(VIRTUAL, id="virtual"), pytest.param(PHYSICAL, id="physic
 
 
 def require_lines(vcpu: Arm64Vcpu) -> None:
-    """`CapabilityMissing` unless kvm_run shows the timers' lines."""
+    """Raise `CapabilityMissing` unless kvm_run shows the timers' lines."""
     vcpu.require_capability(uapi.KVM_CAP_ARM_USER_IRQ, "KVM_CAP_ARM_USER_IRQ")
 
 
 def unhurried_ns(vcpu: Arm64Vcpu) -> int:
-    """Return a time into which setting a timer fits many times over on this machine: 10 ms at least.
+    """Return a time into which programming a timer fits many times over on this host: at least 10 ms.
 
-    A deadline nearer than that would have passed before the guest waits for it. The median of
-    several: a VM's first entries are slow, and other programs may take the CPU in between.
+    A nearer deadline would have passed before the guest waits for it. It is made of the median of
+    several measurements: a VM's first entries are slow, and other programs may take the CPU.
     """
     costs_ns = []
     for _ in range(5):

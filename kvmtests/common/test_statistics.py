@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KVM_GET_STATS_FD: what KVM counts describes itself, and counts each vCPU's exits.
+"""KVM_GET_STATS_FD: KVM's statistics describe themselves, and count each vCPU's exits.
 
 Source: Documentation/virt/kvm/api.rst, 4.135; virt/kvm/binary_stats.c.
 """
@@ -28,7 +28,7 @@ def statistics(vm: Vm) -> None:
 
 
 def check(statistics: Statistics, owner: str) -> None:
-    """Assert what every file of statistics keeps."""
+    """Assert what holds for every file of statistics."""
     names = [one.name for one in statistics.all]
     assert statistics.id.startswith("kvm-")
     assert statistics.id.endswith(owner)
@@ -45,14 +45,14 @@ def run(vcpu: Vcpu, times: int) -> None:
 
 
 def test_statistics_describe_themselves(vm: Vm, vcpus: list[Vcpu]) -> None:
-    """VM and vCPUs have an id, and descriptors with unique names, known types and values in the file."""
+    """The files of VM and vCPUs have an id, and descriptors with unique names, known types and values."""
     check(vm.statistics, "")
     for vcpu in vcpus:
         check(vcpu.statistics, f"/vcpu-{vcpu.id}")
 
 
 def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
-    """Reading from beyond the data gives nothing, and a read across the end is short."""
+    """A read from the end of the data returns nothing, and a read across the end is short."""
     backend, fd = vcpu.handle.backend, vcpu.handle.call(uapi.KVM_GET_STATS_FD)
     try:
         whole = backend.pread(fd, 1 << 20, 0)
@@ -66,7 +66,7 @@ def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
 
 
 def test_every_exit_to_user_space_is_counted(vcpu: Vcpu) -> None:
-    """The count of exits grows with each exit of the guest; what interrupts the host adds to it."""
+    """The count of exits grows with each exit of the guest; the host's interrupts add more."""
     run(vcpu, 1)
     before = vcpu.statistics.single["exits"]
 
@@ -76,7 +76,7 @@ def test_every_exit_to_user_space_is_counted(vcpu: Vcpu) -> None:
 
 
 def test_vcpus_count_for_themselves(vcpus: list[Vcpu]) -> None:
-    """The exits of one vCPU are not another one's."""
+    """The exits of one vCPU are not counted for another."""
     first, second = vcpus
     run(second, 1)
     before = second.statistics.single["exits"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether each chosen target can be had, and what every KVM promises."""
+"""Whether each chosen target is available, and what every KVM promises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fixtures.uapi import kvm as uapi
 
 @pytest.mark.every_target
 def test_target_is_usable(target_facts: Probe) -> None:
-    """KVM opens and speaks API version 12."""
+    """KVM opens, with API version 12; a target without usable KVM skips with its reason."""
     if target_facts.reason is not None:
         pytest.skip(target_facts.reason)
 

@@ -14,7 +14,7 @@ import pytest
 from fixtures.counters import NSEC_PER_SEC, Window
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
-from kvmtests.arm64.steps import COUNTERS, offset_counter
+from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.tables import NONZERO_OFFSETS
 
 pytestmark = [pytest.mark.thorough]

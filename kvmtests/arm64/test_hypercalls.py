@@ -16,7 +16,7 @@ from fixtures.kvm.spans import spanned
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import smccc
-from kvmtests.arm64.steps import COUNTERS, offset_counter
+from kvmtests.arm64.counters import COUNTERS, offset_counter
 
 pytestmark = [pytest.mark.thorough]
 

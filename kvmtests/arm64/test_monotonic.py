@@ -16,7 +16,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target
-from kvmtests.arm64.steps import COUNTERS, offset_counter, ticks
+from kvmtests.arm64.counters import COUNTERS, offset_counter, ticks
 
 pytestmark = [pytest.mark.thorough]
 

@@ -19,7 +19,7 @@ from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import psci
-from kvmtests.arm64.steps import COUNTERS, counter_traps, offset_counter
+from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 
 pytestmark = [pytest.mark.thorough]

@@ -19,7 +19,7 @@ from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.threads import Until, together
 from fixtures.targets import Target
-from kvmtests.arm64.steps import offset_counter
+from kvmtests.arm64.counters import offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, TIMERS, Timer
 
 pytestmark = pytest.mark.stress

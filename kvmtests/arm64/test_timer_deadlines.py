@@ -21,7 +21,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target
-from kvmtests.arm64.steps import ticks
+from kvmtests.arm64.counters import ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines, unhurried_ns
 
 pytestmark = [pytest.mark.thorough]

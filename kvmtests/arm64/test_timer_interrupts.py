@@ -23,7 +23,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
-from kvmtests.arm64.steps import offset_counter, ticks
+from kvmtests.arm64.counters import offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
 
 pytestmark = [pytest.mark.thorough]

@@ -19,7 +19,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
 from fixtures.uapi.arm64.sysreg import MPIDR_EL1
-from kvmtests.arm64.steps import offset_counter, ticks, timed
+from kvmtests.arm64.counters import offset_counter, ticks, timed
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 
 pytestmark = [pytest.mark.thorough]

@@ -25,7 +25,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
-from kvmtests.arm64.steps import COUNTERS, counter_traps, offset_counter, timed
+from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter, timed
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 
 pytestmark = [pytest.mark.thorough]

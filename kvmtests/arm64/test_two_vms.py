@@ -17,7 +17,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Target
-from kvmtests.arm64.steps import COUNTERS, offset_counter
+from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, PHYSICAL, TIMERS, Timer
 
 pytestmark = [pytest.mark.thorough]

@@ -24,7 +24,7 @@ from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
-from kvmtests.x86.steps import MARGIN_NS, enter_all
+from kvmtests.x86.clocks import MARGIN_NS, enter_all
 
 pytestmark = [pytest.mark.thorough]
 

@@ -18,7 +18,7 @@ from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
-from kvmtests.x86.steps import MARGIN_NS
+from kvmtests.x86.clocks import MARGIN_NS
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_para, pvclock
-from kvmtests.x86.steps import MARGIN_NS
+from kvmtests.x86.clocks import MARGIN_NS
 
 SYSTEM_TIME_MSRS = [
     pytest.param(kvm_para.MSR_KVM_SYSTEM_TIME_NEW, id="new-msr"),

@@ -17,7 +17,7 @@ from fixtures.kvm.values import MASTER_CLOCK, Clock, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.steps import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
+from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 

@@ -17,7 +17,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from fixtures.uapi.x86.pvclock import PVCLOCK_TSC_STABLE_BIT
-from kvmtests.x86.steps import MARGIN_NS, enter_all, flags_after_entry
+from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 
 pytestmark = pytest.mark.usefixtures("tsc_clocksource")
 

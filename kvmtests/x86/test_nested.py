@@ -24,7 +24,7 @@ from fixtures.uapi.x86.msr_index import (
     MSR_VM_HSAVE_PA,
 )
 from kvmtests.tables import OFFSETS
-from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
+from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading, timed
 
 pytestmark = [pytest.mark.thorough]
 

@@ -24,7 +24,7 @@ from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
-from kvmtests.x86.steps import enter_all
+from kvmtests.x86.clocks import enter_all
 
 pytestmark = [pytest.mark.thorough]
 

@@ -26,7 +26,7 @@ from fixtures.uapi.ioctl import IO, IOR, IOW, KVMIO
 from fixtures.uapi.x86 import kvm as kvm_x86
 from fixtures.uapi.x86.kvm_para import MSR_KVM_STEAL_TIME, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.steps import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
+from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
 
 pytestmark = [pytest.mark.thorough]
 

@@ -16,7 +16,7 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
-from kvmtests.x86.steps import MARGIN_NS
+from kvmtests.x86.clocks import MARGIN_NS
 
 CLOCKS = [
     pytest.param(0, id="zero"),

@@ -18,7 +18,7 @@ from fixtures.kvm.threads import Until, together
 from fixtures.kvm.values import MASTER_CLOCK, Clock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from kvmtests.x86.steps import MARGIN_NS, enter_all, flags_after_entry
+from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 
 pytestmark = pytest.mark.stress
 

@@ -17,7 +17,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
-from kvmtests.x86.steps import timed
+from kvmtests.x86.clocks import timed
 
 pytestmark = [pytest.mark.thorough]
 

@@ -19,7 +19,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
-from kvmtests.x86.steps import check_tsc_continues, flags_after_entry, host_reading, ticks_between
+from kvmtests.x86.clocks import check_tsc_continues, flags_after_entry, host_reading, ticks_between
 
 pytestmark = [pytest.mark.thorough]
 

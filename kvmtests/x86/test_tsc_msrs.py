@@ -15,7 +15,7 @@ from fixtures.kvm.x86.cpuid import cpuid_without
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
-from kvmtests.x86.steps import check_tsc_continues, continued, host_reading, timed
+from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading, timed
 
 GIB = 2**30
 LEAF_7_EBX_TSC_ADJUST = 1 << 1

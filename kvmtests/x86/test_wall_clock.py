@@ -18,7 +18,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
-from kvmtests.x86.steps import MARGIN_NS, enter_all
+from kvmtests.x86.clocks import MARGIN_NS, enter_all
 
 WALL_CLOCK_MSRS = pytest.mark.parametrize(
     "msr",

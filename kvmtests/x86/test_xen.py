@@ -24,7 +24,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
-from kvmtests.x86.steps import MARGIN_NS
+from kvmtests.x86.clocks import MARGIN_NS
 
 pytestmark = [pytest.mark.thorough]
 

@@ -11,6 +11,7 @@ from statistics import median
 
 import pytest
 
+from fixtures.architectures import ARM64
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
 from fixtures.guests import layout
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
@@ -215,7 +216,7 @@ def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu],
     vcpu.finish_exit()
     vcpu.mp_state = uapi.KVM_MP_STATE_STOPPED
 
-    entry = layout.entry("arm64", "spin")
+    entry = layout.entry(ARM64.name, "spin")
     mpidr = vcpu.get_reg(MPIDR)
     answer = caller.guest.call_hypervisor(psci.PSCI_0_2_FN64_CPU_ON, mpidr & MPIDR_AFFINITY, entry, 777)
 

@@ -10,6 +10,7 @@ import ctypes
 
 import pytest
 
+from fixtures.architectures import ARCHITECTURES
 from fixtures.kvm.statistics import Statistics
 from fixtures.kvm.vcpu import Vcpu
 from fixtures.kvm.vm import Vm
@@ -17,8 +18,6 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_stats
 
 RUNS = 20
-PROGRAMS = {"x86_64": "tsc", "arm64": "cntvct"}
-"""A program of each architecture that reads a counter and leaves: one exit to user space."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +39,9 @@ def check(statistics: Statistics, owner: str) -> None:
 
 def run(vcpu: Vcpu, times: int) -> None:
     """Let the guest leave to user space *times* times."""
+    program = ARCHITECTURES[vcpu.handle.arch].counter_program
     for _ in range(times):
-        vcpu.guest.run(PROGRAMS[vcpu.handle.arch])
+        vcpu.guest.run(program)
 
 
 def test_statistics_describe_themselves(vm: Vm, vcpus: list[Vcpu]) -> None:

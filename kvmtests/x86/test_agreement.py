@@ -10,11 +10,12 @@ import pytest
 
 from fixtures.agreement import corpus
 from fixtures.agreement.script import Script, load
+from fixtures.architectures import X86_64
 
 pytestmark = [pytest.mark.thorough, pytest.mark.real_kernel]
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths("x86_64")])
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths(X86_64.name)])
 def test_script_has_one_answer(path: Path, agree: Callable[[Script], None]) -> None:
     """The target's host answers each action of a kept script as its simulated counterpart does."""
     agree(load(path))

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fixtures.architectures import ARCHITECTURES
 from fixtures.lab import availability, cache, image, own_kernel, packages, parts
 from fixtures.lab.errors import BadKernel, LabError
 from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
@@ -72,7 +73,7 @@ def fetch(machines: Iterable[Machine], *, update: bool = False) -> None:
     sets = {each.name: each for machine in machines for each in parts.sets_of(machine, own_kernel=own)}
     unknown = [each for each in sets.values() if update or not each.known()]
     if unknown:
-        archives = sorted({(each.suite, packages.DEBIAN_ARCHITECTURES[each.arch]) for each in unknown})
+        archives = sorted({(each.suite, ARCHITECTURES[each.arch].debian) for each in unknown})
         names = ", ".join(f"{suite} {arch}" for suite, arch in archives)
         _say(f"Fetching package lists of Debian ({names}), about {len(archives) * packages.INDEX_MB} MB")
     lacking = {each.name: parts.missing(parts.resolve(each, update=update)) for each in sets.values()}

@@ -14,6 +14,8 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from fixtures.architectures import ROWS
+
 Value = str | int | Sequence["Value"] | Mapping[str, "Value"]
 
 COLLECTION = "kvmtests"
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--prompt", default="root@", help="what the root file system's shell prints")
     job.add_argument("--minutes", type=int, default=30, help="for the suite; booting has 15 more")
     entry = kinds.add_parser("kernelci", help="an entry for kernelci-pipeline's config/")
-    entry.add_argument("--arch", required=True, choices=("arm64", "x86"))
+    entry.add_argument("--arch", required=True, choices=sorted(row.folder for row in ROWS))
     entry.add_argument("--build", required=True, help="the build to follow, such as kbuild-gcc-14-arm64")
     entry.add_argument("--runtime", required=True, help="the LAVA lab, such as lava-collabora")
     entry.add_argument("--platform", required=True, action="append", help="a board of that lab (repeatable)")

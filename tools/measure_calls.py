@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from fixtures.architectures import X86_64
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.exits import Exit, IoExit, MmioExit
@@ -91,7 +92,7 @@ def measure(calls: int, rounds: int) -> tuple[Ticks, Ticks]:
     """Return ticks for each call, of Python and of C, *calls* in each of *rounds*."""
     python: Ticks = defaultdict(list)
     twin: Ticks = defaultdict(list)
-    with Kvm(host_backend(), "x86_64") as kvm, tempfile.TemporaryDirectory() as folder:
+    with Kvm(host_backend(), X86_64.name) as kvm, tempfile.TemporaryDirectory() as folder:
         vm = kvm.create_vm()
         assert isinstance(vm, X86Vm)
         vcpu = vm.create_vcpu(0)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from fixtures.architectures import X86_64
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.system import Kvm
@@ -47,7 +48,7 @@ def measure(count: int, rounds: int) -> tuple[list[int], list[int]]:
     """Return window widths in ticks, from Python and from C, *count* in each of *rounds*."""
     python: list[int] = []
     twin: list[int] = []
-    with Kvm(host_backend(), "x86_64") as kvm, tempfile.TemporaryDirectory() as folder:
+    with Kvm(host_backend(), X86_64.name) as kvm, tempfile.TemporaryDirectory() as folder:
         vcpu = kvm.create_vm().create_vcpu(0)
         assert isinstance(vcpu, X86Vcpu)
         command = _prepare(Path(folder), vcpu, count)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,9 +18,10 @@ from pathlib import Path
 
 import tabulate
 
+from fixtures.architectures import name_of_this_computer
 from reports import read_journal
 from reports.model import Result, Verdict
-from tools.upstream_programs import PROGRAMS, Program
+from tools.upstream_programs import BY_ARCHITECTURE, Program
 
 ROOT = Path(__file__).resolve().parent.parent
 SELFTESTS = Path("tools", "testing", "selftests", "kvm")
@@ -61,16 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     out = options.out.resolve()
-    programs = PROGRAMS[platform.machine()]
+    programs = BY_ARCHITECTURE.get(name_of_this_computer())
+    if programs is None:
+        print(f"upstream: no selftest is compared on {name_of_this_computer()}", file=sys.stderr)
+        return 2
     try:
         built = build(options.source.resolve(), out, programs)
     except TreeError as error:
         print(f"upstream: {error}", file=sys.stderr)
         return 2
     results = claims(out, programs)
-    lines = [
-        _line(program, built.get(program.name), results, out) for program in PROGRAMS[platform.machine()]
-    ]
+    lines = [_line(program, built.get(program.name), results, out) for program in programs]
     print(table(lines))
     return 0 if all(line.agreement != "NO" for line in lines) else 1
 

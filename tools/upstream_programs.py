@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fixtures.architectures import ARM64, X86_64
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -119,5 +121,4 @@ _ARM64 = (
     ),
 )
 
-PROGRAMS: Mapping[str, tuple[Program, ...]] = {"x86_64": _X86, "aarch64": _ARM64}
-"""By machine, as platform.machine() names it."""
+BY_ARCHITECTURE: Mapping[str, tuple[Program, ...]] = {X86_64.name: _X86, ARM64.name: _ARM64}

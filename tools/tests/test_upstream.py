@@ -10,7 +10,7 @@ import pytest
 
 from reports.model import Result, Verdict
 from tools import upstream
-from tools.upstream_programs import PROGRAMS, Program
+from tools.upstream_programs import BY_ARCHITECTURE, Program
 
 # A tree whose one program is a script: what a real one needs of make, and nothing of a compiler.
 TREE = """\
@@ -80,7 +80,7 @@ def test_only_spoken_verdicts_are_compared(theirs: str, ours: str, agreement: st
 
 def test_every_claim_exists() -> None:
     """Each claim that stands beside a program is a test of the suite."""
-    for program in (program for programs in PROGRAMS.values() for program in programs):
+    for program in (program for programs in BY_ARCHITECTURE.values() for program in programs):
         for claim in program.claims:
             module, _, test = claim.partition("::")
             assert f"def {test}(" in (upstream.ROOT / module).read_text(), claim
@@ -94,7 +94,7 @@ def test_programs_of_a_tree_are_built(tmp_path: Path) -> None:
     (folder / "Makefile").write_text(PROGRAM)
     (folder / "x86" / "kvm_clock_test.c").write_text("#!/bin/sh\nexit 4\n")
 
-    built = upstream.build(tmp_path / "linux", tmp_path / "out", PROGRAMS["x86_64"])
+    built = upstream.build(tmp_path / "linux", tmp_path / "out", BY_ARCHITECTURE["x86_64"])
 
     assert built == {"kvm_clock_test": tmp_path / "out" / "x86" / "kvm_clock_test"}
 

@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.targets",
     "fixtures.plugins.steps",
+    "fixtures.plugins.time_limit",
     "fixtures.plugins.machines",
     "fixtures.plugins.second_host",
     "fixtures.plugins.benchmark",

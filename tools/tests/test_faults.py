@@ -82,6 +82,67 @@ def test_suspended_process(tmp_path: Path, workers: str) -> None:
     assert ended.has_reports()
 
 
+OUTLASTS = """
+import pytest
+
+@pytest.mark.timeout(3)
+""" + SIGNALS_ITS_PID.lstrip("\n")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_process_stopped_for_longer_than_the_limit_of_its_test(tmp_path: Path, workers: str) -> None:
+    """A test that stood still for longer than its own time limit is no time-out: it continues."""
+    suite = Suite(tmp_path, OUTLASTS)
+    process = suite.start(suite.command("-n", workers))
+    stopped = victim(tmp_path)
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(5)
+    (tmp_path / "go").touch()
+    os.kill(stopped, signal.SIGCONT)
+
+    ended = suite.end(process)
+
+    assert ended.status == 0, ended.output
+    assert ended.verdicts() == {"test_first": "pass", VICTIM: "pass", "test_last": "pass"}
+
+
+def test_starved_process_is_not_hung(tmp_path: Path) -> None:
+    """A test whose process gets a fraction of a processor has as much time of its own as any other."""
+    suite = Suite(tmp_path, OUTLASTS)
+    process = suite.start(suite.command())
+    starved = victim(tmp_path)
+    for _ in range(6):
+        os.kill(starved, signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(starved, signal.SIGCONT)
+        time.sleep(0.02)
+    (tmp_path / "go").touch()
+
+    ended = suite.end(process)
+
+    assert ended.verdicts()[VICTIM] == "pass", ended.output
+
+
+HANGS = """
+import time, pytest
+
+@pytest.mark.timeout(1)
+def test_victim(vcpu):
+    "Never ends."
+    while True:
+        {work}
+"""
+
+
+@pytest.mark.parametrize("work", ["time.sleep(0.01)", "time.sleep(100)", "pass", "sum(range(10**6))"])
+def test_hung_test_is_a_timeout(tmp_path: Path, work: str) -> None:
+    """A test that waits or computes for ever ends at its limit, and the next one runs."""
+    ended = Suite(tmp_path, HANGS.format(work=work)).run()
+
+    assert ended.verdicts() == {"test_first": "pass", VICTIM: "timeout", "test_last": "pass"}
+    assert "Timeout (>1" in ended.results[VICTIM].message
+
+
 SPINS = """
 def test_victim(vcpu):
     "A guest within its limit, as long as its time is what the bench was awake."

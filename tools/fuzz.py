@@ -22,11 +22,12 @@ from typing import Any
 
 from fixtures.fuzz import draw, images
 from fixtures.targets import all_targets
+from tools import fuzz_readers
 from tools.fuzz_child import CASE_LIMIT_S, NO_STEP, TRACE
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("abi", "guests", "readers")
-READERS = "readers"  # of results: no target's
+READERS = "readers"  # each is named like a target
 START_S = 60  # until a process has begun; machines are shared
 MOST_DEATHS = 20
 SHOWN = 64  # bytes of a guest's code
@@ -73,14 +74,16 @@ def main(argv: Sequence[str]) -> int:
     """Do what *argv* asks; return the exit status."""
     arguments = _parse(argv)
     known = {name for name, target in all_targets().items() if target.elsewhere is None}
-    unknown = [name for name in arguments.target if name not in known]
+    unknown = [name for name in arguments.target if name not in known | fuzz_readers.READERS.keys()]
     if unknown:
-        sys.stderr.write(f"fuzz: {unknown[0]} is none of this machine's targets\n")
+        sys.stderr.write(f"fuzz: {unknown[0]} is none of this host's targets, and no reader\n")
         return USAGE
     if arguments.show:
         print(
             "\n".join(
-                _case(kind, name, arguments.seed) for kind in arguments.kinds for name in arguments.target
+                _case(kind, name, arguments.seed)
+                for kind in arguments.kinds
+                for name in _targets(kind, arguments.target, known)
             )
         )
         return 0
@@ -176,20 +179,19 @@ def _ending(status: int | None) -> str:
 
 def _case(kind: str, name: str, seed: int) -> str:
     """Return what the case of *seed* consists of."""
+    if kind == READERS:
+        return f"{kind} {name}: files have no list of steps"
     target = all_targets()[name]
     if kind == "abi":
         return draw.case(target.arch, seed, real=not target.simulated).shown()
-    if kind == "guests":
-        guest = images.image(target.arch, seed)
-        registers = ", ".join(map(hex, guest.registers))
-        return f"{guest.arch}, {guest.flavour}, registers {registers}, code {guest.code[:SHOWN].hex()}…"
-    return f"{kind}: files have no list of steps"
+    guest = images.image(target.arch, seed)
+    registers = ", ".join(map(hex, guest.registers))
+    return f"{guest.arch}, {guest.flavour}, registers {registers}, code {guest.code[:SHOWN].hex()}…"
 
 
 def _targets(kind: str, named: Sequence[str], known: set[str]) -> list[str]:
-    if kind == READERS:
-        return [READERS]
-    return list(named) or sorted(known)
+    of_kind = fuzz_readers.READERS.keys() if kind == READERS else known
+    return [name for name in named if name in of_kind] or ([] if named else sorted(of_kind))
 
 
 def _shown(value: object) -> str:

@@ -32,7 +32,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.sim import SimBackend, SimConfig
 from fixtures.targets import Target, named_target, probe
 from fixtures.uapi.kvm import KVM_CAP_MAX_VCPU_ID, KVM_CAP_MAX_VCPUS
-from tools.fuzz_readers import ReaderCounts, read_one
+from tools.fuzz_readers import READERS, ReaderCounts, read_one
 
 TRACE = struct.Struct("<qq")  # seed, step
 NO_STEP = -1
@@ -110,22 +110,25 @@ class Guests:
 
 
 class Readers:
-    """Files of results."""
+    """Spoilt files for one reader."""
 
-    def __init__(self) -> None:
-        """Try all readers."""
+    def __init__(self, name: str) -> None:
+        """Try the reader *name*."""
         self.counts = ReaderCounts()
+        self._name = name
 
     def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
         """Read the files of *seed*."""
         step(0)
-        read_one(seed, self.counts)
+        read_one(self._name, seed, self.counts)
 
 
 def trier(kind: str, name: str) -> Trier:
     """Return what tries *kind* on the target *name*; LookupError where it cannot be had."""
     if kind == "readers":
-        return Readers()
+        if name not in READERS:
+            raise LookupError(f"no reader is called {name}")
+        return Readers(name)
     target = named_target(name)
     if target is None:
         raise LookupError(f"no target is called {name}")

@@ -18,7 +18,9 @@ from reports import compare, html_mutants, merge, mutants, read_journal, read_kt
 from reports.files import WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
-from tools import lint_ktap
+from tools import fuzz_inputs, lint_ktap
+
+Reader = Callable[[random.Random, "ReaderCounts"], None]
 
 MOST_EDITS = 6
 DEEP = 100_000  # levels of JSON: more than any recursion limit
@@ -44,11 +46,10 @@ class ReaderCounts:
     written: int = 0  # files whose results went through every writer
 
 
-def read_one(seed: int, counts: ReaderCounts) -> None:
-    """Make the files of *seed* and have them read; raises what no reader may raise."""
-    chance = random.Random(f"reader {seed}")  # noqa: S311 - repeatable, not secret
-    reader = chance.choice((_journal, _journal, _ktap, _mutants))
-    reader(chance, counts)
+def read_one(name: str, seed: int, counts: ReaderCounts) -> None:
+    """Make the files of *seed* and have the reader *name* read them; raises what no reader may raise."""
+    chance = random.Random(f"{name} {seed}")  # noqa: S311 - repeatable, not secret
+    READERS[name](chance, counts)
     counts.files += 1
 
 
@@ -80,6 +81,16 @@ def _mutants(chance: random.Random, counts: ReaderCounts) -> None:
         return
     counts.results += len(found.mutants)
     "".join(html_mutants.page(found))
+
+
+def _input(read: Callable[[random.Random, fuzz_inputs.Spoil], int]) -> Reader:
+    def reader(chance: random.Random, counts: ReaderCounts) -> None:
+        try:
+            counts.results += read(chance, spoilt)
+        except fuzz_inputs.Refused as refused:
+            counts.refused[str(refused)] += 1
+
+    return reader
 
 
 def _use(chance: random.Random, run: Run, counts: ReaderCounts) -> None:
@@ -204,3 +215,12 @@ def _huge(chance: random.Random, lines: list[bytes]) -> list[bytes]:
 _EDITS: tuple[Callable[[random.Random, list[bytes]], list[bytes]], ...] = (
     _cut, _cut, _repeated, _shuffled, _bytes, _flipped, _inserted, _deep, _huge,
 )  # fmt: skip
+
+READERS: dict[str, Reader] = {
+    "journal": _journal,
+    "ktap": _ktap,
+    "mutants": _mutants,
+    "cases": _input(fuzz_inputs.case),
+    "known-issues": _input(fuzz_inputs.issues),
+}
+"""By the name that `python3 -m tools.fuzz readers --target` takes."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from fixtures.sim.x86.parts import x86_parts
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools import compare as compare_journals
-from tools import fuzz, fuzz_readers, lint_ktap, report
+from tools import fuzz, fuzz_child, fuzz_readers, lint_ktap, report
 
 SECONDS = float(os.environ.get("KVMTESTS_FUZZ_SECONDS", "20"))
 X86 = TARGETS["sim-x86_64"]
@@ -50,7 +52,8 @@ class KeepsRefusedOffset(TscAttributes):
 @pytest.mark.parametrize("kind", fuzz.KINDS)
 def test_no_hostile_input_breaks_the_bench(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Calls, guests and files of a seed: no crash, no hang, no other errno, no changed state."""
-    targets = ["sim-x86_64", "sim-arm64-vhe", "sim-arm64-nvhe-series"]
+    hosts = ["sim-x86_64", "sim-arm64-vhe", "sim-arm64-nvhe-series"]
+    targets = fuzz_readers.READERS if kind == fuzz.READERS else hosts
 
     status = fuzz.main([kind, "--seconds", str(SECONDS), *(f"--target={name}" for name in targets)])
 
@@ -134,6 +137,30 @@ for seed in range(first, last):
         open(sys.argv[11], "r+b").write(struct.pack("<qq", 3, 4))
         os.kill(os.getpid(), signal.SIGKILL)
 print(json.dumps({"counts": {"cases": 4}}))
+"""
+
+
+def test_file_that_takes_too_long_ends_the_process(tmp_path: Path) -> None:
+    """A reader that hangs on a file is stopped at the time limit of a file; the file's seed stays."""
+    trace = tmp_path / "trace"
+    trace.write_bytes(fuzz_child.TRACE.pack(0, 0))
+    words = ["readers", "--target", "ktap", "--seed", "5", "--seconds", "60", "--trace", str(trace)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS, *words], cwd=fuzz.ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Timeout (0:00:01)!")
+    assert fuzz_child.TRACE.unpack(trace.read_bytes())[0] == 5
+
+
+HANGS = """
+import sys, time
+from tools import fuzz_child, fuzz_readers
+fuzz_child.CASE_LIMIT_S = 1
+fuzz_readers.READERS["ktap"] = lambda chance, counts: time.sleep(100)
+sys.exit(fuzz_child.main(sys.argv[1:]))
 """
 
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Write migration vectors to standard output: python -m tools.vectors >vectors.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tools.vectors import document
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write what *argv* asks for; 0, or 1 if the reader of the output has gone."""
+    parser = argparse.ArgumentParser(prog="tools.vectors", description="Write migration vectors as JSON.")
+    parser.add_argument(
+        "--seed", type=int, default=document.SEED, help=f"of drawn vectors (default: {document.SEED})"
+    )
+    parser.add_argument(
+        "--drawn",
+        type=int,
+        default=document.DRAWN,
+        metavar="N",
+        help=f"vectors drawn for each method (default: {document.DRAWN})",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.drawn < 0:
+        parser.error("--drawn takes a number of vectors, 0 or more")
+    text = "\n".join(document.lines(arguments.seed, arguments.drawn))
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        print(f"vectors: standard output: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

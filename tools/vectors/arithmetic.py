@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What C does to numbers where nobody takes care: the raw material of shortcuts."""
+
+from __future__ import annotations
+
+from fixtures.counters import signed
+
+
+def towards_zero(value: int, divisor: int) -> int:
+    """Divide as C does."""
+    return abs(value) // divisor * (1 if value >= 0 else -1)
+
+
+def int64_quotient(product: int, divisor: int) -> int:
+    """Return *product*, kept in a signed 64-bit variable, divided as C does."""
+    return towards_zero(signed(product), divisor)

@@ -24,7 +24,7 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help check lab bench mutants agree test lint clean report venv venv-dev vendor
+.PHONY: help check lab bench mutants agree test vectors-check lint clean report venv venv-dev vendor
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -60,6 +60,13 @@ report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=
 
 test: venv-dev ## ask the harness about itself
 	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" --dist loadfile $(ARGS)
+
+vectors-check: venv ## migration vectors for other VMMs: make them, and compute them again in C and in Rust
+	@mkdir -p "$(O)"
+	@$(VENV) -m tools.vectors >"$(O)/vectors.json.new"
+	@mv "$(O)/vectors.json.new" "$(O)/vectors.json"
+	@$(MAKE) -C contrib/vectors -s -j 2 --output-sync check VECTORS="$(abspath $(O))/vectors.json" \
+	    BUILD="$(abspath $(O))"
 
 lint: venv-dev ## ruff and mypy --strict
 	@$(VENV) -m ruff check .

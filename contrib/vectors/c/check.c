@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Check a vectors file: compute every answer and every shortcut's error, and compare.
+ *
+ *	check vectors.json				formulas.c and the shortcuts' errors
+ *	check vectors.json --wrong product-overflow	a wrong formula in place of the right one
+ *	check vectors.json --answers mine.txt		lines "ID VALUE" of the judged answers of your own
+ *
+ * Exit status: 0 everything agrees, 1 something does not, 2 usage or no vectors file.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+#include "shortcuts.h"
+
+static const struct shortcut *const tables[] = {
+	shortcuts_x86, shortcuts_scaled, shortcuts_clock, shortcuts_writes, shortcuts_arm64,
+};
+
+#define TABLES (sizeof(tables) / sizeof(*tables))
+
+static const struct shortcut *shortcut_of(const char *method, const char *name)
+{
+	const struct shortcut *one;
+	size_t i;
+
+	for (i = 0; i < TABLES; i++)
+		for (one = tables[i]; one->method; one++)
+			if (!strcmp(one->method, method) && !strcmp(one->name, name))
+				return one;
+	return NULL;
+}
+
+/* Check all answers of each vector of @method; return how many do not agree. */
+static unsigned long check_answers(const struct file *file, const struct method *method)
+{
+	const struct json *one;
+	unsigned long wrong = 0;
+	unsigned int i;
+
+	for (one = file->vectors->child; one; one = one->next) {
+		struct vector v = vector_of(one);
+		s128 answers[ANSWERS];
+
+		if (strcmp(method->name, v.method))
+			continue;
+		method->formula->compute(&v, answers);
+		for (i = 0; i < ANSWERS && method->formula->answers[i]; i++)
+			if (answers[i] != answer_of(&v, method->formula->answers[i]))
+				report_answer(&v, method->formula->answers[i], answers[i], wrong++);
+	}
+	return wrong;
+}
+
+/* Check the error of each shortcut on each vector of @method; return how many do not agree. */
+static unsigned long check_errors(const struct file *file, const struct method *method)
+{
+	const struct json *one, *told;
+	unsigned long wrong = 0;
+
+	for (told = json_member(method->json, "shortcuts")->child; told; told = told->next) {
+		const struct shortcut *shortcut = shortcut_of(method->name, told->name);
+
+		if (!shortcut) {
+			printf("%s: shortcut %s is not known here\n", method->name, told->name);
+			wrong++;
+			continue;
+		}
+		for (one = file->vectors->child; one; one = one->next) {
+			struct vector v = vector_of(one);
+			struct error error;
+
+			if (strcmp(method->name, v.method))
+				continue;
+			error = error_of(method, &v, shortcut->wrong(&v));
+			if (!same_error(&v, told->name, error))
+				report_error(&v, told->name, error, wrong++);
+		}
+	}
+	return wrong;
+}
+
+static int check_all(const struct file *file)
+{
+	unsigned long wrong = 0;
+	const struct json *told;
+
+	for (told = file->methods->child; told; told = told->next) {
+		struct method method = method_of(told);
+		unsigned long here = check_answers(file, &method) + check_errors(file, &method);
+
+		printf("%s: %lu vectors, %s\n", method.name, vectors_of(file, &method),
+		       here ? "NOT AS IN THE FILE" : "all answers and all errors of shortcuts agree");
+		wrong += here;
+	}
+	return wrong != 0;
+}
+
+static bool by_shortcut(const struct vector *v, const void *shortcut, s128 *got)
+{
+	*got = ((const struct shortcut *)shortcut)->wrong(v);
+	return true;
+}
+
+/* Put each shortcut of @class, or the one called METHOD/SHORTCUT, in place of its method's formula. */
+static int check_wrong(const struct file *file, const char *class)
+{
+	const struct json *told, *one;
+	int tried = 0, unnoticed = 0;
+	char path[128];
+
+	for (told = file->methods->child; told; told = told->next) {
+		struct method method = method_of(told);
+
+		for (one = json_member(told, "shortcuts")->child; one; one = one->next) {
+			const struct shortcut *shortcut = shortcut_of(told->name, one->name);
+
+			snprintf(path, sizeof(path), "%s/%s", told->name, one->name);
+			if (!shortcut || (strcmp(class, path) && strcmp(class, class_of(&method, one->name))))
+				continue;
+			tried++;
+			if (!judge(file, &method, by_shortcut, shortcut))
+				unnoticed++;
+		}
+	}
+	if (!tried) {
+		fprintf(stderr, "check: %s is neither a class nor METHOD/SHORTCUT of this file\n", class);
+		return 2;
+	}
+	return !unnoticed;
+}
+
+int main(int argc, char **argv)
+{
+	struct file file;
+
+	if (argc != 2 && !(argc == 4 && (!strcmp(argv[2], "--wrong") || !strcmp(argv[2], "--answers")))) {
+		fprintf(stderr, "usage: check VECTORS [--wrong CLASS | --answers FILE]\n");
+		return 2;
+	}
+	if (!file_read(argv[1], &file))
+		return 2;
+	if (argc == 2)
+		return check_all(&file);
+	if (!strcmp(argv[2], "--wrong"))
+		return check_wrong(&file, argv[3]);
+	return check_given(&file, argv[3]);
+}

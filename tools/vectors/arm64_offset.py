@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fixtures.counters import wrap
-from fixtures.migration import arm64, counter_width
+from fixtures.migration import counter_width
+from fixtures.migration.arm64 import counters as arm64
 from fixtures.migration.ticks import ticks_at_hz
 from tools.vectors import brackets
 from tools.vectors.arithmetic import int64_quotient, towards_zero

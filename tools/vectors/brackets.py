@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from fixtures.migration import counter_width
-from fixtures.migration.arm64 import Bracket
+from fixtures.migration.arm64.counters import Bracket
 from tools.vectors.draw import EPOCH_NS, Draw
 from tools.vectors.model import Values
 

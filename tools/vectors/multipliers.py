@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from fixtures.counters import wrap
-from fixtures.migration.x86_scaled import Scaling
+from fixtures.migration.x86.scaled import Scaling
 from tools.vectors.draw import Draw
 from tools.vectors.model import Values
 

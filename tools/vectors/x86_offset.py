@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from fixtures.counters import signed, wrap
-from fixtures.migration import x86
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86 import ClockPair, Source
+from fixtures.migration.x86 import tsc as x86
+from fixtures.migration.x86.tsc import ClockPair, Source
 from tools.vectors.arithmetic import int64_quotient, towards_zero
 from tools.vectors.draw import EPOCH_NS, Draw
 from tools.vectors.model import Method, Values

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fixtures.counters import wrap
-from fixtures.migration.x86_scaled import Scaling
+from fixtures.migration.x86.scaled import Scaling
 from tools.vectors.model import Method, Values
 from tools.vectors.multipliers import (
     AMD,

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fixtures.counters import signed, wrap
-from fixtures.migration import x86, x86_scaled
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86 import ClockPair, Source
-from fixtures.migration.x86_scaled import Scaling
+from fixtures.migration.x86 import scaled as x86_scaled
+from fixtures.migration.x86 import tsc as x86
+from fixtures.migration.x86.scaled import Scaling
+from fixtures.migration.x86.tsc import ClockPair, Source
 from tools.vectors.draw import Draw
 from tools.vectors.model import Method, Values
 from tools.vectors.multipliers import (

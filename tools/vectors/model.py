@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.migration import counter_width
-from fixtures.migration.ticks import NS_PER_S
 from tools.vectors.draw import Draw
 
 Values = Mapping[str, int]
@@ -82,8 +82,8 @@ class Method:
         amount = counter_width.signed_distance(distance, values[self.width] if self.width else 64)
         hz = values[self.frequency] * self.per_second
         if self.unit == "ticks":
-            return Error(amount, amount * NS_PER_S // hz)
-        return Error(amount * hz // NS_PER_S, amount)
+            return Error(amount, amount * NSEC_PER_SEC // hz)
+        return Error(amount * hz // NSEC_PER_SEC, amount)
 
     def vectors(self, seed: int, drawn: int) -> Iterator[Vector]:
         """Yield the named cases, then *drawn* cases that follow from *seed*."""

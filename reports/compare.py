@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .model import Ending, Number, Result, Run, Verdict
+from .model import Number, Result, Run, Verdict
 from .stats import quantile, rank_test
 
 SIGNIFICANCE = 0.001
@@ -30,6 +30,7 @@ class Kind(enum.StrEnum):
     NEW_FAILURE = "new failure"
     FIXED = "fixed"
     NEW_SKIP = "new skip"
+    NOT_RUN = "not run"
     ADDED = "added"
     OTHER = "other change"
 
@@ -110,10 +111,12 @@ def lines(found: Comparison) -> Iterator[str]:
 
 def _change(old: Result | None, new: Result) -> Change | None:
     if old is None:
-        return Change(Kind.NEW_FAILURE if new.verdict.bad else Kind.ADDED, None, new)
-    if old.verdict is new.verdict and (old.ending is Ending.NOT_RUN) is (new.ending is Ending.NOT_RUN):
+        return Change(_of_added(new), None, new)
+    if old.verdict is new.verdict:
         return None
-    if new.verdict.bad and not old.verdict.bad:
+    if new.verdict is Verdict.NOT_RUN:
+        kind = Kind.NOT_RUN
+    elif new.verdict.bad and not old.verdict.bad:
         kind = Kind.NEW_FAILURE
     elif old.verdict.bad and not new.verdict.bad and new.verdict is not Verdict.SKIP:
         kind = Kind.FIXED
@@ -122,6 +125,12 @@ def _change(old: Result | None, new: Result) -> Change | None:
     else:
         kind = Kind.OTHER
     return Change(kind, old.verdict, new)
+
+
+def _of_added(new: Result) -> Kind:
+    if new.verdict.bad:
+        return Kind.NEW_FAILURE
+    return Kind.NOT_RUN if new.verdict is Verdict.NOT_RUN else Kind.ADDED
 
 
 def _shifts(baseline: Run, run: Run) -> Iterator[Shift]:

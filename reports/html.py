@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from . import html_data, html_frame
+from . import html_data, html_frame, unfinished
 from .compare import Comparison, Kind
 from .html_bench import benchmarks
 from .html_plots import number
-from .model import Result, Run, Session, Target, Verdict, by_subject, by_target, counts
+from .model import Result, Run, Session, Target, Verdict, by_subject, by_target, counts, judged
 from .text import clip
 
 BAD_FIRST = 12
@@ -93,6 +93,7 @@ def page(run: Run, comparison: Comparison | None = None) -> Iterator[str]:
         bad=bad[:BAD_SHOWN],
         bad_first=BAD_FIRST,
         bad_words={verdict.value for verdict in Verdict if verdict.bad},
+        unfinished=unfinished.sentence(run),
         bad_count=len(bad),
         comparison=comparison,
         change_counts=_change_counts(comparison),
@@ -116,11 +117,12 @@ def _headline(run: Run, bad: int) -> str:
     total = len(run.results)
     if not total:
         return "no results"
-    if bad:
-        return f"{bad:,} of {total:,} results went wrong"
     seen = counts(run.results)
     named = ((Verdict.PASS, "passed"), (Verdict.XFAIL, "failed as expected"), (Verdict.SKIP, "skipped"))
-    return ", ".join(f"{seen[verdict]:,} {word}" for verdict, word in named if seen[verdict])
+    well = ", ".join(f"{seen[verdict]:,} {word}" for verdict, word in named if seen[verdict])
+    wrong = f"{bad:,} of {len(judged(run.results)):,} results went wrong" if bad else ""
+    said = unfinished.sentence(run)
+    return "; ".join(filter(None, (f"{said[0].upper()}{said[1:]}" if said else "", wrong or well)))
 
 
 def _target_row(target: Target, results: Sequence[Result]) -> _TargetRow:

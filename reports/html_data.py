@@ -33,6 +33,7 @@ VERDICT_LETTERS = {
     Verdict.XPASS: "u",
     Verdict.ERROR: "e",
     Verdict.TIMEOUT: "t",
+    Verdict.NOT_RUN: "n",
 }
 ABSENT = " "
 
@@ -70,8 +71,8 @@ class _Logs:
 
 
 def letter(result: Result) -> str:
-    """Return the letter that stands for *result*: its verdict's, or n for not run."""
-    return "n" if result.ending is Ending.NOT_RUN else VERDICT_LETTERS[result.verdict]
+    """Return the letter that stands for *result*: its verdict's."""
+    return VERDICT_LETTERS[result.verdict]
 
 
 def build(run: Run, comparison: Comparison | None) -> tuple[dict[str, Any], list[str]]:

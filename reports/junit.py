@@ -10,15 +10,17 @@ runs have, is written as the library would, in a fifth of its time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from html import escape
+from itertools import chain
 from xml.etree import ElementTree as ET
 
 from junit_xml import TestCase, TestSuite
 
-from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
+from . import unfinished
+from .model import Result, Run, Target, Verdict, by_subject, by_target, counts, judged
 from .text import clip
 
 PIECE = 500
@@ -26,6 +28,11 @@ PIECE = 500
 
 OUTPUT_LIMIT = 100_000
 """Characters of output a case: Jenkins keeps no more, and libxml2 refuses ten million."""
+
+MISSING = "not-run"
+"""Name of the test case that stands for all tests of its suite that did not run."""
+
+_ERRORS = (Verdict.ERROR, Verdict.TIMEOUT, Verdict.NOT_RUN)
 
 Attributes = dict[str, str]
 
@@ -42,12 +49,33 @@ def located(run: Run) -> Iterator[str]:
 
 def _document(run: Run, *, places: bool) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
-    yield _tag("testsuites", {"name": "kvm counters", **_sums(run.results)}) + "\n"
+    why = unfinished.sentence(run)
+    suites = [
+        (target, subject, _with_missing(tests, why))
+        for target, results in by_target(run)
+        for subject, tests in by_subject(results)
+    ]
+    every = chain.from_iterable(tests for _, _, tests in suites)
+    yield _tag("testsuites", {"name": "kvm counters", **_sums(every)}) + "\n"
     host = run.sessions[0].machine if run.sessions else ""
-    for target, results in by_target(run):
-        for subject, tests in by_subject(results):
-            yield from _suite(target, subject, tests, host, places)
+    for target, subject, tests in suites:
+        yield from _suite(target, subject, tests, host, places)
     yield "</testsuites>\n"
+
+
+def _with_missing(tests: Sequence[Result], why: str) -> Sequence[Result]:
+    """Return *tests*, those that did not run as one in the last place.
+
+    JUnit has no word for them. Left out they would make a suite green, as errors of their own
+    they would be as many news to a CI that compares with the last run.
+    """
+    ran = judged(tests)
+    if len(ran) == len(tests):
+        return tests
+    names = "\n".join(test.name for test in tests if test.verdict is Verdict.NOT_RUN)
+    said = f"{len(tests) - len(ran)} of {len(tests)} tests of this suite did not run: {why}"
+    lost = next(test for test in tests if test.verdict is Verdict.NOT_RUN)
+    return [*ran, lost._replace(name=MISSING, message=said, reason="", log=names, duration_ns=0, line=0)]
 
 
 def _suite(target: Target, subject: str, tests: Sequence[Result], host: str, places: bool) -> Iterator[str]:
@@ -101,7 +129,7 @@ def _case(classname: str, test: Result, places: bool) -> TestCase:
     case = TestCase(test.name, classname, stdout=_output(test))
     if places and test.file:
         case.file, case.line = test.file, str(test.line) if test.line else None
-    if test.verdict in (Verdict.ERROR, Verdict.TIMEOUT):
+    if test.verdict in _ERRORS:
         case.add_error_info(_message(test), _detail(test), test.verdict.value)
     elif test.verdict.bad:
         case.add_failure_info(_message(test), _detail(test), test.verdict.value)
@@ -127,7 +155,8 @@ def _detail(test: Result) -> str:
 
 def _output(test: Result) -> str | None:
     """Return the log where no failure element holds it."""
-    return clip(test.log, OUTPUT_LIMIT) if test.log and not test.verdict.bad else None
+    held = test.verdict.bad or test.verdict is Verdict.NOT_RUN
+    return clip(test.log, OUTPUT_LIMIT) if test.log and not held else None
 
 
 def _properties(target: Target) -> Attributes:
@@ -144,12 +173,13 @@ def _properties(target: Target) -> Attributes:
     }
 
 
-def _sums(tests: Sequence[Result]) -> Attributes:
+def _sums(results: Iterable[Result]) -> Attributes:
+    tests = list(results)
     seen = counts(tests)
     return {
-        "tests": str(len(tests)),
+        "tests": str(seen.total()),
         "failures": str(seen[Verdict.FAIL] + seen[Verdict.XPASS]),
-        "errors": str(seen[Verdict.ERROR] + seen[Verdict.TIMEOUT]),
+        "errors": str(sum(seen[verdict] for verdict in _ERRORS)),
         "time": _seconds(sum(test.duration_ns for test in tests)),
     }
 

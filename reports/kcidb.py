@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from . import names
-from .model import Ending, Result, Run, Sample, Target, Verdict
+from .model import Result, Run, Sample, Target, Verdict
 from .stats import summarize
 from .text import clip
 
@@ -38,6 +38,7 @@ _STATUS = {
     Verdict.SKIP: "SKIP",
     Verdict.ERROR: "ERROR",
     Verdict.TIMEOUT: "ERROR",
+    Verdict.NOT_RUN: "MISS",
 }
 
 # Our objects hold no cycles; not looking for them spares a tenth of the time.
@@ -69,7 +70,7 @@ def submission(run: Run) -> Iterator[str]:
 
 def status(result: Result) -> str:
     """Return KCIDB's status word for *result*."""
-    return "MISS" if result.ending is Ending.NOT_RUN else _STATUS[result.verdict]
+    return _STATUS[result.verdict]
 
 
 def identity(run: Run) -> str:

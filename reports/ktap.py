@@ -3,7 +3,8 @@
 
 Nested is for people and the KUnit parser, flat for every reader behind kselftest. Only
 result shapes that all of them read alike are written: an expected failure is ``ok``, a skip
-is never ``not ok``, and no directive stands behind what it would turn around.
+is never ``not ok``, and no directive stands behind what it would turn around. A test that did
+not run is in the plan and has no result: readers that check plans miss it, and comments name it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from .model import Result, Run, Target, Verdict, by_subject, by_target, counts
+from . import unfinished
+from .model import Result, Run, Target, Verdict, by_subject, by_target, counts, judged
 from .names import target_slug
 from .text import clip_line, defuse
 
@@ -22,6 +24,9 @@ LINE_LIMIT = 400
 REASON_LIMIT = 120
 
 XPASS_MARK = "#:verdict: xpass"
+
+NOT_RUN_MARK = "#:not-run: "
+"""Before the name of a test that was planned and did not run: it has no result line."""
 
 _VALUE = re.compile(r"\b(?:0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*)\b")
 
@@ -37,6 +42,7 @@ def nested(run: Run) -> Iterator[str]:
     """Yield the lines of *run* as KTAP version 1: target, then subject, then test."""
     groups = list(by_target(run))
     yield f"KTAP version 1\n1..{len(groups)}\n"
+    yield from _diagnostics(_unfinished(run), "")
     for number, (target, results) in enumerate(groups, 1):
         name = target_slug(target.name)
         subjects = list(by_subject(results))
@@ -45,8 +51,9 @@ def nested(run: Run) -> Iterator[str]:
         yield f"  1..{len(subjects)}\n"
         for place, (subject, tests) in enumerate(subjects, 1):
             yield f"    KTAP version 1\n    # Subtest: {subject}\n    1..{len(tests)}\n"
-            for position, test in enumerate(tests, 1):
+            for position, test in enumerate(judged(tests), 1):
                 yield from result_lines(test, position, test.name, "    ")
+            yield from not_run_lines(((test, test.name) for test in tests), "    ")
             yield f"  {_parent(tests)} {place} {subject}{_skipped(tests)}\n"
         yield f"{_parent(results)} {number} {name}{_skipped(results)}\n"
     yield totals(run.results)
@@ -60,16 +67,19 @@ def flat(run: Run) -> Iterator[str]:
     """
     yield "TAP version 13\n"
     results = run.results
-    ran = any(result.verdict is not Verdict.SKIP for result in results)
-    if not ran:
+    if all(result.verdict is Verdict.SKIP for result in results):
         why = constant(results[0].reason) if results else "no test chosen"
         yield f"1..0 # SKIP {why}\n"
         return
     for target in run.targets:
         yield from _diagnostics([f"target {target.name}", *_about(target)], "")
     yield f"1..{len(results)}\n"
-    for number, (result, name) in enumerate(zip(results, flat_names(results), strict=True), 1):
+    yield from _diagnostics(_unfinished(run), "")
+    named = list(zip(results, flat_names(results), strict=True))
+    ran = [(result, name) for result, name in named if result.verdict is not Verdict.NOT_RUN]
+    for number, (result, name) in enumerate(ran, 1):
         yield from result_lines(result, number, name)
+    yield from not_run_lines(named)
     yield totals(results)
 
 
@@ -82,10 +92,16 @@ def flat_names(results: Sequence[Result]) -> Iterator[str]:
 
 
 def totals(results: Iterable[Result]) -> str:
-    """Return the Totals line: six counters in the order of kselftest.h; a timeout is an error."""
+    """Return the Totals line: six counters in the order of kselftest.h; a timeout is an error.
+
+    Where less ran than was planned, the line that kselftest.h prints then stands before it.
+    """
     seen = counts(results)
+    planned = seen.total()
+    lacking = seen[Verdict.NOT_RUN]
     return (
-        f"# Totals: pass:{seen[Verdict.PASS]} fail:{seen[Verdict.FAIL]} xfail:{seen[Verdict.XFAIL]}"
+        (f"# Planned tests != run tests ({planned} != {planned - lacking})\n" if lacking else "")
+        + f"# Totals: pass:{seen[Verdict.PASS]} fail:{seen[Verdict.FAIL]} xfail:{seen[Verdict.XFAIL]}"
         f" xpass:{seen[Verdict.XPASS]} skip:{seen[Verdict.SKIP]}"
         f" error:{seen[Verdict.ERROR] + seen[Verdict.TIMEOUT]}\n"
     )
@@ -117,6 +133,18 @@ def result_lines(result: Result, number: int, name: str, indent: str = "") -> It
     else:
         why = constant(result.known_issue or result.reason)
         yield f"{indent}{word} {number} {name} # {directive} {why}\n"
+
+
+def not_run_lines(named: Iterable[tuple[Result, str]], indent: str = "") -> Iterator[str]:
+    """Yield a comment for each of the results, with their names, that did not run."""
+    for result, name in named:
+        if result.verdict is Verdict.NOT_RUN:
+            yield f"{indent}{NOT_RUN_MARK}{name}\n"
+
+
+def _unfinished(run: Run) -> list[str]:
+    said = unfinished.sentence(run)
+    return [said] if said else []
 
 
 def _story(result: Result) -> Iterator[str]:
@@ -152,7 +180,8 @@ def _diagnostics(lines: Iterable[str], indent: str) -> Iterator[str]:
 
 
 def _parent(results: Iterable[Result]) -> str:
-    return "not ok" if any(result.verdict.bad for result in results) else "ok"
+    incomplete = any(result.verdict.bad or result.verdict is Verdict.NOT_RUN for result in results)
+    return "not ok" if incomplete else "ok"
 
 
 def _skipped(results: Iterable[Result]) -> str:

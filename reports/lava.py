@@ -2,7 +2,8 @@
 """LAVA result lines, as Linaro's test definitions keep them: ``name result [value unit]``.
 
 A measurement is a line of its own, never on the line of a verdict: where a result carries
-one, SQUAD keeps the figure and drops the verdict.
+one, SQUAD keeps the figure and drops the verdict. A test that did not run is ``unknown``, and
+its target has one more test, which fails.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from .model import Result, Run, Sample
-from .squad import figure, suite, word
+from .squad import COMPLETE, figure, incomplete, suite, word
 from .stats import summarize
 
 _UNIT = re.compile(r"[^A-Za-z0-9/%_.-]+")
@@ -33,6 +34,8 @@ def lines(run: Run) -> Iterator[str]:
             yield from _figures(result, sample, figure(sample, simulated=result.target in labelled))
     if opened:
         yield f"lava-test-set stop {opened}\n"
+    for target in incomplete(run):
+        yield f"lava-test-set start {target}\n{COMPLETE} fail\nlava-test-set stop {target}\n"
 
 
 def _figures(result: Result, sample: Sample, name: str) -> Iterator[str]:

@@ -32,6 +32,7 @@ class Verdict(enum.StrEnum):
     XPASS = enum.auto()
     ERROR = enum.auto()
     TIMEOUT = enum.auto()
+    NOT_RUN = "not run"  # The run ended first: neither a skip nor a failure, and never green.
 
     @property
     def bad(self) -> bool:
@@ -40,6 +41,7 @@ class Verdict(enum.StrEnum):
 
 
 _BAD = frozenset((Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT))
+_NEVER_GREEN = _BAD | {Verdict.NOT_RUN}
 
 
 class Ending(enum.StrEnum):
@@ -47,7 +49,7 @@ class Ending(enum.StrEnum):
 
     FINISHED = "finished"
     CRASHED = "crashed"  # It was running when the journal, or its worker, ended: verdict error.
-    NOT_RUN = "not-run"  # Its turn never came: verdict skip.
+    NOT_RUN = "not-run"  # Its turn never came, or it was interrupted: verdict not run.
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,19 @@ class Session:
     started_ns: int = 0
     ended_ns: int = 0
     exit_status: int | None = None  # None: the session never came to its end.
-    stopped: str = ""  # Why pytest stopped early, in its words.
+    stopped: str = ""  # Why it stopped early, in a few words.
+    limited: bool = False  # It stopped because of as many failures as -x or --maxfail allowed.
+    missing: int = 0  # Collected tests that did not run.
 
     @property
     def complete(self) -> bool:
         """Whether the session wrote its end record."""
         return self.exit_status is not None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the session ended before its tests did, and nobody had limited its failures."""
+        return not self.complete or (self.missing > 0 and not self.limited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +219,20 @@ def by_subject(results: Iterable[Result]) -> Iterator[tuple[str, list[Result]]]:
         yield subject, list(group)
 
 
-def counts(results: Iterable[Result]) -> dict[Verdict, int]:
-    """Return how often each verdict occurs; every verdict has an entry."""
+def counts(results: Iterable[Result]) -> Counter[Verdict]:
+    """Return how often each verdict occurs; every verdict has an entry, in order."""
     seen = Counter(map(_VERDICT, results))
-    return {verdict: seen[verdict] for verdict in Verdict}
+    return Counter({verdict: seen[verdict] for verdict in Verdict})
+
+
+def judged(results: Iterable[Result]) -> list[Result]:
+    """Return those of *results* whose test ran, or was skipped: all but those that did not run."""
+    return [result for result in results if result.verdict is not Verdict.NOT_RUN]
 
 
 def exit_status(results: Iterable[Result]) -> int:
-    """Return 1 if anything failed, 4 if nothing ran (all skipped, or no result), else 0."""
+    """Return 1 if anything failed or did not run, 4 if all was skipped or there is no result, else 0."""
     verdicts = set(map(_VERDICT, results))
-    if verdicts & _BAD:
+    if verdicts & _NEVER_GREEN:
         return 1
     return 0 if verdicts - {Verdict.SKIP} else 4

@@ -16,7 +16,7 @@ from .text import TEXT_LIMIT, clip
 
 # What pytest-timeout raises in the test, and what pytest says of a strict xfail that passed.
 _TIMEOUT = re.compile(r"(?:Failed: )?Timeout \(>?\s*[0-9.]+s\)")
-_NAMEABLE = frozenset(Verdict)
+_NAMEABLE = frozenset(Verdict) - {Verdict.NOT_RUN}
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}>")
 _XPASS = "[XPASS(strict)]"
 

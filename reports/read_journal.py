@@ -8,8 +8,9 @@ the crashed one, collected tests whose turn never came are not run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import collector, merge, names, records
@@ -24,7 +25,10 @@ PROBLEMS_SHOWN = 20
 _START = b'{"type":"start",'
 _MACHINE = b'"machine":'
 
-NOT_RUN = "not run"
+# What pytest says where -x or --maxfail ends a session: older journals have nothing else.
+_LIMITED = re.compile(r"stopping after \d+ failures")
+
+NOT_RUN = "its turn never came"
 INTERRUPTED = "interrupted while it ran"
 CRASHED = "the run ended while this test was running"
 
@@ -124,7 +128,8 @@ class _Chapter:
         results = [*known, *others]
         for name in dict.fromkeys(result.target for result in results):
             self.targets.setdefault(name, Target(name))
-        sessions = (self.session,) if self.version == VERSION else ()
+        missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
+        sessions = (replace(self.session, missing=missing),) if self.version == VERSION else ()
         return Run(sessions, tuple(self.targets.values()), tuple(merge.ordered(results, self.targets)))
 
     def _session(self, record: Record) -> str:
@@ -191,7 +196,7 @@ class _Chapter:
             target=target,
             subject=subject or names.subject_of(nodeid),
             verdict=verdict,
-            ending=Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED,
+            ending=_ending(record, verdict),
             log=self.logs.pop(key, ""),
             start_ns=integer(record, "start_ns"),
             duration_ns=max(0, integer(record, "duration_ns")),
@@ -212,7 +217,7 @@ class _Chapter:
             name=names.kernel_name(nodeid, target),
             target=target,
             subject=names.subject_of(nodeid),
-            verdict=Verdict.ERROR if crashed else Verdict.SKIP,
+            verdict=Verdict.ERROR if crashed else Verdict.NOT_RUN,
             ending=Ending.CRASHED if crashed else Ending.NOT_RUN,
             message=CRASHED if crashed else "",
             reason="" if crashed else reason,
@@ -239,6 +244,7 @@ class _Chapter:
             integer(record, "time_ns"),
             integer(record, "exit_status"),
             records.line(record, "stopped"),
+            bool(record.get("limited")) or _LIMITED.match(records.line(record, "stopped")) is not None,
         )
 
 
@@ -252,6 +258,12 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
     "machine": _Chapter._machine,
     "end": _Chapter._end,
 }
+
+
+def _ending(record: Record, verdict: Verdict) -> Ending:
+    if verdict is Verdict.NOT_RUN:
+        return Ending.NOT_RUN
+    return Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED
 
 
 def _file(nodeid: str) -> str:

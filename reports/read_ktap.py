@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import merge, names
-from .ktap import XPASS_MARK
+from .ktap import NOT_RUN_MARK, XPASS_MARK
 from .model import LOCAL, Ending, Result, Run, Target, Verdict
 from .text import clean, one_line
 
@@ -138,10 +138,18 @@ def _take(line: str, depth: int, stack: list[_Document], roots: list[_Node], pro
     elif bail := _BAIL.match(line):
         top.results.append(_Node("bail-out", Verdict.ERROR, one_line(bail[1]), top.log))
         top.log = []
-    elif line == XPASS_MARK:
-        top.expected_pass = True
+    elif line.startswith("#:"):
+        _mark(line, top)
     elif line and not _SUBTEST.match(line) and not _TOTALS.match(line.removeprefix("# ")):
         top.log.append(line.removeprefix("# ") if line.startswith("# ") else line)
+
+
+def _mark(line: str, top: _Document) -> None:
+    """Take a line of metadata, as KTAP version 2 drafts them: ours, or nobody's."""
+    if line == XPASS_MARK:
+        top.expected_pass = True
+    elif line.startswith(NOT_RUN_MARK):
+        top.results.append(_Node(one_line(line.removeprefix(NOT_RUN_MARK)), Verdict.NOT_RUN))
 
 
 def _enter(depth: int, stack: list[_Document], roots: list[_Node], problems: list[str]) -> None:
@@ -212,12 +220,20 @@ def _leaves(nodes: Iterable[_Node], path: tuple[str, ...]) -> Iterable[tuple[tup
             yield here, node
             continue
         yield from _leaves(node.inner, here)
-        if node.verdict.bad and not any(leaf.verdict.bad for _, leaf in _leaves(node.inner, here)):
+        if node.verdict.bad and not any(
+            leaf.verdict.bad or leaf.verdict is Verdict.NOT_RUN for _, leaf in _leaves(node.inner, here)
+        ):
             yield (*here, "exit-status"), node
 
 
 def _has_runner(nodes: Iterable[_Node]) -> bool:
     return any(_RUNNER.match(node.name) for node in nodes)
+
+
+def _ending(node: _Node) -> Ending:
+    if node.verdict is Verdict.NOT_RUN:
+        return Ending.NOT_RUN
+    return Ending.CRASHED if node.missing else Ending.FINISHED
 
 
 def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> Result:
@@ -231,7 +247,7 @@ def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> 
         target=target,
         subject=names.slug(".".join(enclosing) or "ktap"),
         verdict=node.verdict,
-        ending=Ending.CRASHED if node.missing else Ending.FINISHED,
+        ending=_ending(node),
         message=one_line(node.log[0])
         if node.verdict.bad and node.log
         else node.reason

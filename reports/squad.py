@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """SQUAD's three files: tests, metrics and metadata, as squad-client submits them.
 
-SQUAD knows pass, fail and skip. As in KTAP, an expected failure is a pass.
+SQUAD knows pass, fail and skip, and takes any other word for skip. As in KTAP, an expected
+failure is a pass; tests that did not run are left out, and each target that lacks some has one
+more test, `COMPLETE`, which fails.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
+from . import unfinished
 from .kcidb import identity
-from .model import Result, Run, Sample, Verdict
+from .model import Result, Run, Sample, Verdict, by_target, judged
 from .names import slug, target_slug
 from .stats import summarize
 from .text import clip
+
+COMPLETE = "run-complete"
+"""The test that fails on a target some of whose tests did not run."""
 
 LOG_LIMIT = 4_000
 """Characters of a log: squad-client takes files of at most 5 MB."""
@@ -23,8 +30,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 def tests(run: Run) -> Iterator[str]:
     """Yield {"suite/name": {"result": word, "log": text}}; the log only where there is more to say."""
-    entries = ((_place(result), _entry(result)) for result in run.results)
-    yield from _object(entries)
+    entries = ((_place(result), _entry(result)) for result in judged(run.results))
+    yield from _object(chain(entries, _incomplete(run)))
 
 
 def metrics(run: Run) -> Iterator[str]:
@@ -48,7 +55,10 @@ def metrics(run: Run) -> Iterator[str]:
 def metadata(run: Run) -> Iterator[str]:
     """Yield what names the job, and which suites' figures are simulated."""
     simulated = sorted(target_slug(name) for name in run.simulated)
-    yield _ENCODE({"job_id": identity(run), "simulated_targets": simulated}) + "\n"
+    told: dict[str, object] = {"job_id": identity(run), "simulated_targets": simulated}
+    if said := unfinished.sentence(run):
+        told |= {"unfinished": said, "not_run": unfinished.not_run(run)}
+    yield _ENCODE(told) + "\n"
 
 
 def figure(sample: Sample, *, simulated: bool) -> str:
@@ -59,6 +69,8 @@ def figure(sample: Sample, *, simulated: bool) -> str:
 
 def word(result: Result) -> str:
     """Return SQUAD's, and LAVA's, word for *result*."""
+    if result.verdict is Verdict.NOT_RUN:
+        return "unknown"
     if result.verdict.bad:
         return "fail"
     return "skip" if result.verdict is Verdict.SKIP else "pass"
@@ -67,6 +79,19 @@ def word(result: Result) -> str:
 def suite(result: Result) -> str:
     """Return the suite of *result*: target and subject."""
     return f"{target_slug(result.target)}.{result.subject}"
+
+
+def incomplete(run: Run) -> Iterator[str]:
+    """Yield the name of each target of *run* some of whose tests did not run."""
+    for target, results in by_target(run):
+        if len(judged(results)) < len(results):
+            yield target_slug(target.name)
+
+
+def _incomplete(run: Run) -> Iterator[tuple[str, str]]:
+    said = unfinished.sentence(run)
+    for target in incomplete(run):
+        yield f"{target}/{COMPLETE}", _ENCODE({"result": "fail", "log": said})
 
 
 def _place(result: Result) -> str:

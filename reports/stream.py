@@ -3,7 +3,7 @@
 
 The plan is known after collection and stands before the first result; each line is flushed,
 because the runner loses what a buffer holds when time is up. However the session ends, the
-document is completed: as many results as planned, the totals, a newline.
+document is completed: what was planned and did not run is named, then the totals, a newline.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class TapStream:
         self._out = out
         self._planned: dict[str, tuple[Result, str]] = {}
         self._results: list[Result] = []
+        self._lost: list[Result] = []
         self._reports: dict[str, list[pytest.TestReport]] = {}
         self._running = ""
         self._finished = False
@@ -45,7 +46,7 @@ class TapStream:
     @property
     def exit_status(self) -> int:
         """Return 0, 1 or 4, as kselftest knows them."""
-        return exit_status(self._results)
+        return exit_status([*self._results, *self._lost])
 
     @property
     def planned(self) -> bool:
@@ -93,7 +94,7 @@ class TapStream:
         """Complete the document of a session that ended: what has no result did not run."""
         if not self._finished and not self._planned:
             self.skip("none of these claims concerns this machine")
-        self._complete("", Verdict.SKIP)
+        self._complete("", Verdict.NOT_RUN)
 
     def expire(self, name: str, why: str, verdict: Verdict = Verdict.TIMEOUT) -> None:
         """Complete the document of a session that was ended from outside, as *why* tells.
@@ -121,8 +122,9 @@ class TapStream:
             if nodeid == lost and verdict.bad:
                 self._tell(planned._replace(verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
             else:
-                self._tell(planned._replace(ending=Ending.NOT_RUN))
-        self._write([ktap.totals(self._results)])
+                self._lost.append(planned)
+        self._write(ktap.not_run_lines(self._planned[result.nodeid] for result in self._lost))
+        self._write([ktap.totals([*self._results, *self._lost])])
 
     def _tell(self, result: Result) -> None:
         if result.nodeid not in self._planned:
@@ -141,9 +143,7 @@ def _waiting(items: Sequence[pytest.Item]) -> Sequence[Result]:
     records = []
     for item in items:
         told = {name: value for name, value in item.user_properties if name in ("target", "subject")}
-        records.append(
-            _line("result", nodeid=item.nodeid, verdict="skip", reason=read_journal.NOT_RUN, **told)
-        )
+        records.append(_line("result", nodeid=item.nodeid, verdict=Verdict.NOT_RUN, **told))
     return merge.merge(read_journal.parse(records)).results
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import bench_tables
+from . import bench_tables, unfinished
 from .model import Ending, Result, Run, Verdict, by_target, counts
 from .text import clip_line
 
@@ -20,12 +20,18 @@ FALLBACK_WIDTH = 132
 """Columns of an output that is no terminal: three classic tables."""
 
 
+MISSING_SHOWN = 10
+"""Tests named that did not run; results.csv and results.tap name all."""
+
+
 def lines(run: Run) -> Iterator[str]:
-    """Yield the lines of the summary of *run*, plain text."""
+    """Yield the lines of the summary of *run*, plain text; what makes it unfinished comes last."""
     yield from table(run)
     yield from named(run)
     for problem in run.problems:
         yield f"note: {problem}"
+    if said := unfinished.sentence(run):
+        yield f"NOT FINISHED: {said}"
 
 
 def benchmarks(run: Run) -> list[str]:
@@ -61,9 +67,11 @@ def named(run: Run) -> Iterator[str]:
         for result in run.results:
             if result.verdict is verdict:
                 yield from _bad(result)
-    missing = sum(result.ending is Ending.NOT_RUN for result in run.results)
-    if missing:
-        yield f"not run: {missing} collected tests, counted as skip"
+    missing = [result for result in run.results if result.verdict is Verdict.NOT_RUN]
+    for result in missing[:MISSING_SHOWN]:
+        yield f"NOT RUN {result.target} {result.subject} {result.name}"
+    if len(missing) > MISSING_SHOWN:
+        yield f"NOT RUN and {len(missing) - MISSING_SHOWN} more, see results.csv"
     for target in run.targets:
         if not target.usable:
             yield f"not usable: {target.name}: {target.reason}"

@@ -198,17 +198,19 @@ class Group {
   /** Return the cells that count each target's verdicts over *rows*. */
   tallies(rows) {
     const { cells } = this.subject;
-    const bad = new Uint32Array(width), good = new Uint32Array(width), other = new Uint32Array(width);
+    const [bad, good, lost, other] = Array.from({ length: 4 }, () => new Uint32Array(width));
     for (const row of rows) {
       for (let column = 0, cell = row * width; column < width; column++, cell++) {
         const bit = cells[cell];
         if (bit & BAD_MASK) bad[column]++;
         else if (bit & BITS.p) good[column]++;
+        else if (bit & BITS.n) lost[column]++;
         else if (bit !== ABSENT) other[column]++;
       }
     }
     return data.targets.map((_, column) => {
       if (bad[column]) return make("td", null, make("span", { className: "count-bad" }, `${grouped(bad[column])} bad`));
+      if (lost[column]) return make("td", null, make("span", { className: "count-lost" }, `${grouped(lost[column])} not run`));
       if (good[column]) return make("td", null, `${grouped(good[column])} ✓`);
       return make("td", null, other[column] ? `${grouped(other[column])} –` : "");
     });

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from reports import junit, kcidb, ktap, squad
+from reports import junit, kcidb, ktap, merge, read_journal, squad
 from reports.files import write_file
 from reports.model import Run
 from reports.tests import samples
@@ -222,3 +222,30 @@ def test_squad_submission_is_small_and_plain() -> None:
 
     assert len(text) < 5_000_000
     assert set(Counter(entry["result"] for entry in json.loads(text).values())) == {"pass", "fail", "skip"}
+
+
+@pytest.fixture
+def unfinished() -> Run:
+    """Return a run that was killed after half of its 64 results, all of them good."""
+    lines = [line for line in samples.lines(64) if b'"verdict":"pass"' in line or b'"result"' not in line]
+    starts_no_more = [line for line in lines if b'"type":"start"' not in line]
+    return merge.merge(read_journal.parse(starts_no_more[: len(starts_no_more) // 2]))
+
+
+def test_readers_notice_what_did_not_run(unfinished: Run, tmp_path: Path) -> None:
+    """prove fails a document that lacks planned results; the strict schema and KCIDB's take the run."""
+    prove, xmllint = program("prove", "Debian's perl"), program("xmllint", "Debian's libxml2-utils")
+    schema = library("kcidb_io", "kcidb-io").schema.V5_3
+    tap = write_file(tmp_path / "results.tap", ktap.flat(unfinished))
+    xml = write_file(tmp_path / "junit.xml", junit.strict(unfinished))
+
+    proved = call(prove, "--exec", "cat", str(tap))
+    valid = call(xmllint, "--noout", "--schema", str(SCHEMA), str(xml))
+    submission = json.loads("".join(kcidb.submission(unfinished)))
+
+    assert not any(result.verdict.bad for result in unfinished.results)
+    assert proved.returncode != 0
+    assert "Bad plan" in proved.stdout
+    assert valid.returncode == 0, valid.stderr
+    schema.validate_exactly(submission)
+    assert "MISS" in {test["status"] for test in submission["tests"]}

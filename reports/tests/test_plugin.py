@@ -205,7 +205,7 @@ def test_interrupt_keeps_what_was_judged(session: pytest.Pytester) -> None:
 
     assert done.ret == pytest.ExitCode.INTERRUPTED
     found = journal(session)
-    assert verdicts(found) == {"test_a": Verdict.PASS, "test_b": Verdict.SKIP, "test_c": Verdict.SKIP}
+    assert verdicts(found) == {"test_a": Verdict.PASS, "test_b": Verdict.NOT_RUN, "test_c": Verdict.NOT_RUN}
     assert "KeyboardInterrupt" in found.sessions[0].stopped
     assert (session.path / "out/results.ktap").exists()
 

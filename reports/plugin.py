@@ -21,6 +21,7 @@ import pytest
 
 from . import collector, hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
+from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
 from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
 from .model import Run, Verdict, exit_status
@@ -83,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     looks_only = any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
     if INPUT in getattr(config, "workerinput", {}):
         config.pluginmanager.register(Description(config, _machine_facts()), "kvm-machine")
+    config.pluginmanager.register(LateWarnings(), "kvm-late-warnings")
     if not hasattr(config, "workerinput") and not looks_only:
         config.pluginmanager.register(Recorder(config, Options.of(config)), "kvm-recorder")
 

@@ -18,7 +18,7 @@ log        nodeid, [target], text: follows its test's start, precedes its result
 result     nodeid, target, subject, verdict, [ending, message, reason, duration_ns,
            start_ns, file, line, known_issue, repro]
 machine    machine, facts: one of several in this session (``--dist each``)
-end        time_ns, exit_status, [stopped]
+end        time_ns, exit_status, [stopped, limited: by as many failures as -x allows]
 ========== ==========================================================================
 
 Where a session had several machines, all records but session and end carry ``machine``, its name.

@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
-from . import collector, hookspecs, merge, names, outcome, read_journal
+from . import collector, conclusion, hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
 from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
 from .model import Run, Verdict, exit_status
+from .signals import Signals, leave_to_controller
 
 USAGE = 2
 """Exit status for what the user asked and cannot be had; pytest's own 4 means "nothing ran" here."""
@@ -85,7 +86,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if INPUT in getattr(config, "workerinput", {}):
         config.pluginmanager.register(Description(config, _machine_facts()), "kvm-machine")
     config.pluginmanager.register(LateWarnings(), "kvm-late-warnings")
-    if not hasattr(config, "workerinput") and not looks_only:
+    if hasattr(config, "workerinput"):
+        leave_to_controller()
+    elif not looks_only:
         config.pluginmanager.register(Recorder(config, Options.of(config)), "kvm-recorder")
 
 
@@ -100,8 +103,8 @@ class Recorder:
         self.run = Run()
         self.written: list[Path] = []
         self.trouble = ""
-        self.stopped = ""
-        self.interrupted = False
+        self.raised: BaseException | None = None
+        self.signals = Signals()
         self.live: LiveLine | None = None
         self.machines = Machines() if in_each_mode(config) else None
         self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
@@ -109,8 +112,9 @@ class Recorder:
         self._uncollected: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Ask for the targets and open the journal, or end the session with one sentence."""
+        self.signals.install(lambda words: setattr(session, "shouldstop", words))
         try:
             targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
             self.targets = [target["name"] for target in targets]
@@ -180,20 +184,26 @@ class Recorder:
                 self.machines.ended(worker, report.nodeid)
             self._record(outcome.judge(reports, self.targets), where)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep why pytest stops early; its own reasons, such as -x, are no interruption."""
-        self.stopped = excinfo.exconly()
-        self.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
+        """Keep why pytest stops early; from now on no signal disturbs the end."""
+        self.signals.deaf = True
+        self.raised = excinfo.value
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
         """Close the journal, write the reports, and say with the exit status what they say."""
+        self.signals.ending()
         if self.live is not None:
             self.live.close()
         if self.journal is not None:
             with collector.paused():
                 self._finish(session, int(exitstatus))
         return (yield)
+
+    def pytest_unconfigure(self) -> None:
+        """Give the signals back."""
+        self.signals.restore()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the summary by target and where the reports are."""
@@ -273,19 +283,24 @@ class Recorder:
 
     def _finish(self, session: pytest.Session, status: int) -> None:
         journal = self._opened()
-        stopped = str(session.shouldfail or session.shouldstop or self.stopped)
-        journal.write("end", time_ns=time.time_ns(), exit_status=status, stopped=stopped)
+        ended = conclusion.of(session, self.raised, self.signals.words)
+        status = self.signals.status or status
+        journal.write(
+            "end", time_ns=time.time_ns(), exit_status=status, stopped=ended.stopped, limited=ended.limited
+        )
         journal.restore()
         self.run = merge.merge(read_journal.parse(journal.read(), "this session"))
         journal.close()
         self.trouble = journal.trouble
         if not self._wanted():
             return
-        if not self.interrupted and status in _JUDGED and self.run.results:
+        if self.signals.status:
+            session.exitstatus = self.signals.status
+        elif not ended.interrupted and status in _JUDGED and self.run.results:
             session.exitstatus = exit_status(self.run.results)
         if self.options.report_dir is not None:
             self._write_reports(self.options.report_dir)
-        if self.trouble:
+        if self.trouble and not ended.interrupted:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, folder: Path) -> None:

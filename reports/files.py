@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import bench, collector, html, junit, kcidb, ktap, lava, squad, table
+from . import bench, collector, earlier, html, junit, kcidb, ktap, lava, squad, table
 from .compare import Comparison
 from .model import Run
 
@@ -36,13 +36,19 @@ class ReportError(Exception):
 def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) -> list[Path]:
     """Write every report of *run* into *folder*; return the files, in order.
 
-    The page also shows what a baseline *comparison* found.
+    What an earlier run left there and this one does not have is removed. The page also shows
+    what a baseline *comparison* found.
     """
+    before = set(earlier.found(folder))
     with collector.paused():
         written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
         written.append(write_file(folder / "report.html", html.page(run, comparison)))
-        written += [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
-    return written
+        raw = [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
+    if raw:
+        write_file(folder / earlier.RAW_LIST, (f"{path.name}\n" for path in raw))
+    for path in before.difference(written, raw, [folder / earlier.RAW_LIST] if raw else []):
+        path.unlink(missing_ok=True)
+    return [*written, *raw]
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from . import collector, conclusion, hookspecs, merge, names, outcome, read_journal
+from . import collector, conclusion, earlier, hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
@@ -118,6 +118,7 @@ class Recorder:
         try:
             targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
             self.targets = [target["name"] for target in targets]
+            earlier.clear(self.options.report_dir, self.options.journal)
             self.journal = Journal(self.options.journal, self.options.sync)
             self.journal.write(
                 "session",
@@ -130,7 +131,7 @@ class Recorder:
                 self.journal.write("target", **target)
             if self.journal.trouble:
                 raise JournalError(self.journal.trouble)
-        except (JournalError, pytest.UsageError) as error:
+        except (JournalError, earlier.EarlierError, pytest.UsageError) as error:
             pytest.exit(str(error), returncode=USAGE)
         self._go_live()
 

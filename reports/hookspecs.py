@@ -18,6 +18,14 @@ def pytest_kvm_targets(config: pytest.Config) -> list[dict[str, Any]] | None:
     """
 
 
+@pytest.hookspec(firstresult=True)
+def pytest_kvm_command(config: pytest.Config) -> dict[str, list[str]] | None:
+    """Return how a test of this session is run again: "command" before its node id, and "options".
+
+    Between the two come the node id and --target. For tests that died, and cannot say it themselves.
+    """
+
+
 @pytest.hookspec
 def pytest_kvm_target_found(config: pytest.Config, target: dict[str, Any]) -> None:
     """Tell what became known of a target while its tests ran: a machine that had to boot first.

@@ -7,7 +7,8 @@ are raw here and cleaned when read. Version 1 of the schema:
 ========== ==========================================================================
 type       fields (those in brackets may be missing)
 ========== ==========================================================================
-session    version, time_ns, machine, facts {name: text, number or bool}
+session    version, time_ns, machine, facts {name: text, number or bool}, [command [...],
+           options [...]: words around a node id and its target that run it again]
 target     name, kind, arch, mode, generation, simulated, usable, reason, facts
 collection nodeids [...]; several records add up, in order
 start      nodeid, time_ns: written before the test runs

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
 from . import names
+from .command import Command
 from .model import LOCAL, Verdict
 from .text import TEXT_LIMIT, clip
 
@@ -19,6 +19,8 @@ _TIMEOUT = re.compile(r"(?:Failed: )?Timeout \(>?\s*[0-9.]+s\)")
 _NAMEABLE = frozenset(Verdict) - {Verdict.NOT_RUN}
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}>")
 _XPASS = "[XPASS(strict)]"
+
+DEFAULT = Command()
 
 LOST_WORKER = "???"
 """The phase in pytest-xdist's report on a test whose worker died."""
@@ -32,8 +34,12 @@ class Outcome(NamedTuple):
     samples: tuple[dict[str, Any], ...]
 
 
-def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outcome:
+def judge(
+    reports: Sequence[pytest.TestReport], targets: Sequence[str], command: Command = DEFAULT
+) -> Outcome:
     """Return what *reports*, all that pytest made for one test, come to.
+
+    What went wrong is run again by what the harness says, else by *command*.
 
     The bench may name verdict, target and more in user_properties (see docs/reports.md); a
     test that names no target has none, whatever words its parameters are called by;
@@ -63,12 +69,14 @@ def judge(reports: Sequence[pytest.TestReport], targets: Sequence[str]) -> Outco
     }
     if words or verdict is not Verdict.PASS:
         result |= _why(verdict, decisive, words)
+    if verdict.bad and "repro" not in result:
+        result["repro"] = command.line(nodeid, str(result["target"]))
     if lost:
         result["ending"] = "crashed"
     return Outcome(result, _log(unusual, last.sections), samples)
 
 
-def collection_failure(report: pytest.CollectReport) -> Outcome:
+def collection_failure(report: pytest.CollectReport, command: Command = DEFAULT) -> Outcome:
     """Return the error, or the skip, of a module that could not be collected."""
     skipped = report.outcome == "skipped"
     result: dict[str, str | int] = {
@@ -77,6 +85,7 @@ def collection_failure(report: pytest.CollectReport) -> Outcome:
         "verdict": (Verdict.SKIP if skipped else Verdict.ERROR).value,
         "message": "" if skipped else _message(report),
         "reason": _reason(report) if skipped else "",
+        "repro": "" if skipped else command.line(report.nodeid, LOCAL),
         "file": report.nodeid.partition("::")[0],
     }
     log = "" if skipped else clip(_text(report), TEXT_LIMIT)
@@ -111,7 +120,7 @@ def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]
         "message": words.get("message") or (_message(decisive) if tells else ""),
         "reason": words.get("known_issue_reason") or (_reason(decisive) if excused else ""),
         "known_issue": words.get("known_issue", ""),
-        "repro": words.get("repro") or (_command(decisive.nodeid) if verdict.bad else ""),
+        "repro": words.get("repro", ""),
     }
     return {name: text for name, text in found.items() if text}
 
@@ -155,10 +164,6 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 def _has_traceback(report: pytest.TestReport) -> bool:
     return report.outcome == "failed" or (report.outcome == "skipped" and hasattr(report, "wasxfail"))
-
-
-def _command(nodeid: str) -> str:
-    return f"python3 -m pytest {shlex.quote(nodeid)}"
 
 
 def _log(unusual: Sequence[pytest.TestReport], sections: Sequence[tuple[str, str]]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from . import collector, conclusion, earlier, hookspecs, merge, names, outcome, read_journal
+from . import collector, command, conclusion, earlier, hookspecs, merge, names, outcome, read_journal
 from .journal import VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
@@ -100,6 +100,7 @@ class Recorder:
         self.options = options
         self.journal: Journal | None = None
         self.targets: list[str] = []
+        self.command = command.Command()
         self.run = Run()
         self.written: list[Path] = []
         self.trouble = ""
@@ -114,6 +115,7 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Ask for the targets and open the journal, or end the session with one sentence."""
+        self.command = command.of(self.config)
         self.signals.install(lambda words: setattr(session, "shouldstop", words))
         try:
             targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
@@ -126,6 +128,8 @@ class Recorder:
                 time_ns=time.time_ns(),
                 machine=socket.gethostname(),
                 facts=_machine_facts(),
+                command=self.command.words,
+                options=self.command.options,
             )
             for target in targets if self.machines is None else ():
                 self.journal.write("target", **target)
@@ -162,7 +166,7 @@ class Recorder:
         """Record a module that cannot be collected, once however many workers say so."""
         if report.outcome != "passed" and report.nodeid not in self._uncollected:
             self._uncollected.add(report.nodeid)
-            self._record(outcome.collection_failure(report))
+            self._record(outcome.collection_failure(report, self.command))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Record that a test is about to run."""
@@ -183,7 +187,7 @@ class Recorder:
             del self._pending[key]
             if self.machines is not None:
                 self.machines.ended(worker, report.nodeid)
-            self._record(outcome.judge(reports, self.targets), where)
+            self._record(outcome.judge(reports, self.targets, self.command), where)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import collector, merge, names, records
+from .command import Command
 from .journal import VERSION
 from .model import LOCAL, Ending, Result, Run, Sample, Session, Target, Verdict
 from .records import Record, integer, word
@@ -75,6 +76,7 @@ class _Chapter:
 
     session: Session = field(default_factory=Session)
     version: int = VERSION
+    command: Command = field(default_factory=lambda: Command(()))
     targets: dict[str, Target] = field(default_factory=dict)
     collected: dict[str, None] = field(default_factory=dict)
     start_lines: list[bytes] = field(default_factory=list)
@@ -93,7 +95,7 @@ class _Chapter:
             return self
         if name not in self.machines:
             session = Session(name, started_ns=self.session.started_ns)
-            self.machines[name] = _Chapter(session, self.version)
+            self.machines[name] = _Chapter(session, self.version, self.command)
         return self.machines[name]
 
     def runs(self) -> list[Run]:
@@ -137,6 +139,7 @@ class _Chapter:
         self.session = Session(
             records.line(record, "machine"), records.facts(record), integer(record, "time_ns")
         )
+        self.command = Command(records.words(record, "command"), records.words(record, "options"))
         if self.version != VERSION:
             return f"schema version {self.version} is not {VERSION}: its session is left out"
         return ""
@@ -221,6 +224,7 @@ class _Chapter:
             ending=Ending.CRASHED if crashed else Ending.NOT_RUN,
             message=CRASHED if crashed else "",
             reason="" if crashed else reason,
+            repro=self.command.line(nodeid, target) if crashed and self.command.words else "",
             log=self.logs.pop((nodeid, target), ""),
             start_ns=self.started.get(nodeid, 0),
             samples=tuple(self.samples.pop((nodeid, target), ())),

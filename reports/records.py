@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from . import names
 from .model import Fact, Figure, Line, Number, Sample, Verdict
-from .text import one_line
+from .text import clean, one_line
 
 Record = Mapping[str, Any]
 
@@ -78,7 +78,8 @@ def said(record: Record) -> dict[str, str]:
         "message": line(record, "message"),
         "reason": word(record, "reason"),
         "known_issue": word(record, "known_issue"),
-        "repro": line(record, "repro"),
+        # Blanks of a node id count in a command.
+        "repro": clean(raw(record, "repro")).replace("\n", " "),
     }
 
 
@@ -111,6 +112,12 @@ def nodeids(record: Record) -> list[str]:
     if not isinstance(value, list):
         return []
     return [one_line(nodeid) for nodeid in value if isinstance(nodeid, str)]
+
+
+def words(record: Record, key: str) -> tuple[str, ...]:
+    """Return a list of texts, each on one line; empty if there is none."""
+    value = record.get(key)
+    return tuple(one_line(each) for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def integer(record: Record, key: str) -> int:

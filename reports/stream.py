@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from . import ktap, merge, outcome, read_journal
+from . import command, ktap, merge, outcome, read_journal
 from .model import Ending, Result, Verdict, exit_status
 
 
@@ -39,6 +39,7 @@ class TapStream:
         self._results: list[Result] = []
         self._lost: list[Result] = []
         self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._command = command.Command()
         self._running = ""
         self._finished = False
         self._write(["TAP version 13\n"])
@@ -61,6 +62,7 @@ class TapStream:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Print the plan."""
+        self._command = command.of(session.config)
         waiting = _waiting(session.items)
         self._planned = {
             result.nodeid: (result, name)
@@ -86,7 +88,7 @@ class TapStream:
         """Print a result with its last phase."""
         self._reports.setdefault(report.nodeid, []).append(report)
         if report.when == "teardown":
-            (result,) = _results([outcome.judge(self._reports.pop(report.nodeid), ())])
+            (result,) = _results([outcome.judge(self._reports.pop(report.nodeid), (), self._command)])
             self._running = ""
             self._tell(result)
 

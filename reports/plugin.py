@@ -19,7 +19,18 @@ from typing import Any
 
 import pytest
 
-from . import collector, command, conclusion, earlier, hookspecs, merge, names, outcome, read_journal
+from . import (
+    clean_reports,
+    collector,
+    command,
+    conclusion,
+    earlier,
+    hookspecs,
+    merge,
+    names,
+    outcome,
+    read_journal,
+)
 from .journal import VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
@@ -86,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if INPUT in getattr(config, "workerinput", {}):
         config.pluginmanager.register(Description(config, _machine_facts()), "kvm-machine")
     config.pluginmanager.register(LateWarnings(), "kvm-late-warnings")
+    config.pluginmanager.register(clean_reports, "kvm-clean-reports")
     if hasattr(config, "workerinput"):
         leave_to_controller()
     elif not looks_only:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from . import merge, names
 from .ktap import NOT_RUN_MARK, XPASS_MARK
 from .model import LOCAL, Ending, Result, Run, Target, Verdict
-from .text import clean, one_line
+from .text import clean, one_line, strip
 
 _VERSION = re.compile(r"K?TAP version \d+\s*\Z")
 _PLAN = re.compile(r"1\.\.(\d{1,9})(?:\s*#\s*SKIP\b\s*(.*))?\s*\Z", re.IGNORECASE)
@@ -75,7 +75,7 @@ def parse(text: str, target: str = LOCAL) -> Run:
     subject.
     """
     problems: list[str] = []
-    roots = _read(clean(text).split("\n"), problems)
+    roots = _read(clean(strip(text)).split("\n"), problems)
     leaves = list(_leaves(roots, ()))
     three = bool(leaves) and all(len(path) >= 3 for path, _ in leaves) and not _has_runner(roots)
     results = [_result(path, node, target, three=three) for path, node in leaves]

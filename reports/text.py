@@ -19,9 +19,20 @@ _ESCAPE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
-# What XML 1.0 forbids, what terminals act on, and noncharacters; tab and LF stay.
+# Colours only: of no meaning to a reader, and what every tool writes.
+_COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*m")
+# Characters that direct others, of no width, or that change the order of what is read: Unicode's
+# category Cf, the fillers of Hangul, and selectors of variants.
+_INVISIBLE = (
+    "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+# What XML 1.0 forbids, what terminals act on, noncharacters, and what nobody sees; tab and LF stay.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    + _INVISIBLE
     + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(1, 17))
     + "]"
 )
@@ -59,15 +70,30 @@ _TRIGGER_PARTS = (
 
 
 def clean(text: str) -> str:
-    """Return *text* without escape sequences, controls, surrogates and noncharacters.
+    r"""Return *text* with every character that does something, or that nobody sees, shown escaped.
 
-    Every line end becomes LF. What comes back is legal in XML 1.0, JSON and on a terminal.
+    These are controls, surrogates, noncharacters and format characters (zero-width ones, and
+    those that turn the direction): ``\x1b]52;`` and ``\u202e`` for a reader of any report.
+    Colours are left out, and every line end becomes LF. What comes back is legal in XML 1.0,
+    JSON and on a terminal.
     """
     if text.isascii() and text.isprintable():
         return text
     if _SUSPECT.search(text) is None:
         return text
-    return _FORBIDDEN.sub("", _NEWLINES.sub("\n", _ESCAPE.sub("", text)))
+    return _FORBIDDEN.sub(_escaped, _NEWLINES.sub("\n", _COLOUR.sub("", text)))
+
+
+def strip(text: str) -> str:
+    """Return *text* without escape sequences, for readers of logs in which they hide a line's beginning."""
+    return _ESCAPE.sub("", text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def one_line(text: str) -> str:

@@ -37,6 +37,9 @@ NASTY = (
     "#:verdict: xpass",
     "=1+1",
     "\u2028\u2029",
+    "\u202egnp.exe\u2066\u2069",
+    "zero\u200bwidth\ufeff\u2060\u061c",
+    "\x1b]52;c;cm0gLXJm\x07\x1b[2J\x9b2J",
     "|",
     "",
 )

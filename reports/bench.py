@@ -3,30 +3,68 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from .model import Run, Sample
-from .names import slug, target_slug
+from .names import digest, slug, target_slug
+from .table import defused
+
+NAME_LIMIT = 200
+"""Longest file name: file systems have 255 bytes, and a temporary name needs some of them."""
+
+
+class _Kind(NamedTuple):
+    """What series have in common that share a file."""
+
+    target: str
+    metric: str
+    label: str
+    columns: tuple[str, ...]
+    unit: str  # Empty where columns say what the numbers are.
+
+    @property
+    def stem(self) -> str:
+        return f"{target_slug(self.target)}.{slug(self.metric)}{self.label}"
 
 
 def csv_files(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
-    """Yield (file name, lines) for each target and metric with samples.
+    """Yield (file name, lines) for each target and metric with samples; no name comes twice.
 
     Series with raw columns are written with them; others as ``variant,value_UNIT``.
-    Series with different columns never share a file.
+    Series with different columns, or different units, never share a file.
     """
     labelled = run.simulated
-    files: dict[tuple[str, tuple[str, ...]], list[Sample]] = defaultdict(list)
+    files: dict[_Kind, list[Sample]] = defaultdict(list)
     for result in run.results:
         for sample in result.samples:
             label = ".simulated" if result.target in labelled else ""
-            stem = f"{target_slug(result.target)}.{slug(sample.metric)}{label}"
-            files[stem, sample.columns].append(sample)
-    for (stem, columns), samples in files.items():
-        shared = sum(other == stem for other, _ in files) > 1
-        name = f"{stem}.{'-'.join(map(slug, columns)) or 'values'}.csv" if shared else f"{stem}.csv"
-        yield name, _rows(samples) if columns else _values(samples)
+            unit = "" if sample.columns else sample.unit
+            files[_Kind(result.target, sample.metric, label, sample.columns, unit)].append(sample)
+    for (kind, samples), name in zip(files.items(), _names(files), strict=True):
+        yield f"{name}.csv", _rows(samples) if kind.columns else _values(samples)
+
+
+def _names(kinds: Iterable[_Kind]) -> Iterator[str]:
+    """Yield a name for each of *kinds*: as short as it can be, and no two that differ in case only."""
+    every = list(kinds)
+    shared = Counter(kind.stem.lower() for kind in every)
+    names = [
+        kind.stem if shared[kind.stem.lower()] == 1 else f"{kind.stem}.{_distinction(kind)}" for kind in every
+    ]
+    seen = Counter(name.lower() for name in names)
+    for kind, name in zip(every, names, strict=True):
+        if seen[name.lower()] == 1 and len(name) <= NAME_LIMIT:
+            yield name
+        else:
+            yield f"{name[: NAME_LIMIT - 7]}-{digest(repr(kind))}"
+
+
+def _distinction(kind: _Kind) -> str:
+    return "-".join(map(slug, kind.columns)) or "values"
 
 
 def _rows(samples: list[Sample]) -> Iterator[str]:
@@ -38,7 +76,14 @@ def _rows(samples: list[Sample]) -> Iterator[str]:
 
 
 def _values(samples: list[Sample]) -> Iterator[str]:
-    yield f"variant,value_{samples[0].unit}\n"
+    yield _line("variant", f"value_{samples[0].unit}")
     for sample in samples:
+        variant = slug(sample.variant) if sample.variant else ""
         for value in sample.values:
-            yield f"{slug(sample.variant) if sample.variant else ''},{value}\n"
+            yield f"{variant},{value}\n"
+
+
+def _line(*cells: str) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow([defused(cell) for cell in cells])
+    return out.getvalue()

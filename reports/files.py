@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -56,15 +55,15 @@ def write_file(path: Path, pieces: Iterable[str]) -> Path:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(fd, "w", encoding="utf-8", newline="\n", buffering=1 << 16) as file:
+        temporary = str(path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}"))
+        # Not tempfile, whose files are their owner's alone: reports are as the user's umask has it.
+        with open(temporary, "x", encoding="utf-8", newline="\n", buffering=1 << 16) as file:  # noqa: PTH123
             file.writelines(pieces)
-            os.fchmod(fd, 0o644)
         Path(temporary).replace(path)
         temporary = ""
     except OSError as error:
         raise ReportError(f"cannot write the report {path}: {error.strerror}") from error
     finally:
         if temporary:
-            Path(temporary).unlink()
+            Path(temporary).unlink(missing_ok=True)
     return path

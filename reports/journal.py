@@ -86,7 +86,7 @@ class Journal:
                 # Read from the descriptor: the name may be gone by then. Pipes and devices are not read.
                 access = os.O_WRONLY if path.exists() and not path.is_file() else os.O_RDWR
                 flags = access | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-                self._fd = os.open(path, flags, 0o644)
+                self._fd = os.open(path, flags, 0o666)
             if path is None or not path.is_file():
                 self._memory = io.BytesIO()
         except OSError as error:

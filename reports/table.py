@@ -26,8 +26,8 @@ HEADS = (
 PIECE = 200
 """Rows written at a time."""
 
-# A spreadsheet takes a cell that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@")
+# A spreadsheet takes a cell that begins like this for a formula; the full-width signs, too.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def rows(run: Run) -> Iterator[str]:
@@ -47,19 +47,20 @@ def rows(run: Run) -> Iterator[str]:
 
 def _cells(result: Result, simulated: frozenset[str]) -> tuple[str, ...]:
     return (
-        _text(result.target),
+        defused(result.target),
         "yes" if result.target in simulated else "no",
-        _text(result.subject),
-        _text(result.name),
+        defused(result.subject),
+        defused(result.name),
         result.verdict,
         result.ending,
         f"{result.duration_ns / 1e9:.6f}",
-        _text(result.message),
-        _text(result.reason),
-        _text(result.known_issue),
-        _text(result.nodeid),
+        defused(result.message),
+        defused(result.reason),
+        defused(result.known_issue),
+        defused(result.nodeid),
     )
 
 
-def _text(cell: str) -> str:
+def defused(cell: str) -> str:
+    """Return *cell* as a spreadsheet shows it and does not compute it."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from _pytest.outcomes import Exit
 
 from . import (
     clean_reports,
@@ -34,6 +35,7 @@ from . import (
 from .journal import VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
+from .lock import Held, Lock
 from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
 from .model import Run, Verdict, exit_status
 from .signals import Signals, leave_to_controller
@@ -132,6 +134,9 @@ class Recorder:
         try:
             targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
             self.targets = [target["name"] for target in targets]
+            if self.options.report_dir is not None:
+                # Until the very end: whatever else writes there does so before pytest unconfigures.
+                self.config.add_cleanup(Lock(self.options.report_dir).release)
             earlier.clear(self.options.report_dir, self.options.journal)
             self.journal = Journal(self.options.journal, self.options.sync)
             self.journal.write(
@@ -147,8 +152,8 @@ class Recorder:
                 self.journal.write("target", **target)
             if self.journal.trouble:
                 raise JournalError(self.journal.trouble)
-        except (JournalError, earlier.EarlierError, pytest.UsageError) as error:
-            pytest.exit(str(error), returncode=USAGE)
+        except (Held, JournalError, earlier.EarlierError, pytest.UsageError) as error:
+            raise NotStarted(str(error), USAGE) from None
         self._go_live()
 
     def pytest_kvm_target_found(self, target: dict[str, Any]) -> None:
@@ -228,7 +233,7 @@ class Recorder:
         # their journal, need no tables and no templates.
         from . import summary
 
-        if self._wanted():
+        if self._wanted() and self.run.results:
             if measured := summary.benchmarks(self.run):
                 terminalreporter.section("benchmarks")
                 for line in measured:
@@ -327,6 +332,17 @@ class Recorder:
             self.written = write_reports(self.run, folder)
         except ReportError as error:
             self.trouble = str(error)
+
+
+class NotStarted(Exit):
+    """The session ends before its first test; *msg* is one sentence for the user.
+
+    pytest prints *msg*, and then the exception once more as the reason why it stopped.
+    """
+
+    def __str__(self) -> str:
+        """Return what remains to be said."""
+        return "no test ran"
 
 
 class NoLetters:

@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from reports.compare import EFFECT, SIGNIFICANCE, Shift, compare
 from reports.model import Run
-from reports.read_journal import read
+from tools.journals import NotAJournal, read
 
 SLOWER, USAGE, NOTHING = 1, 2, 4
 
@@ -27,6 +27,9 @@ def main(argv: Sequence[str]) -> int:
         baseline, run = (read([path]) for path in (arguments.baseline, arguments.journal))
     except OSError as error:
         print(f"compare: cannot read the journal {error.filename}: {error.strerror}", file=sys.stderr)
+        return USAGE
+    except NotAJournal as error:
+        print(f"compare: {error}", file=sys.stderr)
         return USAGE
     shared = figures(baseline) & figures(run)
     if not shared:

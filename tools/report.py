@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import compare, read_journal, summary
+from reports import compare, summary
 from reports.files import ReportError, write_reports
+from reports.lock import Held, Lock
+from tools import journals
+from tools.journals import NotAJournal
 
 USAGE = 2
 
@@ -23,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     comparison = None
     try:
-        run = read_journal.read(options.journals)
+        run = journals.read(options.journals)
         if options.baseline is not None:
-            comparison = compare.compare(read_journal.read([options.baseline]), run)
-        written = write_reports(run, options.out, comparison)
-    except (OSError, ReportError) as error:
+            comparison = compare.compare(journals.read([options.baseline]), run)
+        with Lock(options.out):
+            written = write_reports(run, options.out, comparison)
+    except (OSError, ReportError, Held, NotAJournal) as error:
         print(f"report: {_sentence(error)}", file=sys.stderr)
         return USAGE
     for line in [*summary.benchmarks(run), *summary.lines(run)]:

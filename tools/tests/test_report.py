@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from reports.lock import Lock
 from reports.tests import samples
 from tools import report
 
@@ -74,6 +76,34 @@ def test_missing_journal_is_a_sentence_and_status_2(
     assert report.main([str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "out")]) == 2
 
     assert "cannot read the journal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"all:\n\ttrue\n" * 50, b'{"version": 1}\n', bytes(range(256))])
+def test_file_that_is_no_journal_is_a_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """A file without a record is refused, as journal and as baseline, and no empty report is written."""
+    (tmp_path / "other").write_bytes(content)
+    good = journal(tmp_path / "j.jsonl", "pass")
+    where = ["--out", str(tmp_path / "out")]
+
+    assert report.main([str(good), str(tmp_path / "other"), *where]) == 2
+    assert report.main([str(good), "--baseline", str(tmp_path / "other"), *where]) == 2
+
+    sentence = f"report: {tmp_path}/other is no journal: no line of it is a record\n"
+    assert capsys.readouterr().err == 2 * sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_in_use_is_a_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a run writes there, no report is written."""
+    good = journal(tmp_path / "j.jsonl", "pass")
+
+    with Lock(tmp_path / "out"):
+        assert report.main([str(good), "--out", str(tmp_path / "out")]) == 2
+
+    assert f"another run writes into {tmp_path}/out (process {os.getpid()}" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_unwritable_folder_is_a_sentence_and_status_2(

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Journals that a user names: read, or refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports import read_journal, records
+from reports.model import Run
+
+
+class NotAJournal(Exception):
+    """A file holds no record of a journal; the text is one sentence for the user."""
+
+
+def read(paths: Sequence[Path]) -> Run:
+    """Return what the journals in *paths* say, merged.
+
+    A damaged journal is read as far as it goes. `NotAJournal` for a file without a single record,
+    OSError for one that cannot be opened.
+    """
+    for path in paths:
+        with path.open("rb") as lines:
+            if not any(records.decoded(line) for line in lines):
+                raise NotAJournal(f"{path} is no journal: no line of it is a record")
+    return read_journal.read(paths)

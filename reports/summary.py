@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -102,4 +103,14 @@ def _bad(result: Result) -> Iterator[str]:
 def _numbers(results: Sequence[Result]) -> list[str]:
     seen = counts(results)
     seconds = sum(result.duration_ns for result in results) / 1e9
-    return [*(str(number) if number else "·" for number in seen.values()), f"{seconds:.2f}"]
+    nothing = _dot()
+    return [*(str(number) if number else nothing for number in seen.values()), f"{seconds:.2f}"]
+
+
+def _dot() -> str:
+    """Return a middle dot, or a full stop where standard output has none."""
+    try:
+        "·".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "."
+    return "·"

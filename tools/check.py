@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import streams
+
 ROOT = Path(__file__).resolve().parent.parent
 USAGE = 2
 NOTHING_RAN = 4
@@ -62,6 +64,7 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run pytest with *arguments*; return this command's exit status."""
+    streams.hold()
     ending = Ending()
     code = int(pytest.main(list(arguments), plugins=[ending]))
     if ending.nothing_ran or code == pytest.ExitCode.NO_TESTS_COLLECTED:

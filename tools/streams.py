@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Standard streams that a command outlives: a reader that left, a full disk, a closed descriptor.
+
+Standard library only, and syntax that an older Python still parses.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import signal
+import sys
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+PLAIN = {"·": ".", "…": "...", "–": "-", "→": "->", "×": "x", "±": "+-", "µ": "u"}
+"""What stands for characters of ours where an encoding lacks them."""
+
+
+class Steady(io.FileIO):
+    """A descriptor that takes everything; what nobody can have any more is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        """Write *data*; return its length, also where the descriptor refuses it."""
+        try:
+            return super().write(data) or 0
+        except BlockingIOError:
+            raise
+        except OSError:  # EPIPE, ENOSPC, EIO: the run and its reports matter more than who listens.
+            return len(memoryview(data).cast("B"))
+
+
+def hold() -> None:
+    """Keep standard output and error usable until this process ends, whatever becomes of them.
+
+    A closed descriptor becomes /dev/null: else the first file that is opened would get its number,
+    and what is printed. Characters that an encoding lacks are replaced.
+    """
+    for number in range(3):
+        _fill(number)
+    codecs.register_error("kvmtests-plain", _plain)
+    sys.stdout = _steady(sys.stdout, 1)
+    sys.stderr = _steady(sys.stderr, 2)
+
+
+def end_with_parent() -> None:
+    """Let this process get TERM when its parent dies without a word, as make does on KILL."""
+    import ctypes
+
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):  # A C library without prctl.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _fill(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # Gets the lowest number that is free: this one.
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in lacking), error.end
+
+
+def _steady(stream: Any, number: int) -> io.TextIOWrapper:
+    if stream is not None and (_is_steady(stream) or not _writes_to(stream, number)):
+        return stream  # type: ignore[no-any-return]  # one of ours, or somebody catches what is printed
+    raw = Steady(number, "w", closefd=False)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "kvmtests-plain", line_buffering=raw.isatty())
+
+
+def _is_steady(stream: Any) -> bool:
+    return isinstance(getattr(getattr(stream, "buffer", None), "raw", None), Steady)
+
+
+def _writes_to(stream: Any, number: int) -> bool:
+    try:
+        return bool(stream.fileno() == number)
+    except (OSError, ValueError, AttributeError):
+        return False

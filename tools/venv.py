@@ -7,13 +7,30 @@ an older Python still parses, so that it can say which version is needed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 NEEDED = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
+
+GIVEN = "KVMTESTS_GIVEN"
+"""The environment's name for the names of variables that make's command line set (tools/make.py)."""
+
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a file system says to a set-up that it cannot take."""
+
+LEAST_BYTES = 16 << 20
+"""An environment without packages takes as much: with less room left, that was the reason."""
+
+
+class Failed(Exception):
+    """There is no environment; the first argument is one sentence, the second what a program said."""
 
 
 def main(argv: list[str]) -> int:
@@ -22,46 +39,96 @@ def main(argv: list[str]) -> int:
     ``--into FOLDER`` before the names chooses another environment.
     """
     if sys.version_info < NEEDED:
-        found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, NEEDED))
-        return _fail(f"python3 is {found}; version {needed} or newer is needed")
+        return _fail(f"python3 is {_dotted(sys.version_info)}; version {_dotted(NEEDED)} or newer is needed")
     environment = ROOT / ".venv"
     if argv[:1] == ["--into"]:
         environment, argv = Path(argv[1]), argv[2:]
-    names = argv or ["check"]
-    for name in names:
-        requirements = ROOT / "requirements" / f"{name}.txt"
-        if not requirements.is_file():
-            return _fail(f"there is no requirements/{name}.txt")
-        stamp = environment / f".{name}"
-        wanted = _fingerprint(requirements)
-        if stamp.is_file() and stamp.read_text() == wanted:
-            continue
-        if not _install(environment, requirements):
-            return 1
-        stamp.write_text(wanted)
+    try:
+        for name in argv or ["check"]:
+            _provide(environment, name)
+    except OSError as error:
+        return _fail(f"cannot write {error.filename}: {error.strerror}")
+    except Failed as error:
+        return _fail(*error.args)
     return 0
 
 
-def _fingerprint(requirements: Path) -> str:
-    text = requirements.read_bytes() + sys.version.encode()
+def _provide(environment: Path, name: str) -> None:
+    """Install requirements/*name*.txt into *environment* unless it is there; `Failed`."""
+    requirements = ROOT / "requirements" / f"{name}.txt"
+    if not requirements.is_file():
+        raise Failed(f"there is no requirements/{name}.txt")
+    stamp = environment / f".{name}"
+    other = _is_another(environment)
+    if not other and stamp.is_file() and stamp.read_text() == _fingerprint(requirements, environment):
+        return
+    where = environment.relative_to(ROOT) if environment.is_relative_to(ROOT) else environment
+    if other:
+        print(
+            f"Making {where} again: it is Python {other}, PYTHON is {_dotted(sys.version_info)}", flush=True
+        )
+    print(f"Installing requirements/{requirements.name} into {where} (once)", flush=True)
+    if other or not _works(environment / "bin/python"):
+        _make(environment)
+    _install(environment, requirements)
+    stamp.write_text(_fingerprint(requirements, environment))
+
+
+def _is_another(environment: Path) -> str:
+    """Return the version of *environment* if the user asks for another one by PYTHON=, else ""."""
+    version = _version(environment)
+    asked = "PYTHON" in os.environ.get(GIVEN, "").split()
+    return version if asked and version not in ("", _dotted(sys.version_info)) else ""
+
+
+def _version(environment: Path) -> str:
+    """Return which Python *environment* was made of, "3.11"; "" if there is none."""
+    if not (environment / "pyvenv.cfg").is_file():
+        return ""
+    pairs = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text().splitlines())
+    versions = [value.strip() for key, _, value in pairs if key.strip() == "version"]
+    return ".".join(versions[0].split(".")[:2]) if versions else ""
+
+
+def _fingerprint(requirements: Path, environment: Path) -> str:
+    text = requirements.read_bytes() + _version(environment).encode()
     return hashlib.sha256(text).hexdigest() + "\n"
 
 
-def _install(environment: Path, requirements: Path) -> bool:
-    python = environment / "bin" / "python"
-    where = environment.relative_to(ROOT) if environment.is_relative_to(ROOT) else environment
-    print(f"Installing requirements/{requirements.name} into {where} (once)", flush=True)
-    if not _works(python):
-        made = _run([sys.executable, "-m", "venv", "--clear", str(environment)])
+def _make(environment: Path) -> None:
+    # venv refuses a path that PATH cannot hold. We need no PATH, and an environment that nothing
+    # is installed in yet can be moved.
+    elsewhere = tempfile.mkdtemp() if os.pathsep in str(environment) else ""
+    try:
+        folder = Path(elsewhere, "venv") if elsewhere else environment
+        made = _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         if made.returncode:
-            _fail("python3 cannot make a virtual environment; on Debian: apt install python3-venv", made)
-            return False
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+            reason = _refusal(made.stdout, folder)
+            hint = reason or "python3 has no venv; on Debian: apt install python3-venv"
+            raise Failed(f"cannot make {environment}: {hint}", made.stdout)
+        if elsewhere:
+            shutil.rmtree(environment, ignore_errors=True)
+            shutil.move(str(folder), str(environment))
+    finally:
+        if elsewhere:
+            shutil.rmtree(elsewhere)
+
+
+def _install(environment: Path, requirements: Path) -> None:
+    pip = [str(environment / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     done = _run([*pip, "--require-hashes", "-r", str(requirements)])
     if done.returncode:
-        _fail(f"pip could not install requirements/{requirements.name}; is a package index reachable?", done)
-        return False
-    return True
+        reason = _refusal(done.stdout, environment) or "is a package index reachable?"
+        raise Failed(f"pip could not install requirements/{requirements.name}: {reason}", done.stdout)
+
+
+def _refusal(said: str, folder: Path) -> str:
+    """Return why the file system of *folder* refused what a program, which *said* that, wrote; or ""."""
+    found = [os.strerror(number) for number in REFUSALS if os.strerror(number) in said]
+    # venv hides what pip said when it installed itself.
+    if not found and shutil.disk_usage(folder if folder.exists() else folder.parent).free < LEAST_BYTES:
+        found = [os.strerror(errno.ENOSPC)]
+    return found[0] if found else ""
 
 
 def _works(python: Path) -> bool:
@@ -71,14 +138,16 @@ def _works(python: Path) -> bool:
     return _run([str(python), "-c", "import pip, sys; assert sys.version_info >= (3, 11)"]).returncode == 0
 
 
+def _dotted(version: tuple[object, ...]) -> str:
+    return ".".join(map(str, version[:2]))
+
+
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
-def _fail(sentence: str, process: subprocess.CompletedProcess[str] | None = None) -> int:
-    if process is not None:
-        sys.stderr.write(process.stdout)
-    sys.stderr.write(f"make: {sentence}.\n")
+def _fail(sentence: str, said: str = "") -> int:
+    sys.stderr.write(f"{said}make: {sentence}.\n")
     return 1
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from reports import read_journal
 from reports.model import Result
@@ -109,3 +112,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "what the test waits for did not happen"
         time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether *pid* is a process that has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def namespaces() -> bool:
+    """Whether this process may make mounts that nobody else sees."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+in_namespace = pytest.mark.skipif(not namespaces(), reason="a mount namespace needs root and unshare")

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from reports.model import Ending
-from tools.tests.fault_suite import Suite, wait_for
+from tools.tests.fault_suite import Suite, in_namespace, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,16 +34,6 @@ def victim(folder: Path) -> int:
     """Return the process of the test that waits, once it does."""
     wait_for((folder / "pid").exists)
     return int((folder / "pid").read_text())
-
-
-def namespaces() -> bool:
-    """Whether this process may make mounts that nobody else sees."""
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
-
-
-in_namespace = pytest.mark.skipif(not namespaces(), reason="a mount namespace needs root and unshare")
 
 
 def test_killed_worker(tmp_path: Path) -> None:

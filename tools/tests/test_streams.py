@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reports import read_journal
-from tools.tests.fault_suite import wait_for
+from tools.tests.fault_suite import is_running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = f"{sys.executable} -m tools.check --jobs 0 --target sim-arm64-vhe -k api_version --out"
@@ -115,12 +115,3 @@ def test_command_ends_with_its_parent(tmp_path: Path) -> None:
         os.kill(parent.pid, signal.SIGKILL)
 
     wait_for(lambda: not is_running(child))
-
-
-def is_running(pid: int) -> bool:
-    """Whether *pid* is a process that has not ended."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"

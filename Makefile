@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# `make help` lists what is supported. Variables on the command line:
+# `make help` lists what is supported. Variables, which come from the command line only:
 #   TARGET="host sim-arm64-nvhe"   only these targets (default: host if usable, all simulated)
 #   K="physical and not series"    only tests that match, as pytest -k
 #   ALL=1                          `make check` and `make lab` with the claims marked thorough, too
@@ -13,10 +13,25 @@
 #   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
 #   VENDOR=no                      `make run_tests`, `make install` without pytest going along
 #   T=kvm_x86_set_clock.sh         only these programs of `make run_tests`
+#   PYTHON=python3.12              which Python .venv is made of (default python3)
 
-PYTHON ?= python3
-O      ?= out
-JOBS   ?= auto
+
+# The name of this file as make was given it. Several words only where the path has spaces.
+MAKEFILE := $(subst :list:,,$(subst :list: ,,:list:$(MAKEFILE_LIST)))
+
+ifneq ($(findstring /,$(MAKEFILE)),)
+
+# Started from elsewhere (make -f path/Makefile): again, in the checkout. Paths start there.
+export KVMTESTS_MAKEFILE := $(MAKEFILE)
+GOALS := $(or $(MAKECMDGOALS),help)
+.PHONY: $(GOALS)
+$(GOALS):
+	@exec $(MAKE) -C "$${KVMTESTS_MAKEFILE%/*}" -f "$${KVMTESTS_MAKEFILE##*/}" $@
+
+else
+
+PYTHON := python3
+export PYTHON
 VENV   := .venv/bin/python
 
 # Byte code goes beside the environment, not into the tree, and is kept even where the
@@ -27,39 +42,27 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help check lab bench mutants agree test vectors-check lint clean report venv venv-dev vendor
 
 help: ## list the commands
-	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' Makefile tools/kselftest.mk | column -t -s '|'
 
 venv:
-	@$(PYTHON) tools/venv.py check
+	@exec "$$PYTHON" tools/venv.py check
 
 venv-dev:
-	@$(PYTHON) tools/venv.py check dev
+	@exec "$$PYTHON" tools/venv.py check dev
 
 check: venv ## ask KVM: the suite on this host and on every simulated target
-	@$(VENV) -m tools.check --jobs "$(JOBS)" --out "$(O)" $(if $(ALL),--all) $(foreach t,$(TARGET),--target "$(t)") \
-	    $(if $(K),-k "$(K)") -- $(ARGS)
-
 lab: venv ## ask stock kernels booted in QEMU: KERNEL=Image MODULES=dir for your own build
-	@$(VENV) -m tools.lab --jobs "$(JOBS)" --out "$(O)" $(if $(ALL),--all) $(foreach t,$(TARGET),--target "$(t)") \
-	    $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MODULES),--modules "$(MODULES)") \
-	    $(if $(K),-k "$(K)") $(LAB) -- $(ARGS)
-
 bench: venv ## measure what counter reads and exits cost, with tables and CSV
-	@$(VENV) -m tools.bench --out "$(if $(filter file,$(origin O)),$(O)/benchmarks,$(O))" \
-	    -n $(or $(N),10000) $(if $(CSV),-o "$(CSV)") \
-	    $(foreach t,$(TARGET),--target "$(t)") $(if $(K),-k "$(K)") -- $(ARGS)
-
 mutants: venv ## inject every defect into the simulator and see which claims notice it
-	@$(VENV) -m tools.mutants --out "$(O)" $(ARGS)
-
 agree: venv-dev ## play generated scripts on this KVM and on a simulated twin: ARGS="--steps 2000 --seed 1"
-	@$(VENV) -m tools.agree --out "$(O)/agreement" $(foreach t,$(TARGET),--target "$(t)") $(ARGS)
-
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
-	@$(VENV) -m tools.report --out "$(O)" $(if $(BASELINE),--baseline "$(BASELINE)") $(FROM)
-
 test: venv-dev ## ask the harness about itself
-	@$(VENV) -m pytest fixtures reports tools -n "$(JOBS)" --dist loadfile $(ARGS)
+
+# What the variables mean is tools/make.py's matter: they reach it through the environment, where
+# make puts what its command line sets, so that no shell ever reads a value. exec, so that a
+# signal which make hands on reaches the command and not a shell.
+check lab bench mutants agree report test:
+	@exec $(VENV) -m tools.make $@
 
 vectors-check: venv ## migration vectors for other VMMs: make them, and compute them again in C and in Rust
 	@mkdir -p "$(O)"
@@ -77,7 +80,12 @@ include tools/kselftest.mk
 
 # In a kernel tree O is the whole build's, and clean is lib.mk's.
 ifeq ($(LIB_MK),)
-clean: ## remove what the commands made
-	rm -rf .venv "$(O)" kvm_*.sh .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## remove what the commands made, and nothing else
+	@exec "$$PYTHON" -B -m tools.make $@
+endif
+
+VARIABLES := ALL ARGS BASELINE CSV FORMAT FROM INSTALL_PATH JOBS K KERNEL LAB MODULES N PYTHON T TARGET VENDOR
+VARIABLES += $(if $(LIB_MK),,O)
+export KVMTESTS_GIVEN := $(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(name)))
+
 endif

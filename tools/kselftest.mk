@@ -5,6 +5,9 @@
 # The programs are made, not kept: each is a copy of one script under the name of a module of
 # kvmtests/, so there is no list that could fall behind.
 
+# Whether make's command line, and not the environment, set the variable $(1).
+given = $(findstring command line,$(origin $(1)))
+
 KVM_PROGRAMS := $(foreach module,$(sort $(wildcard kvmtests/*/test_*.py)),\
 	$(subst /test_,_,$(patsubst kvmtests/%.py,kvm_%.sh,$(module))))
 
@@ -17,11 +20,12 @@ TEST_FILES := conftest.py pytest.ini fixtures kvmtests reports tools $(wildcard 
 # The directory may lie one level deeper (TARGETS=a/kvmtests). A link to a checkout is followed
 # by make before it looks for "..": there only OUTPUT, which the selftests' Makefile passes, still
 # has the name of the link.
-LIB_MK := $(firstword $(wildcard ../lib.mk ../../lib.mk $(if $(OUTPUT),$(dir $(OUTPUT))lib.mk)))
+LIB_MK := $(firstword $(wildcard ../lib.mk ../../lib.mk $(if $(call given,OUTPUT),$(dir $(OUTPUT))lib.mk)))
 
 ifneq ($(LIB_MK),)
 
 .DEFAULT_GOAL := all
+MADE = $(addprefix $(OUTPUT)/,$(KVM_PROGRAMS))
 EXTRA_CLEAN := .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 include $(LIB_MK)
 
@@ -34,34 +38,35 @@ beside_programs:
 else
 
 .DEFAULT_GOAL := help
-OUTPUT := $(CURDIR)
+MADE := $(KVM_PROGRAMS)
 COLLECTION := kvmtests
-FORMAT ?= .gz
-SHIPPED := $(if $(filter no,$(VENDOR)),,vendor)
-RUNNER := $(PYTHON) -u tools/kselftest_runner.py
+SHIPPED := $(if $(and $(call given,VENDOR),$(filter no,$(VENDOR))),,vendor)
+# Only their names stand in recipes: the values come through the environment (Makefile).
+FORMAT := .gz
+export FORMAT INSTALL_PATH
 
 .PHONY: all run_tests install gen_tar emit_tests
 
 run_tests: all $(SHIPPED) ## ask KVM as kselftest does: one program for each module, TAP
-	@$(RUNNER) --base . --directory . --collection $(COLLECTION) $(if $(T),$(T),$(KVM_PROGRAMS))
+	@exec "$$PYTHON" -u -m tools.make $@ $(if $(and $(call given,T),$(T)),,$(KVM_PROGRAMS))
 
 install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
-	@$(if $(INSTALL_PATH),,echo "make: set INSTALL_PATH to use install" >&2; exit 1)
-	@mkdir -p "$(INSTALL_PATH)/$(COLLECTION)"
+	@$(if $(call given,INSTALL_PATH),,echo "make: set INSTALL_PATH to use install" >&2; exit 1)
+	@mkdir -p -- "$$INSTALL_PATH/$(COLLECTION)"
 	@tar -cf - --exclude=__pycache__ $(filter-out $(VENDORED),$(TEST_FILES)) \
 	    settings config $(KVM_PROGRAMS) $(if $(SHIPPED),-C $(dir $(VENDORED)) $(notdir $(VENDORED))) | \
-	    tar -xf - -C "$(INSTALL_PATH)/$(COLLECTION)"
-	@cp tools/run_kselftest.sh "$(INSTALL_PATH)/"
-	@$(MAKE) -s --no-print-directory emit_tests >"$(INSTALL_PATH)/kselftest-list.txt"
+	    tar -xf - -C "$$INSTALL_PATH/$(COLLECTION)"
+	@cp -- tools/run_kselftest.sh "$$INSTALL_PATH/"
+	@$(MAKE) -s --no-print-directory emit_tests >"$$INSTALL_PATH/kselftest-list.txt"
 
 gen_tar: ## the installed tree as INSTALL_PATH/kselftest-packages/kselftest.tar.gz (FORMAT=.xz)
-gen_tar: INSTALL_PATH ?= $(CURDIR)/kselftest_install
+gen_tar: INSTALL_PATH := kselftest_install
 gen_tar:
-	@$(MAKE) -s --no-print-directory install INSTALL_PATH="$(INSTALL_PATH)"
-	@mkdir -p "$(INSTALL_PATH)/kselftest-packages"
-	@tar -caf "$(INSTALL_PATH)/kselftest-packages/kselftest.tar$(FORMAT)" \
-	    --exclude=./kselftest-packages -C "$(INSTALL_PATH)" .
-	@echo "Created $(INSTALL_PATH)/kselftest-packages/kselftest.tar$(FORMAT)"
+	@$(MAKE) -s --no-print-directory install $(if $(call given,INSTALL_PATH),,INSTALL_PATH=$(INSTALL_PATH))
+	@mkdir -p -- "$$INSTALL_PATH/kselftest-packages"
+	@cd -- "$$INSTALL_PATH" && tar -caf "kselftest-packages/kselftest.tar$$FORMAT" \
+	    --exclude=./kselftest-packages .
+	@printf 'Created %s\n' "$$INSTALL_PATH/kselftest-packages/kselftest.tar$$FORMAT"
 
 emit_tests:
 	@printf '$(COLLECTION):%s\n' $(KVM_PROGRAMS)
@@ -71,9 +76,9 @@ all: ## make the programs of kselftest, kvm_*.sh
 endif
 
 # Also where the command line names one program and no TEST_GEN_PROGS, as netdev CI does.
-all: $(addprefix $(OUTPUT)/,$(KVM_PROGRAMS))
+all: $(MADE)
 
-$(addprefix $(OUTPUT)/,$(KVM_PROGRAMS)): tools/kselftest_program.sh
+$(MADE): tools/kselftest_program.sh
 	@install -m 755 $< $@
 
 # What the suite imports, pure Python, for machines that have only python3.

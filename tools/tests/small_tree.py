@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+
+from tools import venv
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,3 +40,17 @@ def plant(tree: Path) -> None:
 def suite(tree: Path, more: str = "") -> None:
     """Write the module of the subject x86.clock, with *more* tests."""
     (tree / "kvmtests/x86/test_clock.py").write_text(_SUITE.format(more=more))
+
+
+def furnish(tree: Path) -> None:
+    """Give the checkout an environment that is complete as tools/venv.py sees it: this Python's."""
+    python = tree / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tree / ".venv/pyvenv.cfg").write_text(f"version = {'.'.join(map(str, sys.version_info[:3]))}\n")
+    (tree / "requirements").mkdir()
+    for name in ("check", "dev"):
+        requirements = tree / f"requirements/{name}.txt"
+        requirements.write_text("")
+        (tree / f".venv/.{name}").write_text(venv._fingerprint(requirements, tree / ".venv"))

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Start a command with the variables of make's command line: `make check K=...` comes through here.
+
+No shell reads a value. make exports what its command line set, `KVMTESTS_GIVEN` names it, and this
+module makes options of it. What stands in the environment under the same names is not taken.
+Runs on a bare python3: what a command needs is imported when it starts.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from tools import streams
+
+GIVEN = "KVMTESTS_GIVEN"
+"""The environment's name for the names of all variables that make's command line set."""
+
+USAGE = 2
+
+Variables = Mapping[str, str]
+
+
+class UnusableValue(Exception):
+    """A variable holds what no command can use; its text is one sentence."""
+
+
+class Command(NamedTuple):
+    """A module with a `main`, and how the variables become its words."""
+
+    module: str
+    words: Callable[[Variables], list[str]]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Start the command of the goal that *argv* names first; return its exit status, 2 for a wrong value."""
+    goal, *more = argv
+    streams.hold()
+    command = COMMANDS[goal]
+    try:
+        words = command.words(given(os.environ))
+    except UnusableValue as error:
+        sys.stderr.write(f"make {goal}: {error}.\n")
+        return USAGE
+    streams.end_with_parent()
+    run: Callable[[Sequence[str]], int] = importlib.import_module(command.module).main
+    return int(run([*words, *more]))
+
+
+def given(environment: Mapping[str, str]) -> Variables:
+    """Return the variables that make's command line set, as make exported them into *environment*."""
+    return {name: environment.get(name, "") for name in environment.get(GIVEN, "").split()}
+
+
+def check(variables: Variables) -> list[str]:
+    """Return the words of tools.check."""
+    return [
+        *_jobs(variables),
+        *_out(variables),
+        *(["--all"] if variables.get("ALL") else []),
+        *_targets(variables),
+        *_keyword(variables),
+        *_further(variables),
+    ]
+
+
+def lab(variables: Variables) -> list[str]:
+    """Return the words of tools.lab: LAB's come first, so that an option may take what follows."""
+    options = {"KERNEL": "--kernel", "MODULES": "--modules"}
+    paths = [f"{option}={_path(variables[name])}" for name, option in options.items() if variables.get(name)]
+    return [*paths, *_shell_words(variables, "LAB"), *check(variables)]
+
+
+def bench(variables: Variables) -> list[str]:
+    """Return the words of tools.bench; without O= measurements do not take the place of claims."""
+    number = variables.get("N")
+    csv = variables.get("CSV")
+    return [
+        *_out(variables, default="out/benchmarks"),
+        *([f"-n{number}"] if number else []),
+        *([f"-o{_path(csv)}"] if csv else []),
+        *_targets(variables),
+        *_keyword(variables),
+        *_further(variables),
+    ]
+
+
+def mutants(variables: Variables) -> list[str]:
+    """Return the words of tools.mutants."""
+    return [*_out(variables), *_shell_words(variables, "ARGS")]
+
+
+def agree(variables: Variables) -> list[str]:
+    """Return the words of tools.agree."""
+    folder = os.path.join(_folder(variables), "agreement")  # noqa: PTH118  # a Path would lose "./"
+    return [f"--out={folder}", *_targets(variables), *_shell_words(variables, "ARGS")]
+
+
+def report(variables: Variables) -> list[str]:
+    """Return the words of tools.report; FROM may hold patterns, as a shell has them."""
+    named = [word for name in _shell_words(variables, "FROM") for word in _matching(_path(name))]
+    if not named:
+        raise UnusableValue('FROM names no journal, as in FROM="a/journal.jsonl b/journal.jsonl"')
+    baseline = variables.get("BASELINE")
+    return [*_out(variables), *([f"--baseline={_path(baseline)}"] if baseline else []), "--", *named]
+
+
+def test(variables: Variables) -> list[str]:
+    """Return pytest's words for the harness's own tests."""
+    jobs = variables.get("JOBS") or "auto"
+    return ["fixtures", "reports", "tools", f"-n{jobs}", "--dist=loadfile", *_shell_words(variables, "ARGS")]
+
+
+def clean(variables: Variables) -> list[str]:
+    """Return the words of tools.clean."""
+    return ["--", _folder(variables)]
+
+
+def run_tests(variables: Variables) -> list[str]:
+    """Return the words of tools.kselftest_runner; where T names no programs, the recipe adds all."""
+    return ["--base=.", "--directory=.", "--collection=kvmtests", "--", *_shell_words(variables, "T")]
+
+
+COMMANDS = {
+    "check": Command("tools.check", check),
+    "lab": Command("tools.lab", lab),
+    "bench": Command("tools.bench", bench),
+    "mutants": Command("tools.mutants", mutants),
+    "agree": Command("tools.agree", agree),
+    "report": Command("tools.report", report),
+    "test": Command("pytest", test),
+    "clean": Command("tools.clean", clean),
+    "run_tests": Command("tools.kselftest_runner", run_tests),
+}
+
+
+def _jobs(variables: Variables) -> list[str]:
+    return [f"--jobs={variables['JOBS']}"] if variables.get("JOBS") else []
+
+
+def _out(variables: Variables, default: str = "out") -> list[str]:
+    return [f"--out={_folder(variables, default)}"]
+
+
+def _folder(variables: Variables, default: str = "out") -> str:
+    folder = variables.get("O", default)
+    if not folder.strip():
+        raise UnusableValue("O= names no folder; leave it out for out/, or name one")
+    return _path(folder)
+
+
+def _targets(variables: Variables) -> list[str]:
+    return [f"--target={name}" for name in variables.get("TARGET", "").replace(",", " ").split()]
+
+
+def _keyword(variables: Variables) -> list[str]:
+    return [f"-k{variables['K']}"] if variables.get("K") else []
+
+
+def _further(variables: Variables) -> list[str]:
+    return ["--", *_shell_words(variables, "ARGS")]
+
+
+def _shell_words(variables: Variables, name: str) -> list[str]:
+    # Quotes join words, as in a shell; nothing else of a shell is there.
+    try:
+        return shlex.split(variables.get(name, ""))
+    except ValueError as error:
+        raise UnusableValue(f"{name}={variables[name]!r} cannot be split into words: {error}") from None
+
+
+def _path(name: str) -> str:
+    return os.path.expanduser(name)  # noqa: PTH111  # not every shell does it behind "O="
+
+
+def _matching(name: str) -> list[str]:
+    found = sorted(glob.glob(name))  # noqa: PTH207  # names stay as they are written
+    return found if found and not os.path.lexists(name) else [name]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

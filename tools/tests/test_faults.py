@@ -383,7 +383,7 @@ def test_removed_folder(tmp_path: Path) -> None:
 
 
 @in_namespace
-@pytest.mark.parametrize("size", ["4k", "16k"])
+@pytest.mark.parametrize("size", ["8k", "16k"])
 def test_full_disk(tmp_path: Path, size: str) -> None:
     """A disk without room for journal or reports: every result is shown, one sentence says why, status 1."""
     suite = Suite(tmp_path, "".join(FILLER.format(number=number) for number in range(30)))

@@ -1,2 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One small command per module; `python -m tools.NAME --help` tells each."""
+"""One small command per module; `.venv/bin/python -m tools.NAME --help` tells each."""
+
+import sys
+
+if sys.argv[:1] == ["-m"]:  # One of them is being started: its module is looked for.
+    from tools import outside
+
+    sys.excepthook = outside.say

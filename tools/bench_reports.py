@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measure the reporter beside its peers: python3 -m tools.bench_reports [PART ...].
+"""Measure the reporter beside its peers: .venv/bin/python -m tools.bench_reports [PART ...].
 
 Every measurement is a process of its own; wall time, processor time and peak memory are the
 kernel's (wait4). Peers that are not installed are left out by name. Prints Markdown.

@@ -18,8 +18,15 @@ from reports.squad import word
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the signals for the log that *argv* names; 1 if it holds no result."""
-    run = read_ktap.parse(Path(argv[0]).read_text(errors="replace"))
+    """Print the signals for the log that *argv* names; 1 if it holds no result, 2 if it cannot be read."""
+    if len(argv) != 1:
+        sys.stderr.write("lava_signals: name one log of run_kselftest.sh.\n")
+        return 2
+    try:
+        run = read_ktap.parse(Path(argv[0]).read_text(errors="replace"))
+    except OSError as error:
+        sys.stderr.write(f"lava_signals: cannot read {argv[0]}: {error.strerror}.\n")
+        return 2
     for line in signals(run):
         print(line, flush=True)
     return 0 if run.results else 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ask every host of a rack: the same claims on each, over SSH, into one journal and one report.
 
-``python3 -m tools.rack board-a board-b -- -k offset`` is pytest-xdist's ``--dist each`` with the
+``.venv/bin/python -m tools.rack board-a board-b -- -k offset`` is pytest-xdist's ``--dist each`` with the
 options that this suite needs; docs/rack.md tells what the hosts need.
 """
 
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.arguments import Parser
 from tools.check import ROOT, run
 
 NOT_SENT = ("out", "docs", "kselftest_install")
@@ -21,7 +22,7 @@ NOT_SENT = ("out", "docs", "kselftest_install")
 def main(argv: Sequence[str]) -> int:
     """Run pytest as *argv* asks; return its exit status."""
     split = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(prog="rack", description=__doc__.splitlines()[0])
+    parser = Parser(prog="rack", description=__doc__.splitlines()[0])
     parser.add_argument(
         "hosts", nargs="+", metavar="HOST", help="as ssh knows it; targets become TARGET@HOST"
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run the claims again and again, and say which verdicts change.
 
-``python3 -m tools.repeat -n 50 --busy -- --target host`` repeats the whole suite on this host while a
-process of ours keeps another core busy. Every run leaves its reports below ``--out``. Exit status:
-0 no verdict changed, 1 some did, 2 usage.
+``.venv/bin/python -m tools.repeat -n 50 --busy -- --target host`` repeats the whole suite on this
+host while a process of ours keeps another core busy. Every run leaves its reports below ``--out``.
+Exit status: 0 no verdict changed, 1 some did, 2 usage.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The kernel's own selftests beside our claims, on this machine's KVM.
 
-``python3 -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
+``.venv/bin/python -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
 kernel tree, runs each, runs the claims that assert the same, and prints both verdicts. Exit
 status 0 where they agree, 1 where not, 2 with one sentence for a tree or compiler that is missing.
 """

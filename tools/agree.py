@@ -20,6 +20,7 @@ from fixtures.agreement.script import Script, load, save
 from fixtures.agreement.shadow import judge
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
+from tools.arguments import Parser
 
 SCRIPTS_AT_A_TIME = 10
 LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
@@ -199,7 +200,7 @@ def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Na
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.agree", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="agree", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--target",
         action="append",

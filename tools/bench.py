@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.arguments import USAGE, Parser, Unusable, iterations, paths
 from tools.check import ROOT, run
 
 
@@ -20,12 +21,18 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parse(argv)
     here = Path.cwd()
     os.chdir(ROOT)
-    return run(pytest_arguments(arguments, here))
+    try:
+        words = pytest_arguments(arguments, here)
+    except Unusable as error:
+        sys.stderr.write(f"bench: {error}.\n")
+        return USAGE
+    return run(words)
 
 
 def pytest_arguments(arguments: argparse.Namespace, here: Path) -> list[str]:
-    """Return pytest's command line; relative folders start at *here*."""
-    words = ["kvmtests", "--benchmark", "--report-dir", str(here / arguments.out)]
+    """Return pytest's command line; relative folders start at *here*. `Unusable` for a missing file."""
+    where = paths(arguments.pytest_arguments, ROOT)
+    words = [*where, "--benchmark", "--report-dir", str(here / arguments.out)]
     words += ["--benchmark-iterations", str(arguments.iterations)]
     if arguments.csv:
         words += ["--benchmark-csv", str(here / arguments.csv)]
@@ -39,9 +46,9 @@ def pytest_arguments(arguments: argparse.Namespace, here: Path) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__.splitlines()[0])
+    parser = Parser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-n", dest="iterations", type=int, default=10_000, metavar="N",
+        "-n", dest="iterations", type=iterations, default=10_000, metavar="N",
         help="measurements in each series (default: 10000)",
     )  # fmt: skip
     parser.add_argument(

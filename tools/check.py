@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ask KVM: run the suite on the chosen targets and write the reports (`make check`).
 
-Exit status: 0 all well (skips and expected failures included), 1 something failed, 2 usage,
-4 nothing could run.
+Exit status: 0 all well (skips and expected failures included), 1 something failed, 2 usage, which
+includes a choice that no test matches, 4 tests match and none could run.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from pathlib import Path
 import pytest
 
 from tools import streams
+from tools.arguments import USAGE, Parser, Unusable, chosen, jobs, paths
 
 ROOT = Path(__file__).resolve().parent.parent
-USAGE = 2
 NOTHING_RAN = 4
+
+
+PLUGINS = ("xdist", "pytest_timeout")
 
 
 class Ending:
@@ -42,18 +46,25 @@ def main(argv: Sequence[str]) -> int:
     """Run pytest on kvmtests/ as *argv* asks; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
-    return run(pytest_arguments(arguments))
+    try:
+        words = pytest_arguments(arguments)
+    except Unusable as error:
+        sys.stderr.write(f"check: {error}.\n")
+        return USAGE
+    return run(words)
 
 
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Return pytest's command line."""
+    """Return pytest's command line; `Unusable` for a file that is not there."""
+    where = paths(arguments.pytest_arguments, ROOT)
     # Hypothesis is there where the harness's own tests are; the claims do without, and it
     # takes half a second to load in every worker.
-    words = ["kvmtests", "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
+    words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
     # Who names tests wants those, wherever they stand.
-    if not arguments.all and not arguments.keyword:
+    named = arguments.keyword or not where
+    if not arguments.all and not named:
         words += ["-m", "not thorough"]
-    if not arguments.keyword:
+    if not named:
         words.append("--benchmark-glance")
     for name in arguments.target:
         words += ["--target", name]
@@ -64,23 +75,30 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run pytest with *arguments*; return this command's exit status."""
+    for name in PLUGINS:
+        if importlib.util.find_spec(name) is None:  # A pytest of the system's, for one: see tools/outside.py.
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     streams.hold()
     ending = Ending()
     code = int(pytest.main(list(arguments), plugins=[ending]))
-    if ending.nothing_ran or code == pytest.ExitCode.NO_TESTS_COLLECTED:
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        sys.stdout.flush()
+        sys.stderr.write(f"no test matches {chosen(arguments)}.\n")
+        return USAGE
+    if ending.nothing_ran:
         return NOTHING_RAN
     return USAGE if code == pytest.ExitCode.USAGE_ERROR else code
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.check", description=__doc__.splitlines()[0])
+    parser = Parser(prog="check", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target (repeatable)"
     )
     parser.add_argument("--all", action="store_true", help="the claims marked thorough, too")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
-        "--jobs", default="auto", metavar="N", help="worker processes (default: one per core)"
+        "--jobs", type=jobs, default="auto", metavar="N", help="worker processes (default: one per core)"
     )
     parser.add_argument(
         "-k", dest="keyword", metavar="EXPRESSION", help="only tests that match, as pytest -k"

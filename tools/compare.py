@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from reports.compare import EFFECT, SIGNIFICANCE, Shift, compare
 from reports.model import Run
+from tools.arguments import Parser
 from tools.journals import NotAJournal, read
 
 SLOWER, USAGE, NOTHING = 1, 2, 4
@@ -79,7 +80,7 @@ def _row(shift: Shift, simulated: frozenset[str]) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.compare", description=__doc__.splitlines()[0])
+    parser = Parser(prog="compare", description=__doc__.splitlines()[0])
     parser.add_argument("baseline", type=Path, help="journal.jsonl of the run to compare with")
     parser.add_argument("journal", type=Path, help="journal.jsonl of the run to judge")
     return parser.parse_args(argv)

@@ -22,7 +22,8 @@ from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
 from tools import lab_matrix, lab_times
-from tools.check import ROOT, USAGE, run
+from tools.arguments import USAGE, Parser, Unusable, jobs, paths
+from tools.check import ROOT, run
 
 MB = 1_000_000
 
@@ -36,10 +37,11 @@ def main(argv: Sequence[str]) -> int:
     if arguments.modules:
         os.environ[own_kernel.MODULES] = str(arguments.modules.resolve())
     try:
+        paths(arguments.pytest_arguments, ROOT)
         machines = chosen(arguments.target, matrix=arguments.matrix)
         fetch(machines, update=arguments.update)
         prepare(machines)
-    except LabError as error:
+    except (LabError, Unusable) as error:
         sys.stderr.write(f"lab: {error}.\n")
         return USAGE
     if arguments.fetch:
@@ -120,8 +122,9 @@ def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine])
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
-    words = ["kvmtests", "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
-    if not arguments.all and not arguments.keyword:  # as `make check`
+    where = paths(arguments.pytest_arguments, ROOT)
+    words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
+    if not arguments.all and not arguments.keyword and where:  # as `make check`
         words += ["-m", "not thorough"]
     for name in names:
         words += ["--target", name]
@@ -154,7 +157,7 @@ def _say(line: str) -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.lab", description=__doc__.splitlines()[0])
+    parser = Parser(prog="lab", description=__doc__.splitlines()[0])
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this machine")
     parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
     parser.add_argument("--matrix", action="store_true", help="each machine with every kernel of the matrix")
@@ -165,7 +168,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")
     parser.add_argument("--update", action="store_true", help="ask Debian for newer packages")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
-    parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes, each runs one machine")
+    parser.add_argument(
+        "--jobs", type=jobs, default="auto", metavar="N", help="worker processes, each runs one machine"
+    )
     parser.add_argument("-k", dest="keyword", metavar="EXPRESSION", help="only tests that match")
     parser.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENTS", help="pytest's own arguments")
     return parser.parse_args(argv)

@@ -39,6 +39,9 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Start the command of the goal that *argv* names first; return its exit status, 2 for a wrong value."""
+    if not argv or argv[0] not in COMMANDS:
+        sys.stderr.write(f"make is what starts this, with one of: {', '.join(COMMANDS)}.\n")
+        return USAGE
     goal, *more = argv
     streams.hold()
     command = COMMANDS[goal]

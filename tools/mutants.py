@@ -24,6 +24,7 @@ from fixtures.sim.targets import TARGETS
 from reports import html_mutants
 from reports import mutants as reported
 from reports.files import ReportError, write_file
+from tools.arguments import Parser
 from tools.mutant_jobs import Job, Outcome, run_all, warm_up
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -236,7 +237,7 @@ def _record(verdict: Verdict) -> dict[str, object]:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.mutants", description=__doc__.splitlines()[0])
+    parser = Parser(prog="mutants", description=__doc__.splitlines()[0])
     parser.add_argument("defects", nargs="*", metavar="ID", help="only these (default: all)")
     parser.add_argument(
         "--out", default="out", metavar="DIR", help="where mutants.json and mutants.html go (default: out)"

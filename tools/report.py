@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from reports import compare, summary
 from reports.files import ReportError, write_reports
 from reports.lock import Held, Lock
 from tools import journals
+from tools.arguments import Parser
 from tools.journals import NotAJournal
 
 USAGE = 2
@@ -19,7 +19,7 @@ USAGE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the reports of the journals named in *argv*; return 0, or 2 with one sentence."""
-    parser = argparse.ArgumentParser(prog="report", description=__doc__)
+    parser = Parser(prog="report", description=__doc__)
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL", help="a session's journal.jsonl")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where they go")
     parser.add_argument("--baseline", type=Path, metavar="JOURNAL", help="say what changed since this one")

@@ -77,7 +77,8 @@ def _steady(stream: Any, number: int) -> io.TextIOWrapper:
         return stream  # type: ignore[no-any-return]  # one of ours, or somebody catches what is printed
     raw = Steady(number, "w", closefd=False)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "kvmtests-plain", line_buffering=raw.isatty())
+    by_line = number == 2 or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "kvmtests-plain", line_buffering=by_line)
 
 
 def _is_steady(stream: Any) -> bool:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from reports import read_journal
+from tools import bench
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,7 +31,7 @@ def check(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "status"),
     [
         pytest.param(["--target", "sim-arm64-vhe", "-k", "api_version"], 0, id="passes"),
-        pytest.param(["--target", "sim-x86_64", "-k", "new_frequency_in_real_time"], 4, id="none-match"),
+        pytest.param(["--target", "sim-x86_64", "-k", "new_frequency_in_real_time"], 2, id="none-match"),
         pytest.param(["--target", "no-such-target"], 2, id="unknown-target"),
         pytest.param(["--target", "sim-arm64-vhe", "-k", "and and"], 2, id="bad-expression"),
         pytest.param(["--target", "sim-arm64-vhe", "--", "--no-such-option"], 2, id="bad-option"),
@@ -44,7 +47,7 @@ def test_exit_status(tmp_path: Path, arguments: list[str], status: int) -> None:
 
 def test_all_skipped_is_not_usage(tmp_path: Path) -> None:
     """A selection in which every test skips ends with 4, which pytest itself gives to usage errors."""
-    done = check(tmp_path, "--target", "sim-x86_64", "-k", "clock_guest")
+    done = check(tmp_path, "--target", "sim-x86_64", "-k", "l2_reads_l1s_tsc")
 
     assert done.returncode == 4, done.stdout + done.stderr
     assert " passed" not in done.stdout
@@ -78,3 +81,62 @@ def test_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "cannot write the journal" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["-k", "zzz"], "no test matches the expression 'zzz' on sim-x86_64.", id="expression"),
+        pytest.param(
+            ["--jobs", "1", "--", "kvmtests/x86/test_set_clock.py::test_nothing"],
+            "no test matches kvmtests/x86/test_set_clock.py::test_nothing on sim-x86_64.",
+            id="test",
+        ),
+        pytest.param(
+            ["--", "kvmtests/x86/nothing.py"], "check: there is no kvmtests/x86/nothing.py.", id="file"
+        ),
+        pytest.param(
+            ["--jobs", "abc"],
+            "check: argument --jobs: JOBS is a number or auto, not 'abc'; --help lists the options.",
+            id="jobs",
+        ),
+    ],
+)
+def test_choice_of_nothing_is_a_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    """The last line names what matched nothing; no empty table stands above it; status 2."""
+    done = check(tmp_path, "--target", "sim-x86_64", *arguments)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == sentence
+    assert "summary by target" not in done.stdout
+
+
+def test_named_file_is_all_that_runs(tmp_path: Path) -> None:
+    """A file among pytest's arguments takes the place of the whole suite, claims marked thorough included."""
+    done = check(tmp_path, "--target", "sim-x86_64", "--", "kvmtests/common/test_target.py")
+
+    assert done.returncode == 0
+    results = read_journal.read([tmp_path / "journal.jsonl"]).results
+    assert {result.subject for result in results} == {"common.target"}
+
+
+@pytest.mark.parametrize("number", ["1", "0", "-5", "abc", ""])
+def test_too_few_measurements_are_a_sentence(capsys: pytest.CaptureFixture[str], number: str) -> None:
+    """`make bench N=1`: a step between two readings needs two."""
+    with pytest.raises(SystemExit) as ended:
+        bench.main([f"-n={number}"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("bench: argument -n: N is a number from 2 on, not ")
+
+
+def test_two_measurements_are_enough(tmp_path: Path) -> None:
+    """The least number measures everything that there is to measure."""
+    words = ["-n2", "--target=sim-x86_64", "--target=sim-arm64-vhe", f"--out={tmp_path}"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.bench", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr

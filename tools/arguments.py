@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the command lines of several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+USAGE = 2
+SUITE = "kvmtests"
+"""The folder of the claims, from the root."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print *message* and end with status 2."""
+        sys.stderr.write(f"{self.prog}: {message}; --help lists the options.\n")
+        raise SystemExit(USAGE)
+
+
+class Unusable(Exception):
+    """The command line asks for what is not there; the text is one sentence without a full stop."""
+
+
+def jobs(text: str) -> str:
+    """Return *text*, a number of worker processes as pytest-xdist takes it."""
+    if text in ("auto", "logical") or (text.isascii() and text.isdecimal()):
+        return text
+    raise argparse.ArgumentTypeError(f"JOBS is a number or auto, not {text!r}")
+
+
+def iterations(text: str) -> int:
+    """Return the number of measurements in *text*: some are steps between two readings."""
+    if text.isascii() and text.isdecimal() and int(text) > 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"N is a number from 2 on, not {text!r}")
+
+
+def paths(words: Sequence[str], root: Path) -> list[str]:
+    """Return where the claims are that pytest's *words* choose: all of them, unless words name some.
+
+    Words that name some stay among *words*, so nothing is to be added. `Unusable` for a file that
+    is not there: pytest-xdist's workers would say nothing.
+    """
+    named = [word for word in words if word.partition("::")[0].split("/")[0] == SUITE]
+    for word in named:
+        if not (root / word.partition("::")[0]).exists():
+            raise Unusable(f"there is no {word.partition('::')[0]}")
+    return [] if named else [SUITE]
+
+
+def chosen(words: Sequence[str]) -> str:
+    """Return what pytest's *words* choose among all tests, for a sentence."""
+    given = [word for word in words if word.partition("::")[0].split("/")[0] == SUITE and word != SUITE]
+    targets = _values(words, "--target")
+    parts = [
+        *(f"the expression {value!r}" for value in _values(words, "-k")),
+        *([f"{' '.join(given)}"] if given else []),
+    ]
+    what = " and ".join(parts) or "what was asked for"
+    return f"{what} on {', '.join(targets)}" if targets else what
+
+
+def _values(words: Sequence[str], option: str) -> list[str]:
+    following = [after for word, after in pairwise(words) if word == option]
+    joined = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+    return following + joined

@@ -8,6 +8,7 @@ options that this suite needs; docs/rack.md tells what the hosts need.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--folder", default="kvmtests-rack", help="where on the hosts the suite goes")
     parser.add_argument("--target", action="append", default=[], help="what to ask there (default: host)")
     options = parser.parse_args(argv[:split])
+    for host in options.hosts:
+        if any("//" in part for part in parts(host, options)):
+            parser.error(f"// separates the parts of what execnet is given, and cannot be in one: {host}")
     return run([*pytest_arguments(options), *argv[split + 1 :]])
 
 
@@ -49,14 +53,24 @@ def pytest_arguments(options: argparse.Namespace) -> list[str]:
 
 def specification(host: str, options: argparse.Namespace) -> str:
     """Return what execnet calls *host*; its name is that of the machine in all reports."""
-    parts = [f"ssh={host}", f"id={host.rpartition('@')[2]}", f"python={options.python}"]
-    parts.append(f"chdir={options.folder}")
-    # There, not here: this machine would refuse a target that it does not have itself.
-    targets = " ".join(f"--target {target}" for target in options.target or ["host"])
-    parts.append(f"env:PYTEST_ADDOPTS={targets}")
+    return "//".join(parts(host, options))
+
+
+def parts(host: str, options: argparse.Namespace) -> list[str]:
+    """Return what the specification of *host* is made of."""
+    # There, not here: this machine would refuse a target that it does not have itself. pytest
+    # splits the variable as a shell would.
+    targets = shlex.join(word for target in options.target or ["host"] for word in ("--target", target))
+    found = [
+        f"ssh={host}",
+        f"id={host.rpartition('@')[2]}",
+        f"python={options.python}",
+        f"chdir={options.folder}",
+        f"env:PYTEST_ADDOPTS={targets}",
+    ]
     if options.ssh_config is not None:
-        parts.append(f"ssh_config={options.ssh_config.resolve()}")
-    return "//".join(parts)
+        found.append(f"ssh_config={options.ssh_config.resolve()}")
+    return found
 
 
 if __name__ == "__main__":

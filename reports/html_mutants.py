@@ -42,8 +42,8 @@ def page(mutants: Mutants) -> Iterator[str]:
         html_frame.environment(short=short),
         "mutants.html.j2",
         "mutants.js",
-        title=f"Injected defects: {_headline(found)}",
-        headline=_headline(found),
+        title=f"Injected defects: {_headline(mutants)}",
+        headline=_headline(mutants),
         mutants=mutants,
         lost=lost,
         groups=_groups(found),
@@ -54,10 +54,12 @@ def page(mutants: Mutants) -> Iterator[str]:
     )
 
 
-def _headline(found: Sequence[Mutant]) -> str:
+def _headline(mutants: Mutants) -> str:
+    found = mutants.mutants
     noticed = sum(mutant.noticed for mutant in found)
     by_name = sum(mutant.by_name for mutant in found)
-    return f"{noticed} of {len(found)} defects noticed, {by_name} by the claim that is there for them"
+    text = f"{noticed} of {len(found)} defects noticed, {by_name} by the claim that is there for them"
+    return text if mutants.stopped is None else f"{text}; {mutants.stopped.sentence(len(found))}"
 
 
 def _groups(found: Sequence[Mutant]) -> list[_Group]:

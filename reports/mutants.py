@@ -42,12 +42,25 @@ class Mutant:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a run judged only some of the defects it was to judge."""
+
+    by: str  # a signal's name
+    wanted: int  # defects
+
+    def sentence(self, judged: int) -> str:
+        """Return what to say next to the counts of a run that *judged* so many."""
+        return f"stopped by {self.by}, {self.wanted - judged} of {self.wanted} defects not judged"
+
+
+@dataclass(frozen=True, slots=True)
 class Mutants:
     """One run of `make mutants`."""
 
     seconds: float = 0.0
     everything: bool = False  # whether every claim of a target was asked, also after one had noticed
     mutants: tuple[Mutant, ...] = ()
+    stopped: Stopped | None = None
     silent: tuple[str, ...] = ()  # claims that were asked and never failed
     elsewhere: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, where they are shown
     impossible: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, why they cannot be injected
@@ -74,6 +87,7 @@ def parse(text: str | bytes) -> Mutants:
         seconds=_seconds(record.get("seconds")),
         everything=record.get("everything") is True,
         mutants=tuple(_mutant(fields) for fields in record["defects"] if isinstance(fields, dict)),
+        stopped=_stopped(record.get("stopped")),
         silent=_texts(record.get("silent")),
         elsewhere=_rows(record.get("elsewhere")),
         impossible=_rows(record.get("impossible")),
@@ -100,6 +114,12 @@ def _mutant(fields: dict[str, Any]) -> Mutant:
         message=_text(fields.get("message")),
         trouble=_text(fields.get("trouble")),
     )
+
+
+def _stopped(fields: object) -> Stopped | None:
+    if not isinstance(fields, dict):
+        return None
+    return Stopped(_text(fields.get("by")), int(_seconds(fields.get("wanted"))))
 
 
 def _text(value: object) -> str:

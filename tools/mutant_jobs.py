@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 import pytest
+
+from tools import streams
+from tools.stopping import SIGNALS, Stop
 
 _FORK = multiprocessing.get_context("fork")
 _QUIET = ("-qq", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native")
@@ -103,16 +107,25 @@ def warm_up(targets: Iterable[str]) -> str:
 
 
 def run_all(
-    jobs: Iterable[Job], processes: int, limit_s: float, work: Work | None = None
+    jobs: Iterable[Job],
+    processes: int,
+    limit_s: float,
+    work: Work | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Outcome]:
     """Return what each job found, by name; one that takes longer than *limit_s* is a timeout.
 
     *work* is what a forked process does with its job: `ask`, unless somebody hands in another.
+    Once *stop* was told to, jobs without an outcome are left out: nothing is known of them.
     """
     waiting = list(jobs)[::-1]
     running: dict[str, _Running] = {}
     outcomes: dict[str, Outcome] = {}
     while waiting or running:
+        if stop is not None and stop.by:
+            for each in running.values():
+                each.end()
+            break
         while waiting and len(running) < processes:
             job = waiting.pop()
             running[job.name] = _Running(job, limit_s, work or ask)
@@ -133,7 +146,7 @@ class _Running:
         self.started_s = time.monotonic()
         self.limit_s = limit_s
         self.pipe, theirs = _FORK.Pipe(duplex=False)
-        self.process: BaseProcess = _FORK.Process(target=work, args=(job, theirs))
+        self.process: BaseProcess = _FORK.Process(target=_work_alone, args=(work, job, theirs))
         self.process.start()
         theirs.close()
 
@@ -154,6 +167,12 @@ class _Running:
         outcome.seconds = seconds
         return outcome
 
+    def end(self) -> None:
+        """End the process, whatever it has found so far."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
     def _received(self) -> Outcome:
         try:
             outcome = self.pipe.recv()
@@ -162,6 +181,17 @@ class _Running:
             return Outcome(trouble=f"the process ended with {self.process.exitcode}")
         assert isinstance(outcome, Outcome)
         return outcome
+
+
+def _work_alone(work: Work, job: Job, pipe: Connection) -> None:
+    """Do *work* in this forked process, which its parent alone ends.
+
+    A terminal's Ctrl-C reaches it, too: half of a run would look like one that noticed nothing.
+    """
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)  # Unlike SIG_IGN not inherited by programs.
+    streams.end_with_parent(signal.SIGKILL)
+    work(job, pipe)
 
 
 def ask(job: Job, pipe: Connection) -> None:

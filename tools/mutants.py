@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Inject each defect into the simulated targets and see which claims notice it (`make mutants`).
 
-Exit status: 0 each defect was noticed, 1 one was not, 2 usage, or the suite fails without defects.
+Exit status: 0 each defect was noticed, 1 one was not, 2 usage, the suite fails without defects, or
+the run was stopped: then what was judged until there is written all the same.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from fixtures.sim.targets import TARGETS
 from reports import html_mutants
 from reports import mutants as reported
 from reports.files import ReportError, write_file
+from reports.lock import Held, Lock
 from tools.arguments import Parser
 from tools.mutant_jobs import Job, Outcome, run_all, warm_up
+from tools.stopping import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 UNNOTICED = 1
@@ -68,22 +71,38 @@ def main(argv: Sequence[str]) -> int:
     if unknown:
         print(f"there is no defect {', '.join(sorted(unknown))}; known are: {', '.join(DEFECTS)}")
         return USAGE
+    try:
+        with Stop() as stop, Lock(Path(arguments.out)):
+            return _run(wanted, arguments, stop)
+    except Held as error:
+        print(f"mutants: {error}")
+        return USAGE
+
+
+def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) -> int:
+    """Inject the defects *wanted* until all are judged, or *stop* was told to; return the exit status."""
     started_s = time.monotonic()
     targets = sorted({target for defect in wanted for target in defect.targets})
     if trouble := warm_up({TARGETS[target].arch: target for target in targets}.values()):
         print(trouble)
         return USAGE
-    broken = _baseline(targets, arguments) if arguments.baseline else frozenset()
-    verdicts = _judge(wanted, arguments, broken)
+    broken = _baseline(targets, arguments, stop) if arguments.baseline else frozenset()
+    verdicts = _judge(wanted, arguments, broken, stop)
+    if not verdicts:
+        print(f"mutants: stopped by {stop.by} before any defect was judged")
+        return USAGE
     seconds = time.monotonic() - started_s
+    stopped = reported.Stopped(stop.by, len(wanted)) if len(verdicts) < len(wanted) else None
     print(table(verdicts))
-    print(summary(verdicts, seconds))
+    print(summary(verdicts, seconds) + (f"; {stopped.sentence(len(verdicts))}" if stopped else ""))
     try:
-        written = write(verdicts, Path(arguments.out), seconds, everything=arguments.all)
+        written = write(verdicts, Path(arguments.out), seconds, everything=arguments.all, stopped=stopped)
     except ReportError as error:
         print(error)
         return USAGE
     print(f"reports in {arguments.out}/: {' '.join(path.name for path in written)}")
+    if stopped:
+        return USAGE
     if arguments.all:
         print("claims that failed for none of them:", *silent_claims(verdicts), sep="\n  ")
     troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
@@ -104,20 +123,25 @@ def _render(source: Path, folder: Path) -> int:
     return 0
 
 
-def _baseline(targets: Sequence[str], arguments: argparse.Namespace) -> frozenset[str]:
+def _baseline(targets: Sequence[str], arguments: argparse.Namespace, stop: Stop) -> frozenset[str]:
     """Return the claims that fail without a defect."""
     asked = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
-    outcomes = run_all(asked, arguments.jobs, 4 * arguments.limit).values()
+    outcomes = run_all(asked, arguments.jobs, 4 * arguments.limit, stop=stop).values()
     names = {name for outcome in outcomes for name in outcome.names}
     return frozenset(names | {outcome.trouble for outcome in outcomes if outcome.trouble})
 
 
-def _judge(defects: Sequence[Defect], arguments: argparse.Namespace, broken: frozenset[str]) -> list[Verdict]:
-    """Ask the module of the claim that is there for a defect first; everything where that is silent."""
+def _judge(
+    defects: Sequence[Defect], arguments: argparse.Namespace, broken: frozenset[str], stop: Stop
+) -> list[Verdict]:
+    """Ask the module of the claim that is there for a defect first; everything where that is silent.
+
+    Return the verdicts of those defects for which that came to its end before *stop* was told to.
+    """
     outcomes: dict[str, Outcome] = {}
     if not arguments.all:
         first = [_job(defect, defect.targets[:1], (_module(defect),)) for defect in defects]
-        outcomes = _without(run_all(first, arguments.jobs, arguments.limit), broken)
+        outcomes = _without(run_all(first, arguments.jobs, arguments.limit, stop=stop), broken)
     rest = [defect for defect in defects if defect.id not in outcomes or not outcomes[defect.id].names]
     everything = [
         _job(
@@ -127,8 +151,9 @@ def _judge(defects: Sequence[Defect], arguments: argparse.Namespace, broken: fro
         )
         for defect in rest
     ]
-    outcomes |= _without(run_all(everything, arguments.jobs, 4 * arguments.limit), broken)
-    return [_verdict(defect, outcomes[defect.id]) for defect in defects]
+    outcomes = {name: outcome for name, outcome in outcomes.items() if outcome.names}
+    outcomes |= _without(run_all(everything, arguments.jobs, 4 * arguments.limit, stop=stop), broken)
+    return [_verdict(defect, outcomes[defect.id]) for defect in defects if defect.id in outcomes]
 
 
 def _without(outcomes: dict[str, Outcome], broken: frozenset[str]) -> dict[str, Outcome]:
@@ -206,7 +231,12 @@ def _short(name: str) -> str:
 
 
 def write(
-    verdicts: Sequence[Verdict], folder: Path, seconds: float, *, everything: bool = False
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    seconds: float,
+    *,
+    everything: bool = False,
+    stopped: reported.Stopped | None = None,
 ) -> tuple[Path, Path]:
     """Write mutants.json and the page of it into *folder*; return both. ReportError if that cannot be."""
     record = {
@@ -214,7 +244,8 @@ def write(
         "seconds": round(seconds, 1),
         "everything": everything,
         "defects": [_record(verdict) for verdict in verdicts],
-        "silent": silent_claims(verdicts),
+        **({"stopped": asdict(stopped)} if stopped else {}),
+        "silent": () if stopped else silent_claims(verdicts),
         "elsewhere": [
             *_present(),
             *([row, f"in migration: {shown}"] for row, shown in IN_THE_LIBRARY.items()),

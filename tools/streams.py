@@ -47,15 +47,15 @@ def hold() -> None:
     sys.stderr = _steady(sys.stderr, 2)
 
 
-def end_with_parent() -> None:
-    """Let this process get TERM when its parent dies without a word, as make does on KILL."""
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Let this process get the signal *number* when its parent dies without a word, as make does on KILL."""
     import ctypes
 
     parent = os.getppid()
     with contextlib.suppress(OSError, AttributeError):  # A C library without prctl.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 def _fill(number: int) -> None:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from tools.mutant_jobs import Job, Outcome, run_all
+from tools import mutants
+from tools.mutant_jobs import Job, Notice, Outcome, run_all
 from tools.mutants import Verdict, main, silent_claims, summary, table, write
+from tools.stopping import Stop
 
 VERDICT = Verdict(
     id="C01",
@@ -105,12 +112,61 @@ def test_run_that_dies_is_trouble() -> None:
     assert outcomes["die"].trouble == "the process ended with 3"
 
 
+def test_stopped_run_keeps_what_ended() -> None:
+    """Once told to stop, nothing is waited for, and what did not end has no outcome."""
+    stop = Stop()
+    timer = threading.Timer(3, lambda: setattr(stop, "by", "SIGINT"))
+    timer.start()
+
+    outcomes = run_all([_job("well"), _job("hang"), _job("late")], 1, limit_s=60.0, work=act, stop=stop)
+
+    assert list(outcomes) == ["well"]
+    assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_does_not_cut_a_run_short() -> None:
+    """A terminal sends it to every process: half of a run would look like one that noticed nothing."""
+    outcomes = run_all([_job("interrupted")], processes=1, limit_s=30.0, work=act)
+
+    assert outcomes["interrupted"].asked == ("went on",)
+
+
+def test_what_was_judged_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After Ctrl-C or TERM the JSON, its page and the last line say what was judged, and what was not."""
+
+    def some(jobs: Iterable[Job], *_: object, stop: Stop) -> dict[str, Outcome]:
+        if stop.by:
+            return {}
+        signal.raise_signal(signal.SIGTERM)
+        noticed = [Notice("kvmtests/x86/test_a.py::test_a[x]", "fail", "", 0.1)]
+        return {next(iter(jobs)).name: Outcome(noticed)}
+
+    monkeypatch.setattr(mutants, "run_all", some)
+    monkeypatch.setattr(mutants, "warm_up", lambda _: "")
+
+    status = main(["C01", "C02", "C03", "--no-baseline", "--out", str(tmp_path)])
+
+    assert status == 2
+    found = json.loads((tmp_path / "mutants.json").read_text())
+    assert [defect["id"] for defect in found["defects"]] == ["C01"]
+    assert found["stopped"] == {"by": "SIGTERM", "wanted": 3}
+    sentence = "stopped by SIGTERM, 2 of 3 defects not judged"
+    assert sentence in capsys.readouterr().out
+    assert sentence in (tmp_path / "mutants.html").read_text()
+
+
 def _job(name: str) -> Job:
     return Job(name, "", (), ())
 
 
 def act(job: Job, pipe: Connection) -> None:
-    """Hang, die, or notice nothing, as the job is called."""
+    """Hang, die, be interrupted, or notice nothing, as the job is called."""
+    if job.name == "interrupted":
+        os.kill(os.getpid(), signal.SIGINT)
+        pipe.send(Outcome(asked=("went on",)))
+        return
     if job.name == "hang":
         time.sleep(60)
     if job.name == "die":

@@ -185,7 +185,7 @@ class Run:
 
 def main(argv: Sequence[str]) -> int:
     """Do what *argv* asks; return the exit status."""
-    arguments = _parse(argv)
+    arguments = parsed(argv)
     words = arguments.words or SELECTION[arguments.kind]
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
@@ -265,7 +265,8 @@ def _untold(run: Run, status: int | None) -> Iterator[str]:
             yield f"{name} does not say that the run was stopped"
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the options in *argv*."""
     parser = argparse.ArgumentParser(prog="tools.tests.kills", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", choices=sorted(ROLES))
     parser.add_argument("count", type=int, help="how many runs")
@@ -276,7 +277,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "words", nargs="*", metavar="-- VARIABLE=VALUE", help="for make, in place of a few tests"
     )
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,14 @@ def test_seeds_reach_every_role_and_signal(kind: str) -> None:
     assert Kill.drawn(7, kills.ROLES[kind]) == Kill.drawn(7, kills.ROLES[kind])
 
 
+def test_words_for_make_may_follow_options() -> None:
+    """`check 10 --seed 7 -- K=physical` gives make its variables."""
+    arguments = kills.parsed(["check", "10", "--seed", "7", "--", "TARGET=host", "K=physical"])
+
+    assert (arguments.count, arguments.seed) == (10, 7)
+    assert arguments.words == ["TARGET=host", "K=physical"]
+
+
 def records(*results: str) -> bytes:
     """Return a journal that collected a and b and has the verdicts of *results*, each "name verdict"."""
     found = [{"type": "session", "time_ns": time.time_ns()}, {"type": "collection", "nodeids": ["a", "b"]}]

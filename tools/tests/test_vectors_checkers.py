@@ -91,6 +91,30 @@ def test_wrong_formula_of_each_class_is_caught_and_named(
     assert all(line.startswith(f"[{error_class}] ") and ": expected " in line for line in mismatches)
 
 
+def test_method_without_vectors_fails(checker: Path, vectors: Path, tmp_path: Path) -> None:
+    """A file that has lost a method's vectors does not pass."""
+    content = json.loads(vectors.read_text(encoding="utf-8"))
+    content["vectors"] = [one for one in content["vectors"] if one["method"] != "arm64-value"]
+    path = tmp_path / "lost.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    done = run(checker, path)
+
+    assert done.returncode == 1
+    assert "arm64-value: 0 vectors, NOTHING TO CHECK" in done.stdout
+
+
+def test_input_that_is_no_integer_is_named(checker: Path, vectors: Path, tmp_path: Path) -> None:
+    """A damaged input is refused with its vector and name."""
+    path, name = changed(vectors, tmp_path, {"tsc_offset": "0x10"}, "input")
+
+    done = run(checker, path)
+
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert "tsc_offset" in done.stderr
+
+
 def test_unnoticed_formula_is_status_0(checker: Path, vectors: Path, tmp_path: Path) -> None:
     """On vectors that do not show a shortcut, --wrong ends like a check that finds nothing."""
     content = json.loads(vectors.read_text(encoding="utf-8"))
@@ -186,6 +210,12 @@ BAD_FILES = [
     pytest.param("[" * 100, id="deep"),
     pytest.param('{"format": "another"}', id="another-format"),
     pytest.param('{"format": "kvmtests-vectors"} 1', id="more-after-the-end"),
+    pytest.param('{"format": "kvmtests-vectors"}', id="nothing-else"),
+    pytest.param('{"format": "kvmtests-vectors", "methods": {}, "vectors": []}', id="no-vectors"),
+    pytest.param('{"format": "kvmtests-vectors", "methods": {}, "vectors": [{}]}', id="empty-vector"),
+    pytest.param(
+        '{"format": "kvmtests-vectors", "methods": {"x86-offset": {}}, "vectors": [{}]}', id="empty-method"
+    ),
 ]
 
 

@@ -33,15 +33,52 @@ static char *contents(const char *path)
 	return text;
 }
 
-static bool known_methods(const struct json *methods)
+static bool refuse(const char *what, const char *name)
 {
+	fprintf(stderr, "check: %s%s\n", what, name ? name : "");
+	return false;
+}
+
+/* Return whether @one has all @names, with a value that is text. */
+static bool has_texts(const struct json *one, const char *const *names)
+{
+	for (; *names; names++)
+		if (!text_of(one, *names))
+			return false;
+	return true;
+}
+
+static bool whole_methods(const struct json *methods)
+{
+	static const char *const texts[] = {
+		"unit", "guest_sign", "frequency", "ticks_per_second_of_one", NULL,
+	};
+	static const char *const shortcut_texts[] = { "class", "sentence", NULL };
+	const struct json *one, *shortcut;
+
+	for (one = methods->child; one; one = one->next) {
+		if (!one->name || !formula_of(one->name))
+			return refuse("a method that is not known here: ", one->name);
+		shortcut = json_member(one, "shortcuts");
+		if (!has_texts(one, texts) || !shortcut)
+			return refuse("a method that lacks something: ", one->name);
+		for (shortcut = shortcut->child; shortcut; shortcut = shortcut->next)
+			if (!shortcut->name || !has_texts(shortcut, shortcut_texts))
+				return refuse("a method that lacks something: ", one->name);
+	}
+	return true;
+}
+
+static bool whole_vectors(const struct json *vectors, const struct json *methods)
+{
+	static const char *const texts[] = { "id", "method", NULL };
 	const struct json *one;
 
-	for (one = methods->child; one; one = one->next)
-		if (!formula_of(one->name)) {
-			fprintf(stderr, "check: method %s is not known here\n", one->name);
-			return false;
-		}
+	if (!vectors->child)
+		return refuse("the file has no vectors", NULL);
+	for (one = vectors->child; one; one = one->next)
+		if (!has_texts(one, texts) || !json_member(methods, text_of(one, "method")))
+			return refuse("a vector without an id or one of the methods: ", text_of(one, "id"));
 	return true;
 }
 
@@ -51,10 +88,8 @@ bool file_read(const char *path, struct file *file)
 	const struct json *all;
 	char *text = contents(path);
 
-	if (!text) {
-		fprintf(stderr, "check: %s cannot be read\n", path);
-		return false;
-	}
+	if (!text)
+		return refuse("a file that cannot be read: ", path);
 	all = json_parse(text, &error, &at);
 	if (!all) {
 		fprintf(stderr, "check: %s, byte %ld: %s\n", path, (long)(at - text), error);
@@ -63,11 +98,9 @@ bool file_read(const char *path, struct file *file)
 	format = text_of(all, "format");
 	file->methods = json_member(all, "methods");
 	file->vectors = json_member(all, "vectors");
-	if (!format || strcmp(format, "kvmtests-vectors") || !file->methods || !file->vectors) {
-		fprintf(stderr, "check: %s is no vectors file\n", path);
-		return false;
-	}
-	return known_methods(file->methods);
+	if (!format || strcmp(format, "kvmtests-vectors") || !file->methods || !file->vectors)
+		return refuse("not a vectors file: ", path);
+	return whole_methods(file->methods) && whole_vectors(file->vectors, file->methods);
 }
 
 struct method method_of(const struct json *json)

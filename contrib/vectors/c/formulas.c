@@ -12,12 +12,16 @@
 u64 in(const struct vector *v, const char *name)
 {
 	const struct json *one = json_member(v->input, name);
+	u64 value = 0;
+	char *end = NULL;
 
-	if (!one || !one->text) {
-		fprintf(stderr, "check: vector %s has no input %s\n", v->id, name);
+	if (one && one->text)
+		value = strtoull(one->text, &end, 10);
+	if (!end || end == one->text || *end) {
+		fprintf(stderr, "check: vector %s has no integer %s in its input\n", v->id, name);
 		exit(2);
 	}
-	return strtoull(one->text, NULL, 10);
+	return value;
 }
 
 u64 in_of(const struct vector *v, const char *side, const char *name)

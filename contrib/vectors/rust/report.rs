@@ -2,6 +2,7 @@
 //! Comparing with a vectors file, and naming what a wrong answer comes from.
 
 use crate::formulas;
+use crate::json::Json;
 use crate::vector::{floor_div, reduced, Vector, NSEC_PER_SEC};
 use crate::Member;
 
@@ -24,21 +25,27 @@ pub struct Method<'a> {
 }
 
 impl<'a> Method<'a> {
-    pub fn new((name, json): &'a Member) -> Self {
-        let shortcut = |(name, one): &'a Member| Shortcut {
-            name,
-            class: one.get("class").text(),
-            sentence: one.get("sentence").text(),
+    /// Read a method of the file, or say what is wrong with it.
+    pub fn new((name, json): &'a Member) -> Result<Self, String> {
+        let lacking = || format!("a method that lacks something: {name}");
+        let text = |one: &'a Json, member: &str| match one.get(member).text() {
+            "" => Err(lacking()),
+            text => Ok(text),
         };
-        Method {
-            name,
-            shortcuts: json.get("shortcuts").members().iter().map(shortcut).collect(),
-            frequency: json.get("frequency").text(),
-            ticks_per_second_of_one: json.get("ticks_per_second_of_one").integer().unwrap_or(1),
-            in_ns: json.get("unit").text() == "ns",
-            guest_sign: json.get("guest_sign").integer().unwrap_or(1),
-            width: json.get("width").text(),
+        let mut shortcuts = Vec::new();
+        for (name, one) in json.get("shortcuts").members() {
+            let (class, sentence) = (text(one, "class")?, text(one, "sentence")?);
+            shortcuts.push(Shortcut { name, class, sentence });
         }
+        Ok(Method {
+            name,
+            shortcuts,
+            frequency: text(json, "frequency")?,
+            ticks_per_second_of_one: json.get("ticks_per_second_of_one").integer().ok_or_else(lacking)?,
+            in_ns: text(json, "unit")? == "ns",
+            guest_sign: json.get("guest_sign").integer().ok_or_else(lacking)?,
+            width: json.get("width").text(),
+        })
     }
 
     /// Return by how much `got` in place of the judged answer puts the guest ahead, in ticks and ns.

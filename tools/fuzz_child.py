@@ -28,7 +28,7 @@ from fixtures.backends.protocol import Backend
 from fixtures.facts import Fact
 from fixtures.fuzz import draw, images
 from fixtures.fuzz.play import Broken, Counts, compare, play
-from fixtures.kvm.system import Kvm
+from fixtures.kvm.system import open_kvm
 from fixtures.sim import SimBackend, SimConfig
 from fixtures.targets import Target, named_target, probe
 from fixtures.uapi.kvm import KVM_CAP_MAX_VCPU_ID, KVM_CAP_MAX_VCPUS
@@ -87,7 +87,7 @@ class RealCalls:
     def _twin(self, backend: Backend) -> SimConfig:
         """Return a host like the target's, which also has as many vCPUs."""
         config = twin(self._target.arch, self._facts, _moment(backend))
-        with Kvm(backend, self._target.arch) as opened:
+        with open_kvm(backend, self._target.arch) as opened:
             limits = {cap: opened.check_extension(cap) for cap in (KVM_CAP_MAX_VCPUS, KVM_CAP_MAX_VCPU_ID)}
         return replace(config, capabilities={**config.capabilities, **limits})
 

@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 import pytest
 
 from fixtures.agreement import corpus
+from fixtures.architectures import ROWS, X86_64
 from fixtures.plugins import known_issues
 from tools import agree
 
 Read = TypeVar("Read")
 Spoil = Callable[[random.Random, list[bytes]], list[bytes]]
 
-_CASES = tuple(sorted(path for arch in ("x86_64", "arm64") for path in corpus.paths(arch)))
+_CASES = tuple(sorted(path for row in ROWS for path in corpus.paths(row.name)))
 _VALUES: tuple[Any, ...] = (
     None, True, -1, 2**64, 10**400, 0.5, float("nan"), "", "\ud800", "create_vm", "__class__", "clock_ns",
     [], {}, [["create_vm"]], {"steps": []},
@@ -32,7 +33,7 @@ _ENTRY = """
 [[issue]]
 id = "issue-{number}"
 tests = 'test_tsc.*\\[plus-\\d+\\]'
-when = {{ kernel = ">=5.10,<6.{number}", arch = "x86_64", mode = ["vhe", "nvhe"] }}
+when = {{ kernel = ">=5.10,<6.{number}", arch = "{arch}", mode = ["vhe", "nvhe"] }}
 symptom = 'is \\d+ before the start'
 reason = "KVM rounds twice"
 reference = "docs/findings/rounding.md"
@@ -65,7 +66,9 @@ def case(chance: random.Random, spoil: Spoil) -> int:
 
 def issues(chance: random.Random, spoil: Spoil) -> int:
     """Read a file of known issues, and query each entry as a run does."""
-    text = "".join(_ENTRY.format(number=number) for number in range(chance.randrange(1, 4))).encode()
+    text = "".join(
+        _ENTRY.format(number=number, arch=X86_64.name) for number in range(chance.randrange(1, 4))
+    ).encode()
     lines = text.splitlines(keepends=True)
     for _ in range(chance.randrange(3)):
         key = chance.choice(_KEYS).encode()
@@ -77,7 +80,8 @@ def issues(chance: random.Random, spoil: Spoil) -> int:
     except pytest.UsageError as error:
         raise Refused(type(error).__name__) from None
     for issue in found:
-        issue.predicts("kvmtests/x86/test_tsc.py::test_x[plus-1]", {"kernel": "6.12.3-1", "arch": "x86_64"})
+        facts = {"kernel": "6.12.3-1", "arch": X86_64.name}
+        issue.predicts("kvmtests/x86/test_tsc.py::test_x[plus-1]", facts)
         issue.symptom.search("1 is 5 before the start of [7, 9]")
     return len(found)
 

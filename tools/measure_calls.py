@@ -18,7 +18,6 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fixtures.architectures import X86_64
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.exits import Exit, IoExit, MmioExit
@@ -92,9 +91,8 @@ def measure(calls: int, rounds: int) -> tuple[Ticks, Ticks]:
     """Return ticks for each call, of Python and of C, *calls* in each of *rounds*."""
     python: Ticks = defaultdict(list)
     twin: Ticks = defaultdict(list)
-    with Kvm(host_backend(), X86_64.name) as kvm, tempfile.TemporaryDirectory() as folder:
+    with Kvm(host_backend(), X86Vm) as kvm, tempfile.TemporaryDirectory() as folder:
         vm = kvm.create_vm()
-        assert isinstance(vm, X86Vm)
         vcpu = vm.create_vcpu(0)
         command = _prepare(Path(folder), vcpu, calls)
         for _ in range(rounds):
@@ -117,7 +115,7 @@ def _prepare(folder: Path, vcpu: X86Vcpu, calls: int) -> list[str]:
     return [str(program), str(folder), str(calls), str(FEW), str(SAMPLES)]
 
 
-def _python_round(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, calls: int, into: Ticks) -> None:
+def _python_round(kvm: Kvm[X86Vm], vm: X86Vm, vcpu: X86Vcpu, calls: int, into: Ticks) -> None:
     guest = vcpu.guest
     guest.run("tsc")
     for name, call in _system_calls(vm, vcpu).items():
@@ -160,13 +158,13 @@ def _timed(vcpu: X86Vcpu, call: Callable[[], object], calls: int) -> list[int]:
     return ticks
 
 
-def _new_vm(kvm: Kvm) -> None:
+def _new_vm(kvm: Kvm[X86Vm]) -> None:
     # What the twin does: no memory and no programs, the descriptor alone.
     backend = kvm.handle.backend
     backend.close(kvm.handle.call(KVM_CREATE_VM, 0, "default machine type"))
 
 
-def _new_vcpu(kvm: Kvm) -> None:
+def _new_vcpu(kvm: Kvm[X86Vm]) -> None:
     vm = kvm.create_vm()
     vm.create_vcpu(0)
     vm.close()

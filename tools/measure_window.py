@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fixtures.architectures import X86_64
 from fixtures.host_backend import host_backend
 from fixtures.kvm.errors import BenchError
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 
 TWIN = Path(__file__).with_name("twin") / "window.c"
 
@@ -48,9 +48,8 @@ def measure(count: int, rounds: int) -> tuple[list[int], list[int]]:
     """Return window widths in ticks, from Python and from C, *count* in each of *rounds*."""
     python: list[int] = []
     twin: list[int] = []
-    with Kvm(host_backend(), X86_64.name) as kvm, tempfile.TemporaryDirectory() as folder:
+    with Kvm(host_backend(), X86Vm) as kvm, tempfile.TemporaryDirectory() as folder:
         vcpu = kvm.create_vm().create_vcpu(0)
-        assert isinstance(vcpu, X86Vcpu)
         command = _prepare(Path(folder), vcpu, count)
         vcpu.guest.read_tsc()
         for _ in range(rounds):

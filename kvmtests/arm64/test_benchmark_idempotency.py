@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 OFFSET = 12345
 
 
-def test_error_grows_with_the_delay_by_value_only(kvm: Kvm, vcpu: Arm64Vcpu, recorder: Recorder) -> None:
+def test_error_grows_with_the_delay_by_value_only(
+    kvm: Kvm[Arm64Vm], vcpu: Arm64Vcpu, recorder: Recorder
+) -> None:
     """Error against injected delay: slope 1 with KVM_REG_ARM_TIMER_CNT's value, 0 with the offset."""
     set_virtual_offset(vcpu, OFFSET)
 
@@ -44,10 +46,9 @@ def test_error_grows_with_the_delay_by_value_only(kvm: Kvm, vcpu: Arm64Vcpu, rec
     experiment(recorder, vcpu.vm, hz, {"by value": by_value, "by offset": by_offset})
 
 
-def new_vcpu(kvm: Kvm) -> Arm64Vcpu:
+def new_vcpu(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
     """Return the only vCPU of a new VM."""
     vm = kvm.create_vm()
-    assert isinstance(vm, Arm64Vm)
     return vm.create_vcpu(0)
 
 

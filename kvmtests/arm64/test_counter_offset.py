@@ -249,10 +249,9 @@ def test_ebusy_comes_after_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> Non
             vm.set_counter_offset(999, reserved=1)
 
 
-def test_running_vm_does_not_make_another_busy(kvm: Kvm, vcpu: Arm64Vcpu) -> None:
+def test_running_vm_does_not_make_another_busy(kvm: Kvm[Arm64Vm], vcpu: Arm64Vcpu) -> None:
     """EBUSY depends on the vCPUs of the VM itself only."""
     other = kvm.create_vm()
-    assert isinstance(other, Arm64Vm)
 
     with vcpu.guest.spinning():
         other.set_counter_offset(12345)

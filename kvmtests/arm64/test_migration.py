@@ -24,7 +24,7 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair]
+TwoHosts = Callable[[Difference], HostPair[Arm64Vm]]
 Read = Callable[[Arm64Vcpu], Reading]
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
@@ -50,11 +50,9 @@ MOVES = [
 ]
 
 
-def new_vm(kvm: Kvm) -> Arm64Vm:
+def new_vm(kvm: Kvm[Arm64Vm]) -> Arm64Vm:
     """Return a new VM without vCPUs."""
-    vm = kvm.create_vm()
-    assert isinstance(vm, Arm64Vm)
-    return vm
+    return kvm.create_vm()
 
 
 def bracketed(vm: Arm64Vm, count: Callable[[], int]) -> Bracket:
@@ -68,7 +66,9 @@ def frequency_hz(vcpu: Arm64Vcpu) -> int:
     return vcpu.guest.read_cntfrq()
 
 
-def check_restored(hosts: HostPair, vcpu: Arm64Vcpu, read: Read, source: Bracket, arrived: Bracket) -> None:
+def check_restored(
+    hosts: HostPair[Arm64Vm], vcpu: Arm64Vcpu, read: Read, source: Bracket, arrived: Bracket
+) -> None:
     """Fail unless the guest's counter continues from *source* by CLOCK_REALTIME, within the bound.
 
     That is true time, except for the difference of the hosts' clocks: the known gap, at its size.
@@ -99,7 +99,7 @@ def cntpct(vcpu: Arm64Vcpu) -> Reading:
     return vcpu.guest.read_cntpct()
 
 
-def upstream_guest(hosts: HostPair) -> tuple[Arm64Vm, Arm64Vcpu]:
+def upstream_guest(hosts: HostPair[Arm64Vm]) -> tuple[Arm64Vm, Arm64Vcpu]:
     """Return a guest whose counters started at 0 a second ago."""
     vm = new_vm(hosts.source)
     vm.require_counter_offset()
@@ -109,7 +109,9 @@ def upstream_guest(hosts: HostPair) -> tuple[Arm64Vm, Arm64Vcpu]:
     return vm, vcpu
 
 
-def upstream_restore(hosts: HostPair, guest: Bracket, hz: int, blackout_ns: int) -> tuple[Arm64Vm, Bracket]:
+def upstream_restore(
+    hosts: HostPair[Arm64Vm], guest: Bracket, hz: int, blackout_ns: int
+) -> tuple[Arm64Vm, Bracket]:
     """Return a VM with two vCPUs on the destination that continues from *guest*, and the host's bracket."""
     moved = new_vm(hosts.arrive(blackout_ns))
     moved.create_vcpu(0)
@@ -235,4 +237,4 @@ def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
 
 def arm64_vcpus(vm: Arm64Vm) -> list[Arm64Vcpu]:
     """Return the VM's vCPUs."""
-    return [vcpu for vcpu in vm.vcpus if isinstance(vcpu, Arm64Vcpu)]
+    return list(vm.vcpus)

@@ -135,11 +135,10 @@ def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
     assert vcpu.where() == where
 
 
-def test_vms_by_the_thousand(kvm: Kvm, vms: int) -> None:
+def test_vms_by_the_thousand(kvm: Kvm[Arm64Vm], vms: int) -> None:
     """Each of many VMs, created one after the other, starts its virtual counter at 0 and has no offset."""
     for number in range(vms):
         vm = kvm.create_vm()
-        assert isinstance(vm, Arm64Vm)
         before = vm.time.counter()
         vcpu = vm.create_vcpu(0)
         after = vm.time.counter()
@@ -152,12 +151,11 @@ def test_vms_by_the_thousand(kvm: Kvm, vms: int) -> None:
         kvm.vms.remove(vm)
 
 
-def test_vms_at_once_keep_their_own_counters(kvm: Kvm) -> None:
+def test_vms_at_once_keep_their_own_counters(kvm: Kvm[Arm64Vm]) -> None:
     """50 VMs at the same time keep the offsets that each was given."""
     vcpus = []
     for number in range(50):
         vcpu = kvm.create_vm().create_vcpu(0)
-        assert isinstance(vcpu, Arm64Vcpu)
         offset_counter(vcpu, "virtual", number << 40)
         vcpus.append(vcpu)
 

@@ -73,10 +73,9 @@ def effort(target: Target, target_facts: Probe) -> Effort:
 
 
 @pytest.fixture
-def plain(kvm: Kvm) -> Arm64Vcpu:
+def plain(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
     """vCPU 0 of another VM, whose counters have no offset."""
     vm = kvm.create_vm()
-    assert isinstance(vm, Arm64Vm)
     return vm.create_vcpu(0)
 
 

@@ -44,15 +44,14 @@ def one_cpu(target: Target) -> Iterator[None]:
 
 
 @pytest.fixture
-def pair(kvm: Kvm) -> list[Arm64Vcpu]:
+def pair(kvm: Kvm[Arm64Vm]) -> list[Arm64Vcpu]:
     """vCPU 0 of each of two VMs."""
     return [new_vcpu(kvm) for _ in range(2)]
 
 
-def new_vcpu(kvm: Kvm) -> Arm64Vcpu:
+def new_vcpu(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
     """Return vCPU 0 of a new VM."""
     vm = kvm.create_vm()
-    assert isinstance(vm, Arm64Vm)
     return vm.create_vcpu(0)
 
 
@@ -85,7 +84,7 @@ def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> No
     assert seen == [(2**62, IMASK), (2**62 + 1, IMASK | ENABLE)] * 2
 
 
-def test_vms_of_one_host_come_and_go(kvm: Kvm) -> None:
+def test_vms_of_one_host_come_and_go(kvm: Kvm[Arm64Vm]) -> None:
     """A VM that is closed does not leave its offset or traps to the next one on its CPU."""
     for number in range(ROUNDS):
         vcpu = new_vcpu(kvm)

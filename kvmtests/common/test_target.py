@@ -25,12 +25,12 @@ def test_target_is_usable(target_facts: Probe) -> None:
     assert target_facts.usable
 
 
-def test_api_version_is_12(kvm: Kvm) -> None:
+def test_api_version_is_12(kvm: Kvm[Vm]) -> None:
     """KVM_GET_API_VERSION returns 12 (Documentation/virt/kvm/api.rst, 4.1)."""
     assert kvm.handle.call(uapi.KVM_GET_API_VERSION) == 12
 
 
-def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm) -> None:
+def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm[Vm]) -> None:
     """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run (api.rst, 4.5)."""
     assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) >= ctypes.sizeof(uapi.kvm_run)
 

@@ -28,14 +28,12 @@ class Place:
         return wrap(self.tsc - ticks_at_khz(self.kvmclock_ns, khz))
 
 
-def new_vm(kvm: Kvm) -> X86Vm:
+def new_vm(kvm: Kvm[X86Vm]) -> X86Vm:
     """Return a new VM without vCPUs."""
-    vm = kvm.create_vm()
-    assert isinstance(vm, X86Vm)
-    return vm
+    return kvm.create_vm()
 
 
-def new_guest(kvm: Kvm, vcpus: int = 2, uptime_ns: int = NSEC_PER_SEC) -> X86Vm:
+def new_guest(kvm: Kvm[X86Vm], vcpus: int = 2, uptime_ns: int = NSEC_PER_SEC) -> X86Vm:
     """Return a VM whose *vcpus* use kvmclock and have been up for *uptime_ns*."""
     vm = new_vm(kvm)
     for number in range(vcpus):
@@ -47,7 +45,7 @@ def new_guest(kvm: Kvm, vcpus: int = 2, uptime_ns: int = NSEC_PER_SEC) -> X86Vm:
 
 def x86_vcpus(vm: X86Vm) -> list[X86Vcpu]:
     """Return the VM's vCPUs."""
-    return [vcpu for vcpu in vm.vcpus if isinstance(vcpu, X86Vcpu)]
+    return list(vm.vcpus)
 
 
 def resume(vm: X86Vm) -> None:
@@ -66,7 +64,7 @@ def save(vm: X86Vm) -> Source:
     return ByOffset().save(vm, x86_vcpus(vm))
 
 
-def restore(source: Source, kvm: Kvm, realtime_ns: int | None) -> X86Vm:
+def restore(source: Source, kvm: Kvm[X86Vm], realtime_ns: int | None) -> X86Vm:
     """Return a VM on *kvm* that continues where *source* stood, by the documented algorithm."""
     vm = new_vm(kvm)
     ByOffset().restore(source, vm, realtime_ns)

@@ -27,13 +27,13 @@ pytestmark = [pytest.mark.thorough]
 
 
 @pytest.fixture
-def pair(two_hosts: Callable[[Difference], HostPair]) -> HostPair:
+def pair(two_hosts: Callable[[Difference], HostPair[X86Vm]]) -> HostPair[X86Vm]:
     """A host whose clocks can be moved: the source of a pair."""
     return two_hosts(Difference())
 
 
 @pytest.fixture
-def vcpus(pair: HostPair) -> list[X86Vcpu]:
+def vcpus(pair: HostPair[X86Vm]) -> list[X86Vcpu]:
     """vCPUs 0 and 1 of a VM on that host, which have run: the master clock is on."""
     vm = new_vm(pair.source)
     vcpus = [vm.create_vcpu(0), vm.create_vcpu(1)]
@@ -55,7 +55,7 @@ def clock_over(vm: X86Vm, change: Callable[[], object]) -> tuple[int, Window]:
     return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
 
 
-def test_clock_continues_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> None:
+def test_clock_continues_without_tsc_clocksource(pair: HostPair[X86Vm], vm: X86Vm) -> None:
     """When the timekeeper leaves the TSC, KVM_GET_CLOCK loses realtime at once, and kvmclock continues."""
 
     def leave() -> None:
@@ -70,7 +70,7 @@ def test_clock_continues_without_tsc_clocksource(pair: HostPair, vm: X86Vm) -> N
     assert clock.host_tsc in window
 
 
-def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """Once the vCPUs have entered their guests again the master clock is off, and kvmclock has continued."""
     pair.source_clock.set_clocksource("hpet")
 
@@ -81,7 +81,7 @@ def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair, vcpus: list[
 
 
 @pytest.mark.parametrize("rate_ppb", [pytest.param(500_000, id="fast"), pytest.param(-500_000, id="slow")])
-def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair, rate_ppb: int) -> None:
+def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair[X86Vm], rate_ppb: int) -> None:
     """kvmclock without the master clock counts the raw clock, however NTP slews CLOCK_MONOTONIC."""
     vm = new_vm(pair.source)
     pair.source_clock.slew(rate_ppb)
@@ -95,7 +95,7 @@ def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair, rate_ppb: int) -> No
     "distance_ns",
     [pytest.param(3600 * NSEC_PER_SEC, id="1h"), pytest.param(-3600 * NSEC_PER_SEC, id="1h-back")],
 )
-def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair, vm: X86Vm, distance_ns: int) -> None:
+def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair[X86Vm], vm: X86Vm, distance_ns: int) -> None:
     """A step of CLOCK_REALTIME shows in KVM_GET_CLOCK's realtime and leaves its clock alone."""
 
     def step() -> None:
@@ -108,7 +108,7 @@ def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair, vm: X86Vm, dist
     assert clock.realtime_ns in span.realtime_ns
 
 
-def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+def test_suspend_loses_no_ticks(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """If suspend resets the host's TSC, each vCPU's TSC continues from the latest host TSC that was seen."""
     seen = [vcpu.guest.read_tsc() for vcpu in vcpus]
     offsets = [reading.value - reading.before for reading in seen]
@@ -121,7 +121,7 @@ def test_suspend_loses_no_ticks(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
         assert reading.value in latest.plus(Window(0, reading.after)).shifted(offset)
 
 
-def test_suspend_counts_in_kvmclock(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+def test_suspend_counts_in_kvmclock(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """kvmclock counts the time in suspend; once the TSC was reset the master clock stays off for good."""
     vm = vcpus[0].vm
 
@@ -132,7 +132,7 @@ def test_suspend_counts_in_kvmclock(pair: HostPair, vcpus: list[X86Vcpu]) -> Non
     assert flags_after_entry(*vcpus) == ClockFlags(0)
 
 
-def sleep_and_enter(pair: HostPair, vcpus: list[X86Vcpu]) -> None:
+def sleep_and_enter(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """Suspend the host for 10 s, which resets its TSC, and let each vCPU run."""
     pair.source_clock.suspend(10 * NSEC_PER_SEC, counter="resets")
     enter_all(vcpus)

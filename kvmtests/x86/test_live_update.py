@@ -50,13 +50,12 @@ def save(vm: X86Vm, vcpus: list[X86Vcpu]) -> Saved:
     )
 
 
-def restore(kvm: Kvm, saved: Saved) -> list[X86Vcpu]:
+def restore(kvm: Kvm[X86Vm], saved: Saved) -> list[X86Vcpu]:
     """Return the vCPUs of a VM that continues from *saved*: frequency, kvmclock, offsets, TSC_ADJUST.
 
     kvmclock counts the time of the handover if the source had a master clock, and with it a realtime.
     """
     vm = kvm.create_vm()
-    assert isinstance(vm, X86Vm)
     vm.tsc_khz = saved.tsc_khz
     vcpus = [vm.create_vcpu(vcpu_id) for vcpu_id in range(len(saved.tsc_offsets))]
     realtime_ns = saved.clock.realtime_ns if saved.clock.flags & ClockFlags.REALTIME else None
@@ -79,7 +78,7 @@ def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
 
 @pytest.mark.parametrize(("first_offset", "second_offset"), OFFSETS)
 def test_offsets_carry_the_tsc_over(
-    kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu], first_offset: int, second_offset: int
+    kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu], first_offset: int, second_offset: int
 ) -> None:
     """On one host the same offsets give the same TSCs, to the tick, however long the handover took."""
     furnish(vcpus, first_offset, second_offset)
@@ -95,7 +94,7 @@ def test_offsets_carry_the_tsc_over(
         assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == 12345
 
 
-def test_kvmclock_counts_the_handover(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+def test_kvmclock_counts_the_handover(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """kvmclock restored with its CLOCK_REALTIME advances by all the time that passed, on every vCPU."""
     furnish(vcpus, 2**40, 2**40)
     saved = save(vm, vcpus)
@@ -110,7 +109,7 @@ def test_kvmclock_counts_the_handover(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu])
         assert seen.kvmclock_ns - saved.clock.kvmclock_ns in elapsed.widened(MARGIN_NS)
 
 
-def test_restored_master_clock_is_on(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+def test_restored_master_clock_is_on(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """A source with one TSC line becomes a destination with one: its master clock is on."""
     furnish(vcpus, 2**40, 2**40)
 
@@ -119,7 +118,7 @@ def test_restored_master_clock_is_on(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) 
     assert flags_after_entry(*restored) == MASTER_CLOCK
 
 
-def test_handover_may_be_repeated(kvm: Kvm, vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
+def test_handover_may_be_repeated(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """Two VMs restored from one state, one after the other, have the same TSCs, to the tick."""
     furnish(vcpus, 2**40, 2**40)
     saved = save(vm, vcpus)

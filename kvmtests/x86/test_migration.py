@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, signed
 from fixtures.host_pair import Difference, HostPair
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps, kvmclock
 from fixtures.migration.kvmclock import TaiPair
 from fixtures.migration.ticks import ticks_at_hz, ticks_at_khz
@@ -21,7 +22,7 @@ from kvmtests.x86.moves import new_guest, new_vm, places, restore, save, x86_vcp
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair]
+TwoHosts = Callable[[Difference], HostPair[X86Vm]]
 
 # kvmclock from the record and from KVM_GET_CLOCK are each rounded to a ns, on either host.
 LINE_MARGIN_NS = 4

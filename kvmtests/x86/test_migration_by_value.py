@@ -11,6 +11,7 @@ from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, bracket, sign
 from fixtures.host_pair import Difference, HostPair
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import by_value
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
@@ -18,7 +19,7 @@ from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, x86_v
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair]
+TwoHosts = Callable[[Difference], HostPair[X86Vm]]
 
 RUNNING_NS = 200_000  # ioctls and guest entries around the moment of interest
 
@@ -73,7 +74,7 @@ def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> N
     assert ideal - seen in Window(late, late + ticks_at_hz(RUNNING_NS, hosts.source_hz))
 
 
-def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
+def test_skew_below_a_second_is_flattened(kvm: Kvm[X86Vm], vcpu: X86Vcpu) -> None:
     """Values less than a second apart are taken for attempts at the same value: the skew is lost."""
     require_offsets(vcpu)
     guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
@@ -90,7 +91,7 @@ def test_skew_below_a_second_is_flattened(kvm: Kvm, vcpu: X86Vcpu) -> None:
     assert vcpus[0].tsc_offset == vcpus[1].tsc_offset
 
 
-def test_value_ages_between_read_and_write(kvm: Kvm, vcpu: X86Vcpu) -> None:
+def test_value_ages_between_read_and_write(kvm: Kvm[X86Vm], vcpu: X86Vcpu) -> None:
     """On one host the TSC falls behind its line by the time between reading and writing it."""
     require_offsets(vcpu)
     (first,) = x86_vcpus(new_guest(kvm, vcpus=1, uptime_ns=NSEC_PER_MSEC))

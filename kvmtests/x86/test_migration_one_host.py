@@ -8,6 +8,7 @@ import pytest
 from fixtures.counters import NSEC_PER_MSEC, Window, signed
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86 import tsc
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
@@ -31,7 +32,7 @@ def offsets(vcpu: X86Vcpu) -> None:
 @pytest.mark.parametrize(
     "blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
 )
-def test_tsc_and_kvmclock_move_together(kvm: Kvm, blackout_ns: int) -> None:
+def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> None:
     """Guest TSC - f · kvmclock is the same in the new VM, on every vCPU."""
     guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
     before = places(guest)
@@ -46,7 +47,7 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm, blackout_ns: int) -> None:
         assert new.line(source.tsc_khz) in Window(line, line).widened(margin)
 
 
-def test_vcpus_keep_their_distance(kvm: Kvm) -> None:
+def test_vcpus_keep_their_distance(kvm: Kvm[X86Vm]) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
     guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
     x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
@@ -62,7 +63,7 @@ def test_vcpus_keep_their_distance(kvm: Kvm) -> None:
 @pytest.mark.parametrize(
     "delay_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
 )
-def test_live_update_keeps_the_tsc_to_the_tick(kvm: Kvm, delay_ns: int) -> None:
+def test_live_update_keeps_the_tsc_to_the_tick(kvm: Kvm[X86Vm], delay_ns: int) -> None:
     """With the offsets carried over unchanged each guest's TSC stays on its line, whatever the delay."""
     source = save(new_guest(kvm, uptime_ns=NSEC_PER_MSEC))
     successor = new_vm(kvm)

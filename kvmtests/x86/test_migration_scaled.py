@@ -25,7 +25,7 @@ from kvmtests.x86.moves import new_vm, places, resume, save, x86_vcpus
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair]
+TwoHosts = Callable[[Difference], HostPair[X86Vm]]
 
 FRAC_BITS = 48  # of the simulated hosts' multiplier, as of Intel's
 UPTIME_NS = NSEC_PER_SEC
@@ -61,7 +61,7 @@ class Scaled(ByOffset):
         return x86_scaled.offsets(source, self.old, destination, self.new, elapsed_ns)
 
 
-def start(hosts: HostPair, khz: int) -> X86Vm:
+def start(hosts: HostPair[X86Vm], khz: int) -> X86Vm:
     """Return a guest of *khz* on the source, up for UPTIME_NS; `CapabilityMissing` without scaling."""
     vm = new_vm(hosts.source)
     vm.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
@@ -72,7 +72,7 @@ def start(hosts: HostPair, khz: int) -> X86Vm:
     return vm
 
 
-def scaling_on(hosts: HostPair, khz: int) -> Scaled:
+def scaling_on(hosts: HostPair[X86Vm], khz: int) -> Scaled:
     """Return the procedure between the hosts, with the multipliers that KVM computes on each."""
     host_khz = new_vm(hosts.source).tsc_khz, new_vm(hosts.destination).tsc_khz
     old, new = (Scaling.estimated(khz, one, FRAC_BITS) for one in host_khz)

@@ -15,6 +15,7 @@ from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.nested import Nested
 from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import svm
 from fixtures.uapi.x86.msr_index import (
@@ -254,7 +255,7 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
 
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("order", ORDERS)
-def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str]) -> None:
+def test_restored_l2_continues(kvm: Kvm[X86Vm], nested: Nested, order: tuple[str, str]) -> None:
     """A vCPU that gets state and offset of one in L2, in either order, continues in L2 on its TSC.
 
     L1 also finds its own there. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().
@@ -263,7 +264,6 @@ def test_restored_l2_continues(kvm: Kvm, nested: Nested, order: tuple[str, str])
     nested.tsc_offset = L2_OFFSET
     nested.enter("tsc")
     destination = kvm.create_vm().create_vcpu(0)
-    assert isinstance(destination, X86Vcpu)
     restored = Nested(destination)
 
     transfers = {

@@ -254,7 +254,9 @@ def test_clock_guest_holds_for_all_vcpus(vcpus: list[X86Vcpu], clock_guest: Gues
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_clock_guest_moves_to_another_vm(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest) -> None:
+def test_clock_guest_moves_to_another_vm(
+    kvm: Kvm[X86Vm], vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest
+) -> None:
     """On one host a new VM needs only offset and line: kvmclock over the guest's TSC is as it was."""
     getter, setter = clock_guest
     vcpu.tsc_offset = wrap(-(10**13))
@@ -281,7 +283,7 @@ def test_clock_guest_moves_to_another_vm(kvm: Kvm, vm: X86Vm, vcpu: X86Vcpu, clo
     ],
 )
 def test_scale_and_clock_guest_move_a_guest(
-    two_hosts: Callable[[Difference], HostPair], difference: Difference, khz: int
+    two_hosts: Callable[[Difference], HostPair[X86Vm]], difference: Difference, khz: int
 ) -> None:
     """Between hosts of any frequency the TSC counts the blackout, and kvmclock with it, within 2 ns."""
     hosts = two_hosts(difference)

@@ -124,12 +124,11 @@ def test_deadline_counts_in_guest_ticks(apic_vcpu: X86Vcpu, tsc_offset: int) -> 
     assert handled in Window(deadline, before + span.width)
 
 
-def test_restored_deadline_reads_back(kvm: Kvm, apic_vcpu: X86Vcpu) -> None:
+def test_restored_deadline_reads_back(kvm: Kvm[X86Vm], apic_vcpu: X86Vcpu) -> None:
     """A vCPU that gets another's offset, APIC state and deadline, in this order, has that deadline."""
     apic_vcpu.tsc_offset = 2**40
     apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
     destination = kvm.create_vm()
-    assert isinstance(destination, X86Vm)
     restored = with_apic_timer(destination)
 
     restored.tsc_offset = apic_vcpu.tsc_offset

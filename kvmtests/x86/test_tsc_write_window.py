@@ -39,7 +39,7 @@ class Write:
     pause_ms: int = 0
 
 
-def at_once(kvm: Kvm, *writes: Write, pauses_within_ms: int = 400) -> list[X86Vcpu]:
+def at_once(kvm: Kvm[X86Vm], *writes: Write, pauses_within_ms: int = 400) -> list[X86Vcpu]:
     """Return two vCPUs of a new VM that user space has written to, one write right after the other.
 
     The window depends on elapsed time, which a busy host stretches: an attempt that took longer
@@ -57,10 +57,9 @@ def at_once(kvm: Kvm, *writes: Write, pauses_within_ms: int = 400) -> list[X86Vc
     )
 
 
-def two_vcpus(kvm: Kvm) -> list[X86Vcpu]:
+def two_vcpus(kvm: Kvm[X86Vm]) -> list[X86Vcpu]:
     """Return vCPUs 0 and 1 of a new VM."""
     vm = kvm.create_vm()
-    assert isinstance(vm, X86Vm)
     return [vm.create_vcpu(0), vm.create_vcpu(1)]
 
 
@@ -106,7 +105,7 @@ PARTING = [
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("writes", JOINING)
-def test_write_within_a_second_joins(kvm: Kvm, writes: list[Write]) -> None:
+def test_write_within_a_second_joins(kvm: Kvm[X86Vm], writes: list[Write]) -> None:
     """Less than a second off, or 0: both vCPUs have one offset, and the master clock is on."""
     first, second = at_once(kvm, *writes)
 
@@ -116,7 +115,7 @@ def test_write_within_a_second_joins(kvm: Kvm, writes: list[Write]) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("writes", PARTING)
-def test_write_beyond_a_second_parts(kvm: Kvm, writes: list[Write]) -> None:
+def test_write_beyond_a_second_parts(kvm: Kvm[X86Vm], writes: list[Write]) -> None:
     """A second off or more, or user space's first value, starts a generation: the master clock is off."""
     vcpus = at_once(kvm, *writes)
 

@@ -173,7 +173,7 @@ STUCK_BACKEND = """
 import threading
 import pytest
 from fixtures.sim import SimBackend
-from fixtures.kvm.system import Kvm
+from fixtures.kvm.system import Kvm, open_kvm
 from fixtures.uapi import kvm
 
 class Stuck(SimBackend):
@@ -184,7 +184,7 @@ class Stuck(SimBackend):
 
 @pytest.fixture
 def stuck_vcpu(target):
-    with Kvm(Stuck(target.config), target.arch) as opened:
+    with open_kvm(Stuck(target.config), target.arch) as opened:
         yield opened.create_vm().create_vcpu(0)
 """
 
@@ -224,7 +224,7 @@ class Broken(SimBackend):
 
 @pytest.fixture
 def broken_kvm(target):
-    with Kvm(Broken(target.config), target.arch) as opened:
+    with open_kvm(Broken(target.config), target.arch) as opened:
         opened.create_vm()
         yield opened
 """
@@ -260,9 +260,9 @@ def test_victim(target):
     "The device's name is taken away while tests run."
     import os
     from fixtures.kvm.system import Kvm
-    with Kvm(target.make_backend(), target.arch):
+    with open_kvm(target.make_backend(), target.arch):
         os.rename("/dev/kvm-of-this-test/kvm", "/dev/kvm-of-this-test/gone")
-    Kvm(target.make_backend(), target.arch)
+    open_kvm(target.make_backend(), target.arch)
 """
 
 

@@ -131,7 +131,7 @@ def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, 
 
     moved, arrived = upstream_restore(hosts, source, frequency_hz(vcpu), blackout_ns)
 
-    for one in arm64_vcpus(moved):
+    for one in moved.vcpus:
         check_restored(hosts, one, cntvct, source, arrived)
 
 
@@ -148,7 +148,7 @@ def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference,
 
     moved, arrived = upstream_restore(hosts, source, frequency_hz(vcpu), blackout_ns)
 
-    for one in arm64_vcpus(moved):
+    for one in moved.vcpus:
         check_restored(hosts, one, cntpct, source, arrived)
 
 
@@ -233,8 +233,3 @@ def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
     reading = heirs[0].guest.read_cntvct()
     ran = Window(reading.before - before, reading.after - before)
     assert reading.value in ran.shifted(saved).widened(ticks_at_hz(10_000, frequency_hz(heirs[0])))
-
-
-def arm64_vcpus(vm: Arm64Vm) -> list[Arm64Vcpu]:
-    """Return the VM's vCPUs."""
-    return list(vm.vcpus)

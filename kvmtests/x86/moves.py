@@ -43,25 +43,20 @@ def new_guest(kvm: Kvm[X86Vm], vcpus: int = 2, uptime_ns: int = NSEC_PER_SEC) ->
     return vm
 
 
-def x86_vcpus(vm: X86Vm) -> list[X86Vcpu]:
-    """Return the VM's vCPUs."""
-    return list(vm.vcpus)
-
-
 def resume(vm: X86Vm) -> None:
     """Let each guest register its pvclock record, as a restored MSR would."""
-    for vcpu in x86_vcpus(vm):
+    for vcpu in vm.vcpus:
         vcpu.guest.enable_kvmclock()
 
 
 def places(vm: X86Vm) -> list[Place]:
     """Return where each vCPU's guest finds its clocks."""
-    return [_place(vcpu.guest.read_kvmclock()) for vcpu in x86_vcpus(vm)]
+    return [_place(vcpu.guest.read_kvmclock()) for vcpu in vm.vcpus]
 
 
 def save(vm: X86Vm) -> Source:
     """Return what the documented algorithm takes from a stopped guest."""
-    return ByOffset().save(vm, x86_vcpus(vm))
+    return ByOffset().save(vm, vm.vcpus)
 
 
 def restore(source: Source, kvm: Kvm[X86Vm], realtime_ns: int | None) -> X86Vm:

@@ -18,7 +18,7 @@ from fixtures.migration.kvmclock import TaiPair
 from fixtures.migration.ticks import ticks_at_hz, ticks_at_khz
 from fixtures.migration.x86.procedure import ByOffset
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import new_guest, new_vm, places, restore, save, x86_vcpus
+from kvmtests.x86.moves import new_guest, new_vm, places, restore, save
 
 pytestmark = [pytest.mark.thorough]
 
@@ -82,15 +82,15 @@ def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> Non
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source)
-    x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
+    guest.vcpus[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
     source = save(guest)
 
     moved = restore(source, hosts.arrive(blackout_ns), source.clock.realtime_ns)
 
     assert source.tsc_offsets[1] - source.tsc_offsets[0] == -12345
-    first, second = (vcpu.tsc_offset for vcpu in x86_vcpus(moved))
+    first, second = (vcpu.tsc_offset for vcpu in moved.vcpus)
     assert signed(second - first) == -12345
-    assert x86_vcpus(moved)[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
+    assert moved.vcpus[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
 
 
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
@@ -217,11 +217,11 @@ def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
     hosts = two_hosts(Difference(counter=5))
     source = save(new_guest(hosts.source))
     moved = restore(source, hosts.arrive(4 * NSEC_PER_SEC), source.clock.realtime_ns)
-    first = [vcpu.tsc_offset for vcpu in x86_vcpus(moved)]
+    first = [vcpu.tsc_offset for vcpu in moved.vcpus]
 
     moved.time.sleep_ns(NSEC_PER_SEC)
-    ByOffset().write(source, moved, x86_vcpus(moved))
-    again = [vcpu.tsc_offset for vcpu in x86_vcpus(moved)]
+    ByOffset().write(source, moved, moved.vcpus)
+    again = [vcpu.tsc_offset for vcpu in moved.vcpus]
 
     margin = ticks_at_khz(LINE_MARGIN_NS, source.tsc_khz) + 1
     for old, new in zip(first, again, strict=True):

@@ -15,7 +15,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import by_value
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, x86_vcpus
+from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets
 
 pytestmark = [pytest.mark.thorough]
 
@@ -38,7 +38,7 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     (old,) = places(guest)
-    values = saved_values(x86_vcpus(guest))
+    values = saved_values(guest.vcpus)
 
     vcpu = new_vm(hosts.arrive(blackout_ns)).create_vcpu(0)
     vcpu.set_msr(MSR_IA32_TSC, by_value.values(values, 0, hosts.source_hz)[0])
@@ -60,7 +60,7 @@ def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> N
     hosts = two_hosts(Difference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     saved_ns = hosts.source_true_ns()
-    values = saved_values(x86_vcpus(guest))
+    values = saved_values(guest.vcpus)
     vcpu = new_vm(hosts.arrive(4 * NSEC_PER_SEC)).create_vcpu(0)
     passed_ns = hosts.destination_true_ns() - saved_ns
 
@@ -78,8 +78,8 @@ def test_skew_below_a_second_is_flattened(kvm: Kvm[X86Vm], vcpu: X86Vcpu) -> Non
     """Values less than a second apart are taken for attempts at the same value: the skew is lost."""
     require_offsets(vcpu)
     guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
-    x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
-    first, second = x86_vcpus(guest)
+    guest.vcpus[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
+    first, second = guest.vcpus
     assert signed(second.tsc_offset - first.tsc_offset) == -12345
 
     values = saved_values([first, second])
@@ -94,7 +94,7 @@ def test_skew_below_a_second_is_flattened(kvm: Kvm[X86Vm], vcpu: X86Vcpu) -> Non
 def test_value_ages_between_read_and_write(kvm: Kvm[X86Vm], vcpu: X86Vcpu) -> None:
     """On one host the TSC falls behind its line by the time between reading and writing it."""
     require_offsets(vcpu)
-    (first,) = x86_vcpus(new_guest(kvm, vcpus=1, uptime_ns=NSEC_PER_MSEC))
+    (first,) = new_guest(kvm, vcpus=1, uptime_ns=NSEC_PER_MSEC).vcpus
     heir = new_vm(kvm).create_vcpu(0)
 
     read_from, value, read_until = bracket(heir.vm.time.counter, lambda: first.get_msr(MSR_IA32_TSC))

@@ -12,7 +12,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86 import tsc
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save, x86_vcpus
+from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
@@ -50,14 +50,14 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> No
 def test_vcpus_keep_their_distance(kvm: Kvm[X86Vm]) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
     guest = new_guest(kvm, uptime_ns=NSEC_PER_MSEC)
-    x86_vcpus(guest)[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
+    guest.vcpus[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
     source = save(guest)
 
     moved = restore(source, kvm, source.clock.realtime_ns)
 
-    first, second = (vcpu.tsc_offset for vcpu in x86_vcpus(moved))
+    first, second = (vcpu.tsc_offset for vcpu in moved.vcpus)
     assert signed(second - first) == -12345
-    assert x86_vcpus(moved)[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
+    assert moved.vcpus[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fixtures.migration.x86.procedure import ByOffset
 from fixtures.migration.x86.scaled import Scaling
 from fixtures.migration.x86.tsc import ClockPair, Source
 from fixtures.uapi import kvm as uapi
-from kvmtests.x86.moves import new_vm, places, resume, save, x86_vcpus
+from kvmtests.x86.moves import new_vm, places, resume, save
 
 pytestmark = [pytest.mark.thorough]
 
@@ -107,7 +107,7 @@ def test_tsc_and_kvmclock_move_together(
     (after,) = places(moved)
     line = before.line(khz)
     assert after.line(khz) in Window(line, line).widened(margin_ticks(khz))
-    assert x86_vcpus(moved)[0].tsc_khz == khz
+    assert moved.vcpus[0].tsc_khz == khz
 
 
 @pytest.mark.parametrize("difference", DESTINATIONS)

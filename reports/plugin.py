@@ -123,6 +123,7 @@ class Recorder:
         self.live: LiveLine | None = None
         self.machines = Machines() if in_each_mode(config) else None
         self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
+        self._judged: dict[Any, tuple[str, str]] = {}  # by worker, the test that had its result last
         self._collected = False
         self._uncollected: set[str] = set()
 
@@ -197,11 +198,14 @@ class Recorder:
         # With several workers the same test may run in more than one at a time.
         worker = getattr(report, "node", None)
         key = ("" if worker is None else worker.workerinput["workerid"], report.nodeid)
+        if report.when == outcome.LOST_WORKER and key == self._judged.get(worker):
+            return  # It died between two tests: pytest-xdist blames the last one, which has its result.
         reports = self._pending.setdefault(key, [])
         reports.append(report)
         where = self._where(self.machines, worker, report) if self.machines is not None else {}
         if report.when in ("teardown", outcome.LOST_WORKER):
             del self._pending[key]
+            self._judged[worker] = key
             if self.machines is not None:
                 self.machines.ended(worker, report.nodeid)
             self._record(outcome.judge(reports, self.targets, self.command), where)

@@ -52,6 +52,25 @@ def test_killed_worker(tmp_path: Path) -> None:
     assert ended.has_reports()
 
 
+BETWEEN_TESTS = """
+def pytest_runtest_logfinish(nodeid):
+    import os, signal
+    if "PYTEST_XDIST_WORKER" in os.environ and "test_victim" in nodeid:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_worker_killed_between_two_tests(tmp_path: Path) -> None:
+    """A worker that dies with its test's result delivered takes nothing back: the result stays."""
+    victim_passes = 'def test_victim(vcpu):\n    "Passes."\n'
+
+    ended = Suite(tmp_path, victim_passes, BETWEEN_TESTS).run("-n", "1")
+
+    assert ended.verdicts() == {"test_first": "pass", VICTIM: "pass", "test_last": "pass"}
+    journal = (tmp_path / "out" / "journal.jsonl").read_text()
+    assert journal.count('"type":"result"') == 3
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_suspended_process(tmp_path: Path, workers: str) -> None:
     """A process that stood still for seconds goes on: nothing is lost, nothing fails."""

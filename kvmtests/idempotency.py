@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fixtures.benchmark.recorder import Point, Recorder
+from fixtures.benchmark.recorder import BenchmarkRecorder, Point
 from fixtures.counters import NSEC_PER_MSEC, bracket, signed
 from fixtures.kvm.values import Reading
 from fixtures.kvm.vm import Vm
@@ -42,7 +42,9 @@ def carry(heir: Heir, vm: Vm, delay_ms: int) -> Point:
     return Point(delay_ms, (third + fourth - first - second) // 2, signed(middle - reading.value))
 
 
-def experiment(recorder: Recorder, vm: Vm, hz: int, methods: Mapping[str, Callable[[], Heir]]) -> None:
+def experiment(
+    recorder: BenchmarkRecorder, vm: Vm, hz: int, methods: Mapping[str, Callable[[], Heir]]
+) -> None:
     """Carry a counter over at each delay by each of *methods*, and assert that only "by value" loses it.
 
     The slopes, of one run, are 1 for "by value" and 0 for "by offset", within 2 % and their 95 % intervals.

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.agreement.compare import Disagreement
+from fixtures.agreement.counterpart import judge
 from fixtures.agreement.players import complaint, play
 from fixtures.agreement.script import Script, load, save
-from fixtures.agreement.shadow import judge
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
 from tools.arguments import Parser

@@ -22,12 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from fixtures.agreement.shadow import twin
+from fixtures.agreement.counterpart import twin
 from fixtures.agreement.transcript import Moment
 from fixtures.backends.protocol import Backend
 from fixtures.facts import Fact
 from fixtures.fuzz import draw, images
-from fixtures.fuzz.play import Broken, Counts, compare, play
+from fixtures.fuzz.play import Broken, FuzzCounts, compare, play
 from fixtures.kvm.system import open_kvm
 from fixtures.sim import SimBackend, SimConfig
 from fixtures.targets import Target, named_target, probe
@@ -44,7 +44,7 @@ class Trier(Protocol):
     """Tries the case of a seed."""
 
     @property
-    def counts(self) -> Counts | images.GuestCounts | ReaderCounts:
+    def counts(self) -> FuzzCounts | images.GuestCounts | ReaderCounts:
         """What was tried so far: a dataclass of numbers."""
         ...
 
@@ -57,7 +57,7 @@ class SimulatedCalls:
 
     def __init__(self, target: Target) -> None:
         """Try *target*."""
-        self.counts = Counts()
+        self.counts = FuzzCounts()
         self._target = target
 
     def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
@@ -70,8 +70,8 @@ class RealCalls:
 
     def __init__(self, target: Target, facts: Mapping[str, Fact]) -> None:
         """Try *target*, which is a host with *facts*."""
-        self.counts = Counts()
-        self._twins = Counts()
+        self.counts = FuzzCounts()
+        self._twins = FuzzCounts()
         self._target = target
         self._facts = facts
 

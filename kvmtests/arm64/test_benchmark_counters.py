@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.benchmark.recorder import Recorder
+from fixtures.benchmark.recorder import BenchmarkRecorder
 from fixtures.benchmark.series import Series
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
@@ -21,7 +21,9 @@ COLUMNS = ("trapped", "freq_mhz", "cntvct_start", "cntpct", "cntvct_end")
 
 
 @pytest.mark.glance
-def test_physical_counter_read(benchmark_vcpu: Arm64Vcpu, recorder: Recorder, target_facts: Probe) -> None:
+def test_physical_counter_read(
+    benchmark_vcpu: Arm64Vcpu, recorder: BenchmarkRecorder, target_facts: Probe
+) -> None:
     """CNTPCT_EL0 between two CNTVCT_EL0, offset 0 (native) and offset 1 (trapped): time never goes back."""
     guest = benchmark_vcpu.guest
     hz = guest.read_cntfrq()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.benchmark.recorder import Recorder
+from fixtures.benchmark.recorder import BenchmarkRecorder
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -19,7 +19,7 @@ OFFSET = 12345
 
 
 def test_error_grows_with_the_delay_by_value_only(
-    kvm: Kvm[Arm64Vm], vcpu: Arm64Vcpu, recorder: Recorder
+    kvm: Kvm[Arm64Vm], vcpu: Arm64Vcpu, recorder: BenchmarkRecorder
 ) -> None:
     """Error against injected delay: slope 1 with KVM_REG_ARM_TIMER_CNT's value, 0 with the offset."""
     set_virtual_offset(vcpu, OFFSET)

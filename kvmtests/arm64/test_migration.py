@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -24,7 +24,7 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair[Arm64Vm]]
+TwoHosts = Callable[[HostDifference], HostPair[Arm64Vm]]
 Read = Callable[[Arm64Vcpu], Reading]
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
@@ -32,21 +32,25 @@ PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 SYNCHRONISATION_NS = 3_000_000
 
 MOVES = [
-    pytest.param(Difference(), 0, id="same-counter-at-once"),
-    pytest.param(Difference(counter=5), 4 * NSEC_PER_SEC, id="just-booted-4s"),
-    pytest.param(Difference(counter=2**63 + 1), 3600 * NSEC_PER_SEC, id="counter-far-ahead-1h"),
-    pytest.param(Difference(counter=2**64 - 250), 7800 * NSEC_PER_SEC, id="counter-about-to-wrap-2h10min"),
-    pytest.param(Difference(counter=5), 40 * 86400 * NSEC_PER_SEC, id="just-booted-40-days"),
+    pytest.param(HostDifference(), 0, id="same-counter-at-once"),
+    pytest.param(HostDifference(counter=5), 4 * NSEC_PER_SEC, id="just-booted-4s"),
+    pytest.param(HostDifference(counter=2**63 + 1), 3600 * NSEC_PER_SEC, id="counter-far-ahead-1h"),
     pytest.param(
-        Difference(counter=5, synchronisation_ns=SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-ahead"
+        HostDifference(counter=2**64 - 250), 7800 * NSEC_PER_SEC, id="counter-about-to-wrap-2h10min"
+    ),
+    pytest.param(HostDifference(counter=5), 40 * 86400 * NSEC_PER_SEC, id="just-booted-40-days"),
+    pytest.param(
+        HostDifference(counter=5, synchronisation_ns=SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-ahead"
     ),
     pytest.param(
-        Difference(counter=5, synchronisation_ns=-SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-behind"
+        HostDifference(counter=5, synchronisation_ns=-SYNCHRONISATION_NS), 4 * NSEC_PER_SEC, id="3ms-behind"
     ),
     pytest.param(
-        Difference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC), 4 * NSEC_PER_SEC, id="stepped-5s-back"
+        HostDifference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC),
+        4 * NSEC_PER_SEC,
+        id="stepped-5s-back",
     ),
-    pytest.param(Difference(counter=5, leap_seconds=1), 4 * NSEC_PER_SEC, id="leap-second"),
+    pytest.param(HostDifference(counter=5, leap_seconds=1), 4 * NSEC_PER_SEC, id="leap-second"),
 ]
 
 
@@ -123,7 +127,7 @@ def upstream_restore(
 
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
-def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+def test_virtual_counter_continues(two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int) -> None:
     """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 continues within the documented bound."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
@@ -138,7 +142,9 @@ def test_virtual_counter_continues(two_hosts: TwoHosts, difference: Difference, 
 @pytest.mark.generation("upstream")
 @pytest.mark.mode("vhe", "nvhe")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
-def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference, blackout_ns: int) -> None:
+def test_physical_counter_continues(
+    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
+) -> None:
     """The same offset restores CNTPCT_EL0 if both counters were equal on the source."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
@@ -155,7 +161,7 @@ def test_physical_counter_continues(two_hosts: TwoHosts, difference: Difference,
 @pytest.mark.generation("upstream")
 def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     """A VM with default offsets has two views, which writing both registers by value preserves."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     vm = new_vm(hosts.source)
     vm.require_counter_offset()
     vcpu = vm.create_vcpu(0)
@@ -178,7 +184,7 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
 @pytest.mark.generation("series")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_series_offsets_restore_both_counters(
-    two_hosts: TwoHosts, difference: Difference, blackout_ns: int
+    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
 ) -> None:
     """Each counter continues by its own offset within the documented bound, on every vCPU."""
     hosts = two_hosts(difference)
@@ -204,7 +210,7 @@ def test_series_offsets_restore_both_counters(
 
 def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
     """With KVM_REG_ARM_TIMER_CNT written back as it was, the counter has stood still meanwhile."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
     source.vm.time.sleep_ns(NSEC_PER_SEC)
     saved = source.get_reg(TIMER_CNT)
@@ -219,7 +225,7 @@ def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
 @pytest.mark.generation("upstream")
 def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
     """Restoring each vCPU's value in turn leaves all with the age of the last one."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
     saved = source.get_reg(TIMER_CNT)
     moved = new_vm(hosts.arrive(4 * NSEC_PER_SEC))

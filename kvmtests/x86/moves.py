@@ -17,7 +17,7 @@ from fixtures.migration.x86.tsc import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostPlace:
     """Where a vCPU's clocks stood at one instant, as its guest read them."""
 
     tsc: int
@@ -49,7 +49,7 @@ def resume(vm: X86Vm) -> None:
         vcpu.guest.enable_kvmclock()
 
 
-def places(vm: X86Vm) -> list[Place]:
+def places(vm: X86Vm) -> list[HostPlace]:
     """Return where each vCPU's guest finds its clocks."""
     return [_place(vcpu.guest.read_kvmclock()) for vcpu in vm.vcpus]
 
@@ -81,5 +81,5 @@ def require_offsets(vcpu: X86Vcpu) -> None:
         raise CapabilityMissing("KVM_VCPU_TSC_OFFSET that is honoured")
 
 
-def _place(reading: KvmclockReading) -> Place:
-    return Place(reading.tsc, reading.kvmclock_ns)
+def _place(reading: KvmclockReading) -> HostPlace:
+    return HostPlace(reading.tsc, reading.kvmclock_ns)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fixtures.benchmark.recorder import Recorder
+from fixtures.benchmark.recorder import BenchmarkRecorder
 from fixtures.benchmark.series import Series
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
@@ -21,7 +21,7 @@ COLUMNS = ("trapped", "freq_mhz", "tsc_start", "tsc", "tsc_end")
 
 
 @pytest.mark.glance
-def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: Recorder) -> None:
+def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: BenchmarkRecorder) -> None:
     """RDTSC between two RDTSC (native), RDMSR of IA32_TSC between two (trapped): time never goes back."""
     guest = benchmark_vcpu.guest
     hz = benchmark_vcpu.tsc_khz * 1000
@@ -42,7 +42,7 @@ def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: 
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
-def test_kvmclock_read(benchmark_vcpu: X86Vcpu, recorder: Recorder) -> None:
+def test_kvmclock_read(benchmark_vcpu: X86Vcpu, recorder: BenchmarkRecorder) -> None:
     """kvmclock read from its record in a loop, against RDTSC in a loop: neither goes back."""
     guest = benchmark_vcpu.guest
     guest.enable_kvmclock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.benchmark.recorder import Recorder
+from fixtures.benchmark.recorder import BenchmarkRecorder
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -16,7 +16,9 @@ from kvmtests.x86.moves import new_vm, require_offsets
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
 
-def test_error_grows_with_the_delay_by_value_only(kvm: Kvm[X86Vm], vcpu: X86Vcpu, recorder: Recorder) -> None:
+def test_error_grows_with_the_delay_by_value_only(
+    kvm: Kvm[X86Vm], vcpu: X86Vcpu, recorder: BenchmarkRecorder
+) -> None:
     """Error against injected delay: slope 1 with IA32_TSC's value, 0 with KVM_VCPU_TSC_OFFSET."""
     require_offsets(vcpu)
 

@@ -17,7 +17,7 @@ from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.threads import together
-from fixtures.kvm.x86.guest import Monotony
+from fixtures.kvm.x86.guest import ClockMonotony
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.targets import Target
@@ -44,7 +44,7 @@ def many_readings(target: Target) -> int:
     return 2_000 if target.simulated else 10**7 // 2 // ROUNDS
 
 
-def check_together(vcpus: list[X86Vcpu], program: str, readings: int) -> list[Monotony]:
+def check_together(vcpus: list[X86Vcpu], program: str, readings: int) -> list[ClockMonotony]:
     """Let all *vcpus* read and compare at the same time, *ROUNDS* times; return what each of them saw."""
     limits = [functools.partial(vcpu.guest.check_monotony, program, readings) for vcpu in vcpus]
     return [seen for _ in range(ROUNDS) for seen in together(*limits)]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -27,9 +27,9 @@ pytestmark = [pytest.mark.thorough]
 
 
 @pytest.fixture
-def pair(two_hosts: Callable[[Difference], HostPair[X86Vm]]) -> HostPair[X86Vm]:
+def pair(two_hosts: Callable[[HostDifference], HostPair[X86Vm]]) -> HostPair[X86Vm]:
     """A host whose clocks can be moved: the source of a pair."""
-    return two_hosts(Difference())
+    return two_hosts(HostDifference())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, signed
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps, kvmclock
 from fixtures.migration.kvmclock import TaiPair
@@ -22,7 +22,7 @@ from kvmtests.x86.moves import new_guest, new_vm, places, restore, save
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair[X86Vm]]
+TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 # kvmclock from the record and from KVM_GET_CLOCK are each rounded to a ns, on either host.
 LINE_MARGIN_NS = 4
@@ -39,29 +39,29 @@ BLACKOUTS = [
 ]
 
 DIFFERENCES = [
-    pytest.param(Difference(), id="same-counter"),
-    pytest.param(Difference(counter=5), id="just-booted"),
-    pytest.param(Difference(counter=2**63 + 1), id="counter-far-ahead"),
-    pytest.param(Difference(counter=2**64 - 26_000_000), id="counter-about-to-wrap"),
-    pytest.param(Difference(counter=5, rate_ppm=10), id="10-ppm-faster"),
-    pytest.param(Difference(counter=5, rate_ppm=-200), id="200-ppm-slower"),
-    pytest.param(Difference(counter=5, calibration_ppm=10), id="calibrated-10-ppm-higher"),
+    pytest.param(HostDifference(), id="same-counter"),
+    pytest.param(HostDifference(counter=5), id="just-booted"),
+    pytest.param(HostDifference(counter=2**63 + 1), id="counter-far-ahead"),
+    pytest.param(HostDifference(counter=2**64 - 26_000_000), id="counter-about-to-wrap"),
+    pytest.param(HostDifference(counter=5, rate_ppm=10), id="10-ppm-faster"),
+    pytest.param(HostDifference(counter=5, rate_ppm=-200), id="200-ppm-slower"),
+    pytest.param(HostDifference(counter=5, calibration_ppm=10), id="calibrated-10-ppm-higher"),
 ]
 
 CLOCK_ERRORS = [
-    pytest.param(Difference(counter=5, synchronisation_ns=3_000_000), id="3ms-ahead"),
-    pytest.param(Difference(counter=5, synchronisation_ns=-3_000_000), id="3ms-behind"),
-    pytest.param(Difference(counter=5, synchronisation_ns=5 * NSEC_PER_SEC), id="stepped-5s-ahead"),
-    pytest.param(Difference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC), id="stepped-5s-back"),
-    pytest.param(Difference(counter=5, leap_seconds=1), id="leap-second-inserted"),
-    pytest.param(Difference(counter=5, leap_seconds=-1), id="leap-second-deleted"),
+    pytest.param(HostDifference(counter=5, synchronisation_ns=3_000_000), id="3ms-ahead"),
+    pytest.param(HostDifference(counter=5, synchronisation_ns=-3_000_000), id="3ms-behind"),
+    pytest.param(HostDifference(counter=5, synchronisation_ns=5 * NSEC_PER_SEC), id="stepped-5s-ahead"),
+    pytest.param(HostDifference(counter=5, synchronisation_ns=-5 * NSEC_PER_SEC), id="stepped-5s-back"),
+    pytest.param(HostDifference(counter=5, leap_seconds=1), id="leap-second-inserted"),
+    pytest.param(HostDifference(counter=5, leap_seconds=-1), id="leap-second-deleted"),
 ]
 
 
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", [*DIFFERENCES, *CLOCK_ERRORS])
 def test_tsc_and_kvmclock_move_together(
-    two_hosts: TwoHosts, difference: Difference, blackout_ns: int
+    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
 ) -> None:
     """Guest TSC - f · kvmclock is the same after the move, on every vCPU, whatever the hosts' clocks did."""
     hosts = two_hosts(difference)
@@ -80,7 +80,7 @@ def test_tsc_and_kvmclock_move_together(
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source)
     guest.vcpus[1].guest.wrmsr(MSR_IA32_TSC_ADJUST, 2**64 - 12345)
     source = save(guest)
@@ -99,7 +99,7 @@ def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
 
     The TSC falls short by what rounding KVM_GET_TSC_KHZ to whole kHz loses over the blackout.
     """
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     before_ns = hosts.source_true_ns()
     (old,) = places(guest)
@@ -121,7 +121,7 @@ def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", CLOCK_ERRORS)
 def test_wrong_realtime_costs_what_it_is_wrong_by(
-    two_hosts: TwoHosts, difference: Difference, blackout_ns: int
+    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
 ) -> None:
     """With unsynchronised hosts, a step or a leap second, guest time is off by just that, or stands still.
 
@@ -148,7 +148,7 @@ def test_wrong_realtime_costs_what_it_is_wrong_by(
 @pytest.mark.parametrize("leap_seconds", [pytest.param(1, id="inserted"), pytest.param(-1, id="deleted")])
 def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int) -> None:
     """With the realtime corrected by TAI - UTC of both hosts, a leap second costs nothing."""
-    hosts = two_hosts(Difference(counter=5, leap_seconds=leap_seconds))
+    hosts = two_hosts(HostDifference(counter=5, leap_seconds=leap_seconds))
     guest = new_guest(hosts.source, vcpus=1)
     (old,) = places(guest)
     source = save(guest)
@@ -166,7 +166,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Without KVM_CLOCK_REALTIME both clocks continue as if no time had passed, still on one line."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     (old,) = places(guest)
     source = save(guest)
@@ -182,13 +182,13 @@ def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) ->
 @pytest.mark.parametrize(
     "difference",
     [
-        pytest.param(Difference(rate_ppm=10), id="10-ppm-faster"),
-        pytest.param(Difference(rate_ppm=-200), id="200-ppm-slower"),
-        pytest.param(Difference(calibration_ppm=10), id="calibrated-10-ppm-higher"),
-        pytest.param(Difference(calibration_ppm=-40), id="calibrated-40-ppm-lower"),
+        pytest.param(HostDifference(rate_ppm=10), id="10-ppm-faster"),
+        pytest.param(HostDifference(rate_ppm=-200), id="200-ppm-slower"),
+        pytest.param(HostDifference(calibration_ppm=10), id="calibrated-10-ppm-higher"),
+        pytest.param(HostDifference(calibration_ppm=-40), id="calibrated-40-ppm-lower"),
     ],
 )
-def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference: Difference) -> None:
+def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference: HostDifference) -> None:
     """Without scaling the TSC counts at the new host's rate, and departs from f · kvmclock by just that.
 
     Both rates are those that each host's kernel assumes for its TSC, in whole kHz.
@@ -214,7 +214,7 @@ def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference:
 
 def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
     """Offsets computed again from a later pair of clocks differ by the pairs' rounding, not by the delay."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     source = save(new_guest(hosts.source))
     moved = restore(source, hosts.arrive(4 * NSEC_PER_SEC), source.clock.realtime_ns)
     first = [vcpu.tsc_offset for vcpu in moved.vcpus]

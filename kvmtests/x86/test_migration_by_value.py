@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, bracket, signed
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -19,7 +19,7 @@ from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair[X86Vm]]
+TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 RUNNING_NS = 200_000  # ioctls and guest entries around the moment of interest
 
@@ -35,7 +35,7 @@ def saved_values(vcpus: list[X86Vcpu]) -> tuple[int, ...]:
 )
 def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Written back as it was, the TSC stands still for the whole blackout."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     (old,) = places(guest)
     values = saved_values(guest.vcpus)
@@ -57,7 +57,7 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
 )
 def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> None:
     """Even with an exact estimate of the blackout the TSC is late by as much as the VMM is late."""
-    hosts = two_hosts(Difference(counter=5))
+    hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
     saved_ns = hosts.source_true_ns()
     values = saved_values(guest.vcpus)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, signed
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps
 from fixtures.migration.ticks import ticks_at_khz
@@ -25,7 +25,7 @@ from kvmtests.x86.moves import new_vm, places, resume, save
 
 pytestmark = [pytest.mark.thorough]
 
-TwoHosts = Callable[[Difference], HostPair[X86Vm]]
+TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 FRAC_BITS = 48  # of the simulated hosts' multiplier, as of Intel's
 UPTIME_NS = NSEC_PER_SEC
@@ -36,9 +36,9 @@ GUESTS = [
     pytest.param(4_000_000, id="4GHz"),
 ]
 DESTINATIONS = [
-    pytest.param(Difference(counter_hz=3_000_000_000, counter=10**15 + 7), id="3GHz-4-days-up"),
-    pytest.param(Difference(counter_hz=2_000_000_000, counter=5), id="2GHz-just-booted"),
-    pytest.param(Difference(rate_ppm=-200, counter=5), id="200-ppm-slower"),
+    pytest.param(HostDifference(counter_hz=3_000_000_000, counter=10**15 + 7), id="3GHz-4-days-up"),
+    pytest.param(HostDifference(counter_hz=2_000_000_000, counter=5), id="2GHz-just-booted"),
+    pytest.param(HostDifference(rate_ppm=-200, counter=5), id="200-ppm-slower"),
 ]
 BLACKOUTS = [
     pytest.param(0, id="at-once"),
@@ -92,7 +92,7 @@ def margin_ticks(khz: int) -> int:
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
 def test_tsc_and_kvmclock_move_together(
-    two_hosts: TwoHosts, khz: int, difference: Difference, blackout_ns: int
+    two_hosts: TwoHosts, khz: int, difference: HostDifference, blackout_ns: int
 ) -> None:
     """With the scaled arithmetic guest TSC - f · kvmclock is the same after the move."""
     hosts = two_hosts(difference)
@@ -113,7 +113,7 @@ def test_tsc_and_kvmclock_move_together(
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
 def test_ignoring_scaling_costs_what_the_gap_says(
-    two_hosts: TwoHosts, khz: int, difference: Difference
+    two_hosts: TwoHosts, khz: int, difference: HostDifference
 ) -> None:
     """The documented formula misses by T_s · (1 - r_s) - T_d · (1 - r_d): both hosts' uptime."""
     hosts = two_hosts(difference)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, signed, wrap
-from fixtures.host_pair import Difference, HostPair
+from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing, KvmError
 from fixtures.kvm.expect import refused
@@ -277,13 +277,13 @@ def test_clock_guest_moves_to_another_vm(
 @pytest.mark.parametrize(
     "difference",
     [
-        pytest.param(Difference(), id="same-frequency"),
-        pytest.param(Difference(counter_hz=3_000_000_000, counter=10**15 + 7), id="3GHz-4-days-up"),
-        pytest.param(Difference(counter_hz=2_000_000_000, counter=5), id="2GHz-just-booted"),
+        pytest.param(HostDifference(), id="same-frequency"),
+        pytest.param(HostDifference(counter_hz=3_000_000_000, counter=10**15 + 7), id="3GHz-4-days-up"),
+        pytest.param(HostDifference(counter_hz=2_000_000_000, counter=5), id="2GHz-just-booted"),
     ],
 )
 def test_scale_and_clock_guest_move_a_guest(
-    two_hosts: Callable[[Difference], HostPair[X86Vm]], difference: Difference, khz: int
+    two_hosts: Callable[[HostDifference], HostPair[X86Vm]], difference: HostDifference, khz: int
 ) -> None:
     """Between hosts of any frequency the TSC counts the blackout, and kvmclock with it, within 2 ns."""
     hosts = two_hosts(difference)

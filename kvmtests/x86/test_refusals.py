@@ -36,7 +36,7 @@ VcpuCall = Callable[[X86Vm, list[X86Vcpu]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ReadableState:
     """What user space can read of a VM, except for what changes by itself."""
 
     flags: ClockFlags
@@ -46,9 +46,9 @@ class State:
     steal_times: tuple[StealTime, ...]
 
 
-def state_of(vm: X86Vm, vcpus: list[X86Vcpu]) -> State:
+def state_of(vm: X86Vm, vcpus: list[X86Vcpu]) -> ReadableState:
     """Return the state of *vm* and *vcpus* as user space reads it now."""
-    return State(
+    return ReadableState(
         flags=vm.clock().flags,
         khz=(vm.tsc_khz, *(vcpu.tsc_khz for vcpu in vcpus)),
         tsc_offsets=tuple(vcpu.tsc_offset for vcpu in vcpus),

@@ -37,7 +37,7 @@ SCALED = [
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class KhzScaling:
     """The multiplication that gives a guest its frequency."""
 
     ratio: int
@@ -62,12 +62,12 @@ def no_hardware_scaling(vm: X86Vm) -> None:
         raise CapabilityMissing("a processor without KVM_CAP_TSC_CONTROL")
 
 
-def scaling(vcpu: X86Vcpu, host_khz: int) -> Scaling:
+def scaling(vcpu: X86Vcpu, host_khz: int) -> KhzScaling:
     """Return what KVM computes for the frequency of *vcpu* (arch/x86/kvm/x86.c: set_tsc_khz())."""
     _, ebx, ecx, edx = vcpu.guest.cpuid(0)
     vendor = b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))
     bits = FRACTION_BITS[vendor]
-    return Scaling((vcpu.tsc_khz << bits) // host_khz, bits)
+    return KhzScaling((vcpu.tsc_khz << bits) // host_khz, bits)
 
 
 def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.fuzz import draw
-from fixtures.fuzz.calls import Call, Case, Outcome, Pointer
-from fixtures.fuzz.play import Broken, Counts, compare, play
+from fixtures.fuzz.calls import Call, CallOutcome, Case, Pointer
+from fixtures.fuzz.play import Broken, FuzzCounts, compare, play
 from fixtures.sim import SimBackend
 from fixtures.sim.targets import TARGETS
 from fixtures.sim.x86.attributes import TscAttributes
@@ -80,7 +80,7 @@ def test_refusal_that_changes_state_is_noticed() -> None:
     case = Case("x86_64", (OFFSET,))
 
     with pytest.raises(Broken, match="refused with ENXIO, and yet changed: vcpu0 TSC offset"):
-        play(case, SimBackend(replace(X86, parts=parts)), Counts())
+        play(case, SimBackend(replace(X86, parts=parts)), FuzzCounts())
 
 
 def test_wrong_errno_is_noticed() -> None:
@@ -95,14 +95,14 @@ def test_wrong_errno_is_noticed() -> None:
     asked = replace(OFFSET, request=kvm.KVM_HAS_DEVICE_ATTR)
 
     with pytest.raises(Broken, match="EINVAL, ENXIO is due"):
-        play(Case("x86_64", (asked,)), SimBackend(replace(X86, parts=parts)), Counts())
+        play(Case("x86_64", (asked,)), SimBackend(replace(X86, parts=parts)), FuzzCounts())
 
 
 def test_different_errnos_of_two_backends_are_noticed() -> None:
     """What one refuses and the other accepts is a disagreement, unless it is declared."""
     case = Case("x86_64", (Call("vm", kvm_x86.KVM_SET_TSS_ADDR, 1), Call("vm", kvm.KVM_GET_DIRTY_LOG)))
-    refused, accepted = Outcome(errno=22), Outcome()
-    counts = Counts()
+    refused, accepted = CallOutcome(errno=22), CallOutcome()
+    counts = FuzzCounts()
 
     with pytest.raises(Broken, match=r"step 0, KVM_SET_TSS_ADDR.*EINVAL, simulated accepted"):
         compare(case, [refused, accepted], [accepted, accepted], counts)

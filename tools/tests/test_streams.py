@@ -14,6 +14,8 @@ import pytest
 from reports import read_journal
 from tools.tests.fault_suite import is_running, wait_for
 
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = f"{sys.executable} -m tools.check --jobs 0 --target sim-arm64-vhe -k api_version --out"
 
@@ -26,7 +28,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
         check=False,
     )
 
@@ -73,7 +75,7 @@ def test_table_is_readable_in_any_encoding(tmp_path: Path, encoding: str) -> Non
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
         capture_output=True,
-        timeout=120,
+        timeout=250,
         check=False,
     )
 

@@ -116,6 +116,7 @@ def test_environment_that_cannot_be_made(
 
 
 @in_namespace
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
@@ -132,7 +133,7 @@ def test_file_system_that_takes_no_environment(tmp_path: Path, options: str, rea
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
 

@@ -86,16 +86,23 @@ class Tally:
     """What became of all runs."""
 
     runs: Counter[str] = field(default_factory=Counter)
-    late: int = 0  # runs that ended before there was anything to kill
+    late: Counter[str] = field(default_factory=Counter)  # by role, where the run ended before
     recorded: int = 0  # results in the journals when the signals were sent
     stopped: int = 0  # runs that lack results
     findings: list[str] = field(default_factory=list)
+
+    def spared(self) -> Iterator[str]:
+        """Yield the roles that no run was seen to have: a judge that kills nobody finds nothing."""
+        killed = {name.partition(" ")[0] for name in self.runs}
+        yield from (
+            f"no {role} was found to kill in {self.late[role]} runs" for role in self.late.keys() - killed
+        )
 
     def lines(self) -> Iterator[str]:
         """Yield the counts, then what did not hold."""
         kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.runs.items()))
         yield (
-            f"{self.runs.total()} kills ({kinds}), {self.late} runs had ended before; "
+            f"{self.runs.total()} kills ({kinds}), {self.late.total()} runs had ended before; "
             f"{self.recorded} results were recorded at those moments; "
             f"{self.stopped} runs were stopped; {len(self.findings)} findings"
         )
@@ -198,8 +205,9 @@ def main(argv: Sequence[str]) -> int:
             shutil.copytree(folder / "earlier", out)
             found = list(judged(Run(arguments.kind, words, out), kill, whole, tally))
             tally.findings += [f"{kill}: {text}" for text in found]
-            print(f"{kill}: {'; '.join(found) or 'held'}", flush=True)
+            print(f"{kill}: {'; '.join(found) or 'nothing found'}", flush=True)
             shutil.rmtree(out)
+    tally.findings += tally.spared()
     print("\n".join(tally.lines()))
     return 1 if tally.findings else 0
 
@@ -225,7 +233,7 @@ def judged(run: Run, kill: Kill, whole: Whole, tally: Tally) -> Iterator[str]:
     status, left = run.end()
     journal = run.journal()
     if recorded is None:
-        tally.late += 1
+        tally.late[kill.role] += 1
         return
     tally.runs[f"{kill.role} {kill.signal.name}"] += 1
     tally.recorded += len(recorded)

@@ -34,7 +34,8 @@ class Process:
             return "emulator"
         if _WORKER in self.command:
             return "worker"
-        return "main" if {b"tools.check", b"tools.lab"} & set(self.command) else "helper"
+        # Whichever of our commands make runs: the name of its module is not this module's matter.
+        return "main" if self.command[1:2] == (b"-m",) and self.command[2].startswith(b"tools.") else "helper"
 
     def __str__(self) -> str:
         return f"{self.pid} ({b' '.join(self.command)[:80].decode(errors='replace')})"

@@ -122,6 +122,15 @@ def test_run_that_was_stopped_well_has_no_finding(out: Path) -> None:
     assert judged(out) == []
 
 
+def test_role_that_no_run_had_is_a_finding() -> None:
+    """Where every run ended before its main process was seen, the search has found nothing out."""
+    tally = Tally()
+    tally.runs["make SIGTERM"] = 3
+    tally.late.update({"main": 2, "make": 1})
+
+    assert list(tally.spared()) == ["no main was found to kill in 2 runs"]
+
+
 def test_lost_and_changed_results_are_found(out: Path) -> None:
     """A result that the journal held must be there, with its verdict."""
     for content in (records(), records("a fail")):
@@ -187,6 +196,8 @@ def test_process_in_a_session_of_its_own_is_found(mark: str) -> None:
         pytest.param("make check O=out", "make", id="make"),
         pytest.param(".venv/bin/python -m tools.check --jobs 2", "main", id="check"),
         pytest.param("/usr/bin/python3 -m tools.lab", "main", id="lab"),
+        pytest.param(".venv/bin/python -m tools.make check", "main", id="through-another-module"),
+        pytest.param("python3 tools/venv.py check", "helper", id="environment"),
         pytest.param("/usr/bin/qemu-system-aarch64 -S", "emulator", id="emulator"),
         pytest.param("sed -n p", "helper", id="anything-else"),
     ],

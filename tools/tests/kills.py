@@ -262,9 +262,7 @@ def _untold(run: Run, status: int | None) -> Iterator[str]:
     if not (folder / REPORTS[0]).exists():  # it was killed: who has the journal makes the reports
         folder = run.out / "reported"
         words = [sys.executable, "-m", "tools.report", "--out", str(folder), str(run.out / "journal.jsonl")]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            yield "`make report` of a stopped run has status 0"
+        subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
     for name in REPORTS:
         path = folder / name
         if not path.exists():

@@ -192,7 +192,7 @@ STUCK_BACKEND = """
 import threading
 import pytest
 from fixtures.sim import SimBackend
-from fixtures.kvm.system import Kvm, open_kvm
+from fixtures.kvm.system import open_kvm
 from fixtures.uapi import kvm
 
 class Stuck(SimBackend):
@@ -226,7 +226,7 @@ def test_victim(broken_kvm):
 VANISHING_BACKEND = """
 import errno, os
 import pytest
-from fixtures.kvm.system import Kvm
+from fixtures.kvm.system import open_kvm
 from fixtures.sim import SimBackend
 from fixtures.uapi import kvm
 
@@ -278,7 +278,7 @@ HIDES_DEVICE = """
 def test_victim(target):
     "The device's name is taken away while tests run."
     import os
-    from fixtures.kvm.system import Kvm
+    from fixtures.kvm.system import open_kvm
     with open_kvm(target.make_backend(), target.arch):
         os.rename("/dev/kvm-of-this-test/kvm", "/dev/kvm-of-this-test/gone")
     open_kvm(target.make_backend(), target.arch)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fixtures.architectures import ARCHITECTURES
-from fixtures.lab import availability, cache, image, own_kernel, packages, parts
-from fixtures.lab.errors import BadKernel, LabError
+from fixtures.lab import availability, cache, image, kernel, own_kernel, packages, parts
+from fixtures.lab.errors import BadKernel, LabError, of_system
 from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
@@ -42,8 +42,12 @@ def main(argv: Sequence[str]) -> int:
         fetch(machines, update=arguments.update)
         prepare(machines)
     except (LabError, Unusable) as error:
-        sys.stderr.write(f"lab: {error}.\n")
-        return USAGE
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(of_system("the parts cannot be fetched and built", error))
+    finally:
+        for note in cache.take_notes():
+            _say(f"lab: {note}.")
     if arguments.fetch:
         return 0
     keep_byte_code()
@@ -69,7 +73,7 @@ def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
     return machines
 
 
-def fetch(machines: Iterable[Machine], *, update: bool = False) -> None:
+def fetch(machines: Sequence[Machine], *, update: bool = False) -> None:
     """Download what *machines* lack, saying beforehand what and how large."""
     own = own_kernel.given() is not None
     sets = {each.name: each for machine in machines for each in parts.sets_of(machine, own_kernel=own)}
@@ -80,6 +84,8 @@ def fetch(machines: Iterable[Machine], *, update: bool = False) -> None:
         _say(f"Fetching package lists of Debian ({names}), about {len(archives) * packages.INDEX_MB} MB")
     lacking = {each.name: parts.missing(parts.resolve(each, update=update)) for each in sets.values()}
     lacking = {name: found for name, found in lacking.items() if found}
+    for name in sets.keys() - lacking.keys():
+        parts.seal(sets[name])
     if not lacking:
         return
     total = sum(package.size for found in lacking.values() for package in found)
@@ -91,12 +97,15 @@ def fetch(machines: Iterable[Machine], *, update: bool = False) -> None:
         parts.fetch(sets[name])
 
 
-def prepare(machines: Iterable[Machine]) -> None:
+def prepare(machines: Sequence[Machine]) -> None:
     """Build what is built once, and say what is still in the way; `LabError`."""
     for machine in machines:
         availability.check(machine)
     for arch in dict.fromkeys(machine.arch for machine in machines):
         image.base(arch)
+    if own_kernel.given() is None:
+        for arch, series in dict.fromkeys((machine.arch, machine.kernel) for machine in machines):
+            kernel.from_packages(parts.kernel_set(arch, series))
 
 
 def keep_byte_code() -> None:
@@ -150,6 +159,11 @@ def _with(machine: Machine, suffix: str) -> Machine | None:
 def _what(part_set: PartSet, found: Sequence[packages.Package]) -> str:
     first = found[0].name.partition("_")[0]
     return first if len(part_set.known()) == 1 else f"{len(found)} packages"
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f"lab: {sentence}.\n")
+    return USAGE
 
 
 def _say(line: str) -> None:

@@ -20,8 +20,9 @@ ARM64_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(64)
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No kernel of one's own, and an empty cache."""
-    monkeypatch.delenv(own_kernel.IMAGE, raising=False)
-    monkeypatch.delenv(own_kernel.MODULES, raising=False)
+    # Set, not deleted: only so is undone what the command itself puts there.
+    monkeypatch.setenv(own_kernel.IMAGE, "")
+    monkeypatch.setenv(own_kernel.MODULES, "")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
 
 

@@ -76,6 +76,8 @@ def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
 def fetch(machines: Sequence[Machine], *, update: bool = False) -> None:
     """Download what *machines* lack, saying beforehand what and how large."""
     own = own_kernel.given() is not None
+    for machine in machines:  # before anything is fetched
+        availability.check_own_kernel(machine)
     sets = {each.name: each for machine in machines for each in parts.sets_of(machine, own_kernel=own)}
     unknown = [each for each in sets.values() if update or not each.known()]
     if unknown:

@@ -86,6 +86,23 @@ def test_missing_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "cannot be read: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("named", [(), ("--target", "lab-arm64-vhe")], ids=["any-target", "one-target"])
+@pytest.mark.parametrize(
+    "words", [("--kernel", "NOTHING"), ("--kernel", "/dev/null"), ("--modules", "/tmp")], ids=str
+)
+def test_wrong_build_starts_no_session(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    named: tuple[str, ...],
+) -> None:
+    """A wrong KERNEL= or MODULES= is one sentence and status 2 with TARGET= too, and pytest never starts."""
+    monkeypatch.setattr(lab, "run", lambda _arguments: pytest.fail("pytest was started"))
+
+    assert lab.main([*words, *named]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_missing_emulator_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without QEMU the sentence says what to install."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)

@@ -14,7 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import compare, html_mutants, merge, mutants, read_journal, read_ktap, records, summary
+from fixtures.lab.mailbox import Mailbox
+from fixtures.lab.progress import Progress
+from fixtures.lab.records import revive
+from fixtures.lab.timing import PHASES
+from reports import compare, html_mutants, merge, mutants, outcome, read_journal, read_ktap, records, summary
 from reports.files import WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
@@ -91,6 +95,57 @@ def _input(read: Callable[[random.Random, fuzz_inputs.Spoil], int]) -> Reader:
             counts.refused[str(refused)] += 1
 
     return reader
+
+
+def _lab_host(chance: random.Random, counts: ReaderCounts) -> None:
+    ids = [f"kvmtests/x86/test_clock.py::test_{number}[lab-a]" for number in range(chance.randrange(1, 8))]
+    lines = spoilt(chance, [_encoded(chance, _swapped(chance, each)) for each in _lab_records(chance, ids)])
+    progress, mailbox = Progress(asked=frozenset(ids)), Mailbox()
+    for line in lines:
+        progress.take(line, mailbox)
+    progress.settle(mailbox)
+    progress.close(mailbox)
+    counts.problems += progress.left_out
+    for nodeid in progress.finished:
+        judged = mailbox.wait(nodeid)
+        reports = [revive(data) for data in judged.reports]
+        if judged.loss is None:
+            counts.results += 1
+            outcome.judge(reports, ["lab-a"])
+        "".join(str(report.longrepr) + repr(report.sections) for report in reports).encode("utf-8")
+
+
+def _lab_records(chance: random.Random, nodeids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the records of a lab host that judges *nodeids*."""
+    times = {"at_s": 1.5, "now_s": 1.5}
+    found: list[dict[str, Any]] = [{"type": "phase", "name": name, **times} for name in PHASES]
+    found.append({"type": "hello", "target": {"name": "lab-a", "mode": "vhe", "facts": {"kernel": "6.12"}}})
+    for nodeid in nodeids:
+        if chance.randrange(8) == 0:
+            found.append({"type": "absent", "nodeid": nodeid, "reason": chance.choice(("", "ImportError"))})
+            continue
+        found.append({"type": "start", "nodeid": nodeid})
+        for when in ("setup", "call", "teardown"):
+            data = _swapped(chance, _lab_report(chance, nodeid, when))
+            found.append({"type": "report", "nodeid": nodeid, "data": data})
+        found.append({"type": "finish", "nodeid": nodeid})
+    if chance.randrange(4) == 0:
+        found.append({"type": "trouble", "text": "Traceback\nValueError: x"})
+    return [*found, {"type": "end", "exit_status": 0}]
+
+
+def _lab_report(chance: random.Random, nodeid: str, when: str) -> dict[str, Any]:
+    path = {"path": "x.py", "lineno": 3, "message": "1 is not 2"}
+    entry = {"lines": ["> x"], "reprfuncargs": None, "reprlocals": None, "reprfileloc": path, "style": "long"}
+    traceback = {"reprentries": [{"type": "ReprEntry", "data": entry}], "extraline": None, "style": "long"}
+    failure = {"reprcrash": path, "reprtraceback": traceback, "sections": [], "chain": None}
+    report = {
+        "$report_type": "TestReport", "nodeid": nodeid, "location": ["x.py", 3, "x"], "keywords": {"x": 1},
+        "outcome": "passed", "longrepr": None, "when": when, "sections": [["Captured stdout call", "x"]],
+        "duration": 0.1, "start": 1.0, "stop": 1.1, "user_properties": [["verdict", "fail"], ["target", "x"]],
+    }  # fmt: skip
+    skip = {"outcome": "skipped", "longrepr": ["x.py", 3, "Skipped: x"]}
+    return report | chance.choice(({}, {}, {"outcome": "failed", "longrepr": failure}, skip))
 
 
 def _use(chance: random.Random, run: Run, counts: ReaderCounts) -> None:
@@ -220,6 +275,7 @@ READERS: dict[str, Reader] = {
     "journal": _journal,
     "ktap": _ktap,
     "mutants": _mutants,
+    "lab-records": _lab_host,
     "cases": _input(fuzz_inputs.case),
     "known-issues": _input(fuzz_inputs.issues),
 }

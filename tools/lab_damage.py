@@ -77,16 +77,20 @@ class Damage:
 
 
 def copied(original: Path, pristine: Path, machines: Sequence[Machine]) -> Path:
-    """Copy the packages in the cache *original* to *pristine* and build from them; `LabError`."""
+    """Copy what *machines* need of the cache *original* to *pristine* and build from it; `LabError`."""
+    sets = {each.name: each for machine in machines for each in parts.sets_of(machine)}.values()
+    with in_cache(original):
+        files = [path for each in sets for path in (each.list_file, *each.sound_files())]
     try:
-        for folder in ("sets", "debs"):
-            shutil.copytree(original / folder, pristine / folder)
-    except (OSError, shutil.Error):
-        raise PartsMissing(f"there is no whole cache at {original}; {parts.FETCH}") from None
+        for path in files:
+            (pristine / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, pristine / path.parent.name)
+    except OSError:
+        raise PartsMissing(f"the cache at {original} cannot be copied to {pristine}") from None
     with in_cache(pristine):
+        for each in sets:
+            parts.seal(each)
         lab.prepare(machines)
-        for part_set in [each for machine in machines for each in parts.sets_of(machine)]:
-            parts.seal(part_set)
     return pristine
 
 

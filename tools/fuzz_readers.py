@@ -18,7 +18,7 @@ from fixtures.lab.mailbox import Mailbox
 from fixtures.lab.progress import Progress
 from fixtures.lab.records import revive
 from fixtures.lab.timing import PHASES
-from reports import compare, html_mutants, merge, mutants, outcome, read_journal, read_ktap, records, summary
+from reports import compare, defects, html_defects, merge, outcome, read_journal, read_ktap, records, summary
 from reports.files import WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
@@ -79,12 +79,12 @@ def _mutants(chance: random.Random, counts: ReaderCounts) -> None:
     record = {"version": 1, "seconds": 3, "everything": False, "defects": [_mutant(chance) for _ in range(3)]}
     text = b"".join(spoilt(chance, json.dumps(_swapped(chance, record), indent=1).encode().splitlines(True)))
     try:
-        found = mutants.parse(text)
-    except mutants.MutantsError:
-        counts.refused["MutantsError"] += 1
+        found = defects.parse(text)
+    except defects.DefectsError:
+        counts.refused["DefectsError"] += 1
         return
-    counts.results += len(found.mutants)
-    "".join(html_mutants.page(found))
+    counts.results += len(found.defects)
+    "".join(html_defects.page(found))
 
 
 def _input(read: Callable[[random.Random, fuzz_inputs.Spoil], int]) -> Reader:

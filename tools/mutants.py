@@ -22,8 +22,8 @@ from fixtures.defects.catalogue import IMPOSSIBLE, IN_THE_LIBRARY, PRESENT
 from fixtures.defects.defect import Defect
 from fixtures.defects.table import DEFECTS
 from fixtures.sim.targets import TARGETS
-from reports import html_mutants
-from reports import mutants as reported
+from reports import defects as reported
+from reports import html_defects
 from reports.files import ReportError, write_file
 from reports.lock import Held, Lock
 from tools.arguments import Parser
@@ -116,8 +116,8 @@ def _render(source: Path, folder: Path) -> int:
     """Write the page of the mutants.json in *source* into *folder*; return the exit status."""
     try:
         found = reported.parse(source.read_bytes())
-        print(write_file(folder / "mutants.html", html_mutants.page(found)))
-    except (OSError, reported.MutantsError, ReportError) as error:
+        print(write_file(folder / "mutants.html", html_defects.page(found)))
+    except (OSError, reported.DefectsError, ReportError) as error:
         print(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
         return USAGE
     return 0
@@ -254,7 +254,7 @@ def write(
     }
     text = json.dumps(record, indent=1) + "\n"
     return write_file(folder / "mutants.json", [text]), write_file(
-        folder / "mutants.html", html_mutants.page(reported.parse(text))
+        folder / "mutants.html", html_defects.page(reported.parse(text))
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import html, html_mutants, mutants
+from reports import defects, html, html_defects
 from reports.files import write_file
 from reports.tests import samples
 from reports.tests.test_clients import hostile_run
@@ -133,12 +133,12 @@ def test_page_of_defects_filters_and_searches(tab: browser.Page, tmp_path: Path)
         {"id": "T02", "symptom": "reads a TSC", "tests": ["b"]},
         {"id": "T03", "symptom": "writes a TSC"},
     ]
-    found = mutants.parse(json.dumps({"version": 1, "defects": records}))
+    found = defects.parse(json.dumps({"version": 1, "defects": records}))
     shown = (
-        "[...document.querySelectorAll('section.defects .mutant:not([hidden]) b')].map(b => b.textContent)"
+        "[...document.querySelectorAll('section.defects .defect:not([hidden]) b')].map(b => b.textContent)"
     )
 
-    tab.open(write_file(tmp_path / "m.html", html_mutants.page(found)).as_uri())
+    tab.open(write_file(tmp_path / "m.html", html_defects.page(found)).as_uri())
     everything = tab.evaluate(shown)
     tab.evaluate("document.getElementById('search').value = 'tsc'; draw()")
     with_word = tab.evaluate(shown)

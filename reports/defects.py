@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""mutants.json, which `make mutants` leaves, as frozen values: which claims noticed which defect."""
+"""defects.json, which `make defects` leaves, as frozen values: which claims noticed which defect."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VERSION = 1
 TEXT_LIMIT = 2_000
 
 
-class MutantsError(Exception):
+class DefectsError(Exception):
     """The file is none of ours; the text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
+class JudgedDefect:
     """One injected defect, and what the suite said to it."""
 
     id: str
@@ -54,12 +54,12 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
-class Mutants:
-    """One run of `make mutants`."""
+class Defects:
+    """One run of `make defects`."""
 
     seconds: float = 0.0
     everything: bool = False  # whether every claim of a target was asked, also after one had noticed
-    mutants: tuple[Mutant, ...] = ()
+    defects: tuple[JudgedDefect, ...] = ()
     stopped: Stopped | None = None
     silent: tuple[str, ...] = ()  # claims that were asked and never failed
     elsewhere: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, where they are shown
@@ -68,25 +68,25 @@ class Mutants:
     def claims(self) -> list[tuple[str, int]]:
         """Return each claim that noticed anything, without parameters, and how many defects; most first."""
         seen: Counter[str] = Counter()
-        for mutant in self.mutants:
-            seen.update({short(test) for test in mutant.tests})
+        for defect in self.defects:
+            seen.update({short(test) for test in defect.tests})
         return sorted(seen.items(), key=lambda item: (-item[1], item[0]))
 
 
-def parse(text: str | bytes) -> Mutants:
-    """Return what *text*, a mutants.json, holds, texts cleaned; MutantsError if it is none."""
+def parse(text: str | bytes) -> Defects:
+    """Return what *text*, a defects.json, holds, texts cleaned; DefectsError if it is none."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MutantsError("this is no JSON") from error
+        raise DefectsError("this is no JSON") from error
     if not isinstance(record, dict) or not isinstance(record.get("defects"), list):
-        raise MutantsError("this JSON holds no defects")
+        raise DefectsError("this JSON holds no defects")
     if record.get("version") != VERSION:
-        raise MutantsError(f"version {_text(record.get('version'))} is not {VERSION}")
-    return Mutants(
+        raise DefectsError(f"version {_text(record.get('version'))} is not {VERSION}")
+    return Defects(
         seconds=_seconds(record.get("seconds")),
         everything=record.get("everything") is True,
-        mutants=tuple(_mutant(fields) for fields in record["defects"] if isinstance(fields, dict)),
+        defects=tuple(_defect(fields) for fields in record["defects"] if isinstance(fields, dict)),
         stopped=_stopped(record.get("stopped")),
         silent=_texts(record.get("silent")),
         elsewhere=_rows(record.get("elsewhere")),
@@ -99,8 +99,8 @@ def short(claim: str) -> str:
     return claim.removeprefix("kvmtests/").partition("[")[0]
 
 
-def _mutant(fields: dict[str, Any]) -> Mutant:
-    return Mutant(
+def _defect(fields: dict[str, Any]) -> JudgedDefect:
+    return JudgedDefect(
         id=_text(fields.get("id")) or "unnamed",
         symptom=_text(fields.get("symptom")),
         rule=".".join(filter(None, (_text(fields.get("part")), _text(fields.get("variation"))))),

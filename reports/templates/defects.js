@@ -4,7 +4,7 @@
 
 const WORDS = { name: "by its claim", others: "by others", nobody: "nobody" };
 const $ = (id) => document.getElementById(id);
-const items = [...document.querySelectorAll("section.defects .mutant")].map((element) => (
+const items = [...document.querySelectorAll("section.defects .defect")].map((element) => (
   { element, how: element.dataset.how, text: element.textContent.toLowerCase() }));
 const chosen = new Set();
 
@@ -17,7 +17,7 @@ function draw() {
     shown += fits;
   }
   for (const section of document.querySelectorAll("section.defects")) {
-    section.hidden = !section.querySelector(".mutant:not([hidden])");
+    section.hidden = !section.querySelector(".defect:not([hidden])");
   }
   $("shown").textContent = `${shown} of ${items.length} defects`;
 }

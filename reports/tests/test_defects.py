@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""mutants.html: what it says of each defect, and what texts in mutants.json cannot do to it."""
+"""defects.html: what it says of each defect, and what texts in defects.json cannot do to it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import html_mutants
-from reports.mutants import MutantsError, parse
+from reports import html_defects
+from reports.defects import DefectsError, parse
 from reports.tests.texts import NASTY, texts
 
 TEST = "kvmtests/x86/test_set_clock.py::test_a[sim-x86_64]"
@@ -41,13 +41,13 @@ LOST = {"by_name": False, "first": "", "first_s": 0.0, "tests": [], "message": "
 
 
 def text(*defects: dict[str, object], **fields: object) -> str:
-    """Return a mutants.json."""
+    """Return a defects.json."""
     return json.dumps({"version": 1, "seconds": 12.4, "defects": defects, **fields})
 
 
 def page(*defects: dict[str, object], **fields: object) -> str:
-    """Return the page of a mutants.json."""
-    return "".join(html_mutants.page(parse(text(*defects, **fields))))
+    """Return the page of a defects.json."""
+    return "".join(html_defects.page(parse(text(*defects, **fields))))
 
 
 def test_what_nobody_noticed_comes_first() -> None:
@@ -146,12 +146,12 @@ def test_any_json_makes_a_page_or_a_sentence(record: dict[str, object], more: ob
 
     found = parse(json.dumps(record))
 
-    assert "".join(html_mutants.page(found)).endswith("</html>")
+    assert "".join(html_defects.page(found)).endswith("</html>")
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_other_files_are_refused_with_a_sentence(content: bytes) -> None:
-    """What is no mutants.json gives MutantsError and nothing else."""
-    with pytest.raises(MutantsError):
+    """What is no defects.json gives DefectsError and nothing else."""
+    with pytest.raises(DefectsError):
         parse(content)

@@ -130,7 +130,7 @@ def _with_interval(value: float, low: float, high: float) -> str:
 def _table(heads: list[str], rows: list[list[str]], form: str, alignment: str) -> list[str]:
     try:
         from tabulate import tabulate
-    except ImportError:  # A machine in a lab, or behind kselftest, has pytest and no more.
+    except ImportError:  # A lab host, or one that runs kselftest, has pytest and no more.
         return ["  ".join(f"{cell:>20}" for cell in row) for row in (heads, *rows)]
     # Texts only: tabulate would reformat what looks like a number.
     text = tabulate(rows, heads, form, disable_numparse=True, stralign=alignment)

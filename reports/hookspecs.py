@@ -28,7 +28,7 @@ def pytest_kvm_command(config: pytest.Config) -> dict[str, list[str]] | None:
 
 @pytest.hookspec
 def pytest_kvm_target_found(config: pytest.Config, target: dict[str, Any]) -> None:
-    """Tell what became known of a target while its tests ran: a machine that had to boot first.
+    """Tell what became known of a target while its tests ran: a lab host that had to boot first.
 
     The dict is as in `pytest_kvm_targets` and takes the place of the one given there. Called
     in the process that writes the journal.

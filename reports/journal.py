@@ -7,7 +7,7 @@ are raw here and cleaned when read. Version 1 of the schema:
 ========== ==========================================================================
 type       fields (those in brackets may be missing)
 ========== ==========================================================================
-session    version, time_ns, machine, facts {name: text, number or bool}, [command [...],
+session    version, time_ns, host, facts {name: text, number or bool}, [command [...],
            options [...]: words around a node id and its target that run it again]
 target     name, kind, arch, mode, generation, simulated, usable, reason, facts
 collection nodeids [...]; several records add up, in order
@@ -18,11 +18,13 @@ sample     nodeid, [target], metric, [variant, unit, values, columns, rows, note
 log        nodeid, [target], text: follows its test's start, precedes its result
 result     nodeid, target, subject, verdict, [ending, message, reason, duration_ns,
            start_ns, file, line, known_issue, repro]
-machine    machine, facts: one of several in this session (``--dist each``)
+host       host, facts: one of several in this session (``--dist each``)
 end        time_ns, exit_status, [stopped, limited: by as many failures as -x allows]
 ========== ==========================================================================
 
-Where a session had several machines, all records but session and end carry ``machine``, its name.
+Where a session had several hosts, all records except session and end have ``host``, the name of
+theirs. Older journals of this version say ``machine`` instead, as field and as type: readers take
+both (`OLD_HOST`).
 
 Each record is one write(2), so nothing that was recorded is lost with the process. When it
 also reaches the disk is `Sync`'s matter; docs/decisions/journal.md has the measurements.
@@ -43,6 +45,12 @@ from pathlib import Path
 VERSION = 1
 """Version of the schema above: readers refuse others."""
 
+HOST = "host"
+"""The field of a record that names its host, and the type of the record that describes one."""
+
+OLD_HOST = "machine"
+"""What journals of version 1 called both before they were renamed; such journals are still read."""
+
 COLLECTION_CHUNK = 500
 """Node ids in one collection record: a torn line loses no more than these."""
 
@@ -52,7 +60,7 @@ _ENCODE = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str
 class Sync(enum.StrEnum):
     """When records are forced to the disk, beyond what the kernel does by itself."""
 
-    START = "start"  # Before each test: the test that panics this machine is named.
+    START = "start"  # Before each test: the test that panics this host is named.
     SECOND = "second"  # At most once a second.
     NEVER = "never"
 
@@ -100,9 +108,9 @@ class Journal:
         """
         self._append(_ENCODE({"type": kind, **fields}))
 
-    def start(self, nodeid: str, time_ns: int, machine: str = "") -> None:
+    def start(self, nodeid: str, time_ns: int, host: str = "") -> None:
         """Record that *nodeid* is about to run, and let the disk have it if `sync` says so."""
-        where = f',"machine":{_quoted(machine)}' if machine else ""
+        where = f',"host":{_quoted(host)}' if host else ""
         self._append(f'{{"type":"start","nodeid":{_quoted(nodeid)},"time_ns":{time_ns}{where}}}')
         now_s = time.monotonic()
         if self.sync is Sync.START or (self.sync is Sync.SECOND and now_s - self._synced_s >= 1):

@@ -57,7 +57,7 @@ def _document(run: Run, *, places: bool) -> Iterator[str]:
     ]
     every = chain.from_iterable(tests for _, _, tests in suites)
     yield _tag("testsuites", {"name": "kvm counters", **_sums(every)}) + "\n"
-    host = run.sessions[0].machine if run.sessions else ""
+    host = run.sessions[0].host if run.sessions else ""
     for target, subject, tests in suites:
         yield from _suite(target, subject, tests, host, places)
     yield "</testsuites>\n"

@@ -75,7 +75,7 @@ def status(result: Result) -> str:
 
 def identity(run: Run) -> str:
     """Return what names this run among all others: 16 hexadecimal digits."""
-    text = "\n".join(f"{session.machine} {session.started_ns}" for session in run.sessions)
+    text = "\n".join(f"{session.host} {session.started_ns}" for session in run.sessions)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -94,10 +94,10 @@ def _build(target: Target, session: str) -> Object:
 
 def _tests(run: Run) -> Iterator[tuple[str, Object]]:
     """Yield the target of each result, and of each series it has, with what is its own."""
-    machine = run.sessions[0].machine if run.sessions else ""
+    host = run.sessions[0].host if run.sessions else ""
     simulated = run.simulated
     for result in run.results:
-        test = _test(result, machine)
+        test = _test(result, host)
         yield result.target, test
         for sample in result.samples:
             if sample.values:
@@ -118,7 +118,7 @@ def _shared(run: Run, session: str) -> dict[str, str]:
     }
 
 
-def _test(result: Result, machine: str) -> Object:
+def _test(result: Result, host: str) -> Object:
     test: Object = {
         "path": f"{PATH}.{result.subject}.{result.name}",
         "status": status(result),
@@ -133,7 +133,7 @@ def _test(result: Result, machine: str) -> Object:
         ("reason", result.reason),
         ("known_issue", result.known_issue),
         ("reproduce", result.repro),
-        ("runtime", machine),
+        ("runtime", host),
     ]
     said = {name: text for name, text in words if text}
     test["misc"] = {"verdict": result.verdict, "nodeid": result.nodeid, **said}

@@ -108,7 +108,7 @@ def totals(results: Iterable[Result]) -> str:
 
 
 def constant(reason: str) -> str:
-    """Return *reason* fit to stand behind a directive: one short text on every machine.
+    """Return *reason* fit to stand behind a directive: one short text on every host.
 
     LKFT makes it part of the published name, so values become N.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Several sessions as one run: every machine's targets kept apart, nothing counted twice."""
+"""Several sessions as one run: every host's targets kept apart, nothing counted twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .names import distinct
 def merge(runs: Sequence[Run]) -> Run:
     """Return *runs* as one, in their order; names of tests made distinct.
 
-    A target that several machines had becomes ``target@machine`` for each of them. Where
-    one machine judged the same test on the same target twice, the later result counts, but
+    A target that several hosts had becomes ``target@host`` for each of them. Where
+    one host judged the same test on the same target twice, the later result counts, but
     a test that did not run never replaces one that did. A target that cannot be used and
     has no result becomes one skip with its reason.
     """
@@ -73,18 +73,18 @@ def _forget_waiting(results: dict[tuple[str, str], Result]) -> None:
 
 
 def _apart(runs: Sequence[Run]) -> list[Run]:
-    machines: dict[str, set[str]] = defaultdict(set)
+    owners: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         for target in run.targets:
-            machines[target.name].add(_machine(run))
-    shared = {name for name, owners in machines.items() if len(owners) > 1}
+            owners[target.name].add(_host(run))
+    shared = {name for name, hosts in owners.items() if len(hosts) > 1}
     return [_renamed(run, shared) for run in runs]
 
 
 def _renamed(run: Run, shared: set[str]) -> Run:
     if not shared:
         return run
-    new = {target.name: f"{target.name}@{_machine(run)}" for target in run.targets if target.name in shared}
+    new = {target.name: f"{target.name}@{_host(run)}" for target in run.targets if target.name in shared}
     return replace(
         run,
         targets=tuple(replace(target, name=new.get(target.name, target.name)) for target in run.targets),
@@ -95,8 +95,8 @@ def _renamed(run: Run, shared: set[str]) -> Run:
     )
 
 
-def _machine(run: Run) -> str:
-    return (run.sessions[0].machine if run.sessions else "") or "unknown"
+def _host(run: Run) -> str:
+    return (run.sessions[0].host if run.sessions else "") or "unknown"
 
 
 def _unusable(target: Target) -> Result:
@@ -106,5 +106,5 @@ def _unusable(target: Target) -> Result:
         target=target.name,
         subject="target",
         verdict=Verdict.SKIP,
-        reason=target.reason or "not usable on this machine",
+        reason=target.reason or "not usable on this host",
     )

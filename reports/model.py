@@ -158,9 +158,9 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One pytest session on one machine: what a journal's session and end records say."""
+    """One pytest session on one host: what a journal's session and end records say."""
 
-    machine: str = ""
+    host: str = ""
     facts: tuple[tuple[str, Fact], ...] = ()
     started_ns: int = 0
     ended_ns: int = 0

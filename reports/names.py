@@ -125,7 +125,7 @@ def without(nodeid: str, target: str) -> str:
         return nodeid
     framed = f"-{params.removesuffix(']')}-"
     # "lab-arm64-vhe@6.1" is a target's own name, and stands so in the node id; "host@board" may
-    # be what a merge of several machines made of host, which stands there as it was.
+    # be what a merge of several hosts made of it, which stands there as it was.
     word = target
     while f"-{word}-" not in framed and "@" in word:
         word = word.rpartition("@")[0]

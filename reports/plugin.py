@@ -32,11 +32,11 @@ from . import (
     outcome,
     read_journal,
 )
-from .journal import VERSION, Journal, JournalError, Sync
+from .hosts import INPUT, HostDescription, Hosts, description, in_each_mode
+from .journal import HOST, VERSION, Journal, JournalError, Sync
 from .late_warnings import LateWarnings
 from .live import LiveLine, wanted
 from .lock import Held, Lock
-from .machines import FIELD, INPUT, Description, Machines, description, in_each_mode
 from .model import Run, Verdict, exit_status
 from .signals import Signals, leave_to_controller
 
@@ -97,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the recorder where this process is the one that writes."""
     looks_only = any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
     if INPUT in getattr(config, "workerinput", {}):
-        config.pluginmanager.register(Description(config, _machine_facts()), "kvm-machine")
+        config.pluginmanager.register(HostDescription(config, _host_facts()), "kvm-host")
     config.pluginmanager.register(LateWarnings(), "kvm-late-warnings")
     config.pluginmanager.register(clean_reports, "kvm-clean-reports")
     if hasattr(config, "workerinput"):
@@ -121,7 +121,7 @@ class Recorder:
         self.raised: BaseException | None = None
         self.signals = Signals()
         self.live: LiveLine | None = None
-        self.machines = Machines() if in_each_mode(config) else None
+        self.hosts = Hosts() if in_each_mode(config) else None
         self._pending: dict[tuple[str, str], list[pytest.TestReport]] = {}
         self._judged: dict[Any, tuple[str, str]] = {}  # by worker, the test that had its result last
         self._collected = False
@@ -144,12 +144,12 @@ class Recorder:
                 "session",
                 version=VERSION,
                 time_ns=time.time_ns(),
-                machine=socket.gethostname(),
-                facts=_machine_facts(),
+                host=socket.gethostname(),
+                facts=_host_facts(),
                 command=self.command.words,
                 options=self.command.options,
             )
-            for target in targets if self.machines is None else ():
+            for target in targets if self.hosts is None else ():
                 self.journal.write("target", **target)
             if self.journal.trouble:
                 raise JournalError(self.journal.trouble)
@@ -167,18 +167,18 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Ask a worker for the description of its machine, where each has its own."""
-        if self.machines is not None:
-            node.workerinput[INPUT] = self.machines.name(node)
+        """Ask a worker for the description of its host, where each has its own."""
+        if self.hosts is not None:
+            node.workerinput[INPUT] = self.hosts.name(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """Record what will run, as the first worker says; all collect the same, but for machines."""
-        if self.machines is None:
+        """Record what will run: of workers on one host, which collect the same, what the first reports."""
+        if self.hosts is None:
             self._collection(list(ids))
-        elif self.machines.collected(node, ids):
+        elif self.hosts.collected(node, ids):
             self._collected = False
-            self._collection(list(ids), **{FIELD: self.machines.name(node)})
+            self._collection(list(ids), **{HOST: self.hosts.name(node)})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record a module that cannot be collected, once however many workers say so."""
@@ -188,8 +188,8 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Record that a test is about to run."""
-        machine = self.machines.starts(nodeid) if self.machines is not None else ""
-        self._opened().start(nodeid, time.time_ns(), machine)
+        host = self.hosts.starts(nodeid) if self.hosts is not None else ""
+        self._opened().start(nodeid, time.time_ns(), host)
         if self.live is not None:
             self.live.start(nodeid)
 
@@ -202,12 +202,12 @@ class Recorder:
             return  # It died between two tests: pytest-xdist blames the last one, which has its result.
         reports = self._pending.setdefault(key, [])
         reports.append(report)
-        where = self._where(self.machines, worker, report) if self.machines is not None else {}
+        where = self._where(self.hosts, worker, report) if self.hosts is not None else {}
         if report.when in ("teardown", outcome.LOST_WORKER):
             del self._pending[key]
             self._judged[worker] = key
-            if self.machines is not None:
-                self.machines.ended(worker, report.nodeid)
+            if self.hosts is not None:
+                self.hosts.ended(worker, report.nodeid)
             self._record(outcome.judge(reports, self.targets, self.command), where)
 
     @pytest.hookimpl(tryfirst=True)
@@ -233,7 +233,7 @@ class Recorder:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the summary by target and where the reports are."""
-        # Imported here, as the writers below: workers, and machines in a lab that only send
+        # Imported here, as the writers below: workers, and lab hosts that only send
         # their journal, need no tables and no templates.
         from . import summary
 
@@ -271,13 +271,13 @@ class Recorder:
             self.config.pluginmanager.register(NoLetters())
             self.live = LiveLine(self.config.get_terminal_writer(), environment)
 
-    def _where(self, machines: Machines, worker: Any, report: pytest.TestReport) -> dict[str, str]:
-        """Return the fields that name the machine of *report*, once its description is written."""
-        where = {FIELD: machines.name(worker)}
+    def _where(self, hosts: Hosts, worker: Any, report: pytest.TestReport) -> dict[str, str]:
+        """Return the fields that name the host of *report*, once its description is written."""
+        where = {HOST: hosts.name(worker)}
         told = description(report)
         if told is not None:
             journal = self._opened()
-            journal.write("machine", facts=told["facts"], **where)
+            journal.write(HOST, facts=told["facts"], **where)
             for target in told["targets"]:
                 journal.write("target", **target, **where)
         return where
@@ -359,10 +359,10 @@ class NoLetters:
         return category, "", ""
 
 
-def _machine_facts() -> dict[str, str]:
+def _host_facts() -> dict[str, str]:
     return {
         "kernel": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
+        "architecture": platform.machine(),
         "python": platform.python_version(),
         "pytest": pytest.__version__,
     }

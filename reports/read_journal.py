@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import collector, merge, names, records
 from .command import Command
-from .journal import VERSION
+from .journal import HOST, OLD_HOST, VERSION
 from .model import LOCAL, Ending, Result, Run, Sample, Session, Target, Verdict
 from .records import Record, integer, word
 from .text import TEXT_LIMIT, clean, clip
@@ -24,7 +24,7 @@ PROBLEMS_SHOWN = 20
 """Unreadable lines named one by one for each journal; the rest are counted."""
 
 _START = b'{"type":"start",'
-_MACHINE = b'"machine":'
+_OF_ONE_HOST = re.compile(f'"(?:{HOST}|{OLD_HOST})":'.encode())
 
 # What pytest says where -x or --maxfail ends a session: older journals have nothing else.
 _LIMITED = re.compile(r"stopping after \d+ failures")
@@ -49,7 +49,7 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
     chapters: list[_Chapter] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
-        if line.startswith(_START) and line.endswith(b"}\n") and chapters and _MACHINE not in line:
+        if line.startswith(_START) and line.endswith(b"}\n") and chapters and not _OF_ONE_HOST.search(line):
             chapters[-1].start_lines.append(line)
             continue
         record = records.decoded(line)
@@ -59,7 +59,7 @@ def parse(lines: Iterable[bytes], name: str = "journal") -> list[Run]:
             continue
         if record["type"] == "session" or not chapters:
             chapters.append(_Chapter())
-        complaint = chapters[-1].of_machine(record).take(record)
+        complaint = chapters[-1].of_host(record).take(record)
         if complaint:
             problems.append(f"{name}:{number}: {complaint}")
     if not chapters:
@@ -86,24 +86,24 @@ class _Chapter:
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)  # files whose tests are about no target
 
-    machines: dict[str, _Chapter] = field(default_factory=dict)
+    hosts: dict[str, _Chapter] = field(default_factory=dict)
 
-    def of_machine(self, record: Record) -> _Chapter:
-        """Return the part of this session that *record* belongs to: its machine's, if it names one."""
-        name = word(record, "machine") if "machine" in record and record["type"] != "session" else ""
+    def of_host(self, record: Record) -> _Chapter:
+        """Return the part of this session that *record* belongs to: its host's, if it names one."""
+        name = "" if record["type"] == "session" else word(record, _host_field(record))
         if not name:
             return self
-        if name not in self.machines:
+        if name not in self.hosts:
             session = Session(name, started_ns=self.session.started_ns)
-            self.machines[name] = _Chapter(session, self.version, self.command)
-        return self.machines[name]
+            self.hosts[name] = _Chapter(session, self.version, self.command)
+        return self.hosts[name]
 
     def runs(self) -> list[Run]:
-        """Return the run of this session, and behind it one of each of its machines, by their names.
+        """Return the run of this session, then one of each of its hosts, sorted by name.
 
-        Which of them reported first is chance, and no matter of reports.
+        Which of them reported first is chance, and reports do not depend on it.
         """
-        return [self.run(), *(machine.run() for _, machine in sorted(self.machines.items()))]
+        return [self.run(), *(host.run() for _, host in sorted(self.hosts.items()))]
 
     def take(self, record: Record) -> str:
         """Add *record*; return what is wrong with it, or nothing."""
@@ -137,7 +137,7 @@ class _Chapter:
     def _session(self, record: Record) -> str:
         self.version = integer(record, "version")
         self.session = Session(
-            records.line(record, "machine"), records.facts(record), integer(record, "time_ns")
+            records.line(record, _host_field(record)), records.facts(record), integer(record, "time_ns")
         )
         self.command = Command(records.words(record, "command"), records.words(record, "options"))
         if self.version != VERSION:
@@ -235,14 +235,14 @@ class _Chapter:
         before = self.logs.get(key, "")
         self.logs[key] = clip(before + clean(records.raw(record, "text")), TEXT_LIMIT)
 
-    def _machine(self, record: Record) -> None:
-        self.session = Session(self.session.machine, records.facts(record), self.session.started_ns)
+    def _host(self, record: Record) -> None:
+        self.session = Session(self.session.host, records.facts(record), self.session.started_ns)
 
     def _end(self, record: Record) -> None:
-        for machine in self.machines.values():
-            machine._end(record)
+        for host in self.hosts.values():
+            host._end(record)
         self.session = Session(
-            self.session.machine,
+            self.session.host,
             self.session.facts,
             self.session.started_ns,
             integer(record, "time_ns"),
@@ -259,7 +259,8 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
     "sample": _Chapter._sample,
     "log": _Chapter._log,
     "result": _Chapter._result,
-    "machine": _Chapter._machine,
+    HOST: _Chapter._host,
+    OLD_HOST: _Chapter._host,
     "end": _Chapter._end,
 }
 
@@ -268,6 +269,10 @@ def _ending(record: Record, verdict: Verdict) -> Ending:
     if verdict is Verdict.NOT_RUN:
         return Ending.NOT_RUN
     return Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED
+
+
+def _host_field(record: Record) -> str:
+    return HOST if HOST in record else OLD_HOST
 
 
 def _file(nodeid: str) -> str:

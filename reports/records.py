@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from . import names
+from .journal import HOST, OLD_HOST
 from .model import Fact, Figure, Line, Number, Sample, Verdict
 from .text import clean, one_line
 
@@ -24,8 +25,8 @@ MIN_HZ, MAX_HZ = 1, 10**15
 _DECODE = json.JSONDecoder().raw_decode
 _BLANK = " \t\r\n"
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}
-_PLAIN = frozenset(
-    ("type", "nodeid", "target", "subject", "verdict", "duration_ns", "start_ns", "file", "line", "machine")
+_PLAIN = {HOST, OLD_HOST}.union(
+    ("type", "nodeid", "target", "subject", "verdict", "duration_ns", "start_ns", "file", "line")
 )
 
 
@@ -127,7 +128,7 @@ def integer(record: Record, key: str) -> int:
 
 
 def facts(record: Record) -> tuple[tuple[str, Fact], ...]:
-    """Return the facts of a machine or a target, in their order."""
+    """Return the facts of a host or a target, in their order."""
     found = record.get("facts")
     if not isinstance(found, dict):
         return ()

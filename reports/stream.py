@@ -95,7 +95,7 @@ class TapStream:
     def finish(self) -> None:
         """Complete the document of a session that ended: what has no result did not run."""
         if not self._finished and not self._planned:
-            self.skip("none of these claims concerns this machine")
+            self.skip("none of these claims concerns this host")
         self._complete("", Verdict.NOT_RUN)
 
     def expire(self, name: str, why: str, verdict: Verdict = Verdict.TIMEOUT) -> None:

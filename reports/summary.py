@@ -81,7 +81,7 @@ def named(run: Run) -> Iterator[str]:
 def _aligned(rows: list[list[str]]) -> list[str]:
     try:
         from tabulate import tabulate
-    except ImportError:  # A machine in a lab, or behind kselftest, has pytest and no more.
+    except ImportError:  # A lab host, or one that runs kselftest, has pytest and no more.
         return ["  ".join(f"{cell:>8}" for cell in [*row[1:], row[0]]) for row in rows]
     alignment = ("left", *["right"] * (len(rows[0]) - 1))
     # Texts only: tabulate would reformat what looks like a number.

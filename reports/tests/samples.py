@@ -81,7 +81,7 @@ def records(size: int, targets: int, seed: int) -> Iterator[Record]:
         "type": "session",
         "version": 1,
         "time_ns": started_ns,
-        "machine": "bench-7",
+        "host": "bench-7",
         "facts": {"kernel": "Linux 6.12.9", "python": "3.11.7"},
     }
     for name, kind, arch, mode, generation in TARGETS[:targets]:

@@ -35,7 +35,7 @@ def hostile_run() -> Run:
     """Return a run with every verdict, and every nasty text as parameter, message, reason and log."""
     verdicts = ("pass", "fail", "skip", "xfail", "xpass", "error", "timeout")
     found: list[dict[str, Any]] = [
-        {"type": "session", "version": 1, "machine": "m", "time_ns": 1_790_000_000_000_000_000},
+        {"type": "session", "version": 1, "host": "m", "time_ns": 1_790_000_000_000_000_000},
         {"type": "target", "name": "sim-a", "kind": "sim", "simulated": True, "facts": {}},
     ]
     for number, nasty in enumerate(NASTY * 2):

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def read(*journals: bytes) -> Run:
-    """Return what *journals*, each from one machine, say together."""
+    """Return what *journals*, each from one host, say together."""
     runs = [run for journal in journals for run in read_journal.parse(journal.splitlines(keepends=True))]
     return merge.merge(runs)
 
@@ -36,9 +36,9 @@ def lines(*records: dict[str, object]) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
-def session(machine: str = "m") -> dict[str, object]:
+def session(host: str = "m") -> dict[str, object]:
     """Return a session record."""
-    return {"type": "session", "version": 1, "time_ns": 1, "machine": machine, "facts": {}}
+    return {"type": "session", "version": 1, "time_ns": 1, "host": host, "facts": {}}
 
 
 def result(nodeid: str, verdict: str = "pass", target: str = "host") -> dict[str, object]:
@@ -132,8 +132,8 @@ def test_unknown_version_is_left_out_with_a_sentence() -> None:
     assert "schema version 2" in found.problems[0]
 
 
-def test_machines_with_the_same_target_are_kept_apart() -> None:
-    """Two machines' "host" become two targets; a target of one machine keeps its name."""
+def test_hosts_with_the_same_target_are_kept_apart() -> None:
+    """Two hosts' target "host" becomes two targets; a target of one host keeps its name."""
     host: dict[str, object] = {"type": "target", "name": "host"}
     one = lines(session("one"), host, result("a.py::test_a", "fail"), END)
     two = lines(session("two"), host, result("a.py::test_a"), result("a.py::test_b", target="lab"), END)
@@ -149,7 +149,7 @@ def test_machines_with_the_same_target_are_kept_apart() -> None:
 
 
 def test_a_continued_run_replaces_what_had_not_run() -> None:
-    """A machine that goes on after a crash adds its results; the crashed test stays crashed."""
+    """A host that continues after a crash adds its results; the crashed test stays crashed."""
     everything: dict[str, object] = {
         "type": "collection",
         "nodeids": ["a.py::test_a", "a.py::test_b", "a.py::test_c"],

@@ -19,7 +19,7 @@ from reports import names
 )
 @pytest.mark.parametrize("shape", ["{}", "{}-zero", "zero-{}", "zero-{}-one"])
 def test_name_of_a_test_drops_its_target(word: str, called: str, shape: str) -> None:
-    """A test has the same name on host, on another machine's host, and on a kernel of the lab."""
+    """A test has the same name on host, on another host of that name, and on a kernel of the lab."""
     elsewhere = names.kernel_name(
         f"kvmtests/x86/test_clock.py::test_a[{shape.format('sim-x86_64')}]", "sim-x86_64"
     )
@@ -39,11 +39,11 @@ def test_only_a_whole_word_is_the_target() -> None:
     [
         pytest.param("sim-x86_64", "sim-x86_64", id="plain"),
         pytest.param("lab-arm64-vhe@6.1", "lab-arm64-vhe.6.1", id="kernel"),
-        pytest.param("host@board-3", "host.board-3", id="machine"),
+        pytest.param("host@board-3", "host.board-3", id="host"),
     ],
 )
 def test_name_of_a_target_has_the_characters_of_all_readers(called: str, name: str) -> None:
-    """The sign before kernel and machine becomes a dot, and costs no digest."""
+    """The sign before kernel and host becomes a dot, and costs no digest."""
     assert names.target_slug(called) == name
 
 
@@ -52,8 +52,8 @@ def test_about_no_target_is_no_word() -> None:
     assert names.kernel_name("a.py::test_a[local-1]", "local") == names.slug("test_a.local-1")
 
 
-def test_machine_with_any_name_is_kept_apart() -> None:
-    """What else a machine's name holds is folded, and a digest tells such targets apart."""
+def test_host_with_any_name_is_kept_apart() -> None:
+    """Other characters of a host's name are folded, and a digest distinguishes such targets."""
     one, two = names.target_slug("host@böard 1"), names.target_slug("host@böard=1")
 
     assert one != two

@@ -398,7 +398,7 @@ def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> No
 
 
 def test_journal_may_be_a_pipe(session: pytest.Pytester) -> None:
-    """A lab machine sends its journal through a device; the summary is still there."""
+    """A lab host sends its journal through a device; the summary is still there."""
     session.makepyfile("def test_a(): pass")
 
     done = run(session, "-q", "-s", "--journal", "/dev/stderr")

@@ -43,7 +43,7 @@ Record = Mapping[str, object]
 def journal(*records: Record, collected: tuple[str, ...] = (PASSED, SKIPPED, WAITING, OTHER)) -> Run:
     """Return the run of a journal on the host, with *records* after its collection."""
     before: list[Record] = [
-        {"type": "session", "version": 1, "time_ns": 1, "machine": "m"},
+        {"type": "session", "version": 1, "time_ns": 1, "host": "m"},
         {"type": "target", "name": "host"},
         {"type": "collection", "nodeids": collected},
     ]

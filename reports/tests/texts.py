@@ -55,7 +55,7 @@ words = st.one_of(st.sampled_from(("minus-one", "a[b]=c # 2", "x/y", "é", "1", 
 def records(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Return the records of a journal with hostile names and texts, one for each test."""
     names = draw(st.lists(words, min_size=1, max_size=8, unique=True))
-    found: list[dict[str, Any]] = [{"type": "session", "version": 1, "machine": draw(texts), "time_ns": 1}]
+    found: list[dict[str, Any]] = [{"type": "session", "version": 1, "host": draw(texts), "time_ns": 1}]
     simulated = {"name": "sim-a", "kind": "sim", "simulated": True, "facts": {draw(texts): draw(texts)}}
     found.append({"type": "target", **simulated})
     for number, name in enumerate(names):

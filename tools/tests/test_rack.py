@@ -55,5 +55,5 @@ def test_every_claim_is_asked_on_both_hosts(hosts: Path, tmp_path: Path) -> None
     assert len(alpha) + len(beta) == len(found.results) > 0
     assert [result.name for result in alpha] == [result.name for result in beta]
     assert {result.verdict for result in found.results} == {Verdict.PASS}
-    names = {machine.machine: dict(machine.facts).get("hostname") for machine in found.sessions}
+    names = {session.host: dict(session.facts).get("hostname") for session in found.sessions}
     assert (names["alpha"], names["beta"]) == ("alpha", "beta")

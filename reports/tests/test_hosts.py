@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every test on every machine: results kept apart by machine and target in one journal."""
+"""Every test on every host: results kept apart by host and target in one journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[2]
-MACHINES = ("--dist", "each", "--tx", "popen//id=alpha", "--tx", "popen//id=beta")
+HOSTS = ("--dist", "each", "--tx", "popen//id=alpha", "--tx", "popen//id=beta")
 
 TARGETS = """
 import os
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Return a folder for a pytest session with two machines, both on this one."""
+    """Return a folder for a pytest session with two hosts, both of them this computer."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makeini("[pytest]")
@@ -47,7 +47,7 @@ def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 def run(session: pytest.Pytester) -> Run:
     """Run the session and return what its journal says."""
     options = ["-p", "reports.plugin", "-p", "no:cacheprovider", "--report-dir=out"]
-    session.runpytest_subprocess(*options, *MACHINES, timeout=170)
+    session.runpytest_subprocess(*options, *HOSTS, timeout=170)
     return read_journal.read([session.path / "out/journal.jsonl"])
 
 
@@ -56,8 +56,8 @@ def told(found: Run) -> dict[tuple[str, str], Verdict]:
     return {(result.target, result.name): result.verdict for result in found.results}
 
 
-def test_each_machine_has_its_own_results_and_facts(session: pytest.Pytester) -> None:
-    """A test that fails on one machine passes on the other; each target has its machine's facts."""
+def test_each_host_has_its_own_results_and_facts(session: pytest.Pytester) -> None:
+    """A test that fails on one host passes on the other; each target has its host's facts."""
     session.makepyfile(
         "import os\ndef test_a(): assert os.environ['PYTEST_XDIST_WORKER'] == 'alpha'\ndef test_b(): pass\n"
     )
@@ -71,11 +71,11 @@ def test_each_machine_has_its_own_results_and_facts(session: pytest.Pytester) ->
         ("host@beta", "test_b"): Verdict.PASS,
     }
     assert dict(found.target("host@beta").facts) == {"board": "beta"}
-    assert {machine.machine for machine in found.sessions} >= {"alpha", "beta"}
+    assert {one.host for one in found.sessions} >= {"alpha", "beta"}
 
 
-def test_machine_whose_worker_dies_goes_on_under_its_name(session: pytest.Pytester) -> None:
-    """The test that killed it is named for that machine only, and the rest is asked there, too."""
+def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pytester) -> None:
+    """The test that killed it is named for that host only, and the rest also runs there."""
     session.makepyfile(
         "import os\ndef test_a(): pass\n"
         "def test_b(): 'beta' == os.environ['PYTEST_XDIST_WORKER'] and os._exit(9)\n"
@@ -92,8 +92,8 @@ def test_machine_whose_worker_dies_goes_on_under_its_name(session: pytest.Pytest
     assert told(found)["host@beta", "test_c"] is Verdict.PASS
 
 
-def test_reports_name_machine_and_target(session: pytest.Pytester) -> None:
-    """The flat document has every test of every machine under a name of its own."""
+def test_reports_name_host_and_target(session: pytest.Pytester) -> None:
+    """The flat document has every test of every host under a name of its own."""
     session.makepyfile("def test_a(): pass\n")
 
     run(session)
@@ -107,17 +107,49 @@ def test_reports_name_machine_and_target(session: pytest.Pytester) -> None:
 
 def journal(*records: Mapping[str, object]) -> Run:
     """Return what a journal of *records* says."""
-    first: Mapping[str, object] = {"type": "session", "version": 1, "machine": "controller", "time_ns": 1}
-    return merge.merge(read_journal.parse(json.dumps(record).encode() for record in (first, *records)))
+    first: Mapping[str, object] = {"type": "session", "version": 1, "host": "controller", "time_ns": 1}
+    lines = [json.dumps(record).encode() + b"\n" for record in (first, *records)]
+    return merge.merge(read_journal.parse(lines))
 
 
-def test_journal_that_breaks_off_names_what_ran_on_which_machine() -> None:
-    """A test that one machine had started, and another had not, crashed on the one only."""
+def older(record: Mapping[str, object]) -> Mapping[str, object]:
+    """Return *record* as journals had it when they called a host a machine."""
+    renamed = {"machine" if name == "host" else name: value for name, value in record.items()}
+    return {**renamed, "type": "machine"} if record["type"] == "host" else renamed
+
+
+def test_older_journal_that_calls_a_host_a_machine_reads_the_same() -> None:
+    """Field and record type under their former names give the same run: hosts, facts, a crashed test."""
+    a = "kvmtests/x86/test_clock.py::test_a[host]"
+    records: list[Mapping[str, object]] = [
+        {"type": "session", "version": 1, "host": "controller", "time_ns": 1},
+        *({"type": "host", "host": name, "facts": {"board": name}} for name in ("alpha", "beta")),
+        *({"type": "target", "name": "host", "host": name} for name in ("alpha", "beta")),
+        *({"type": "collection", "nodeids": [a], "host": name} for name in ("alpha", "beta")),
+        {"type": "result", "nodeid": a, "target": "host", "verdict": "pass", "host": "alpha"},
+        {"type": "start", "nodeid": a, "time_ns": 2, "host": "beta"},
+    ]
+
+    new, old = journal(*records), journal(*map(older, records))
+
+    assert [(one.host, one.facts) for one in old.sessions[-2:]] == [
+        ("alpha", (("board", "alpha"),)),
+        ("beta", (("board", "beta"),)),
+    ]
+    assert {one.target: one.ending for one in old.results} == {
+        "host@alpha": Ending.FINISHED,
+        "host@beta": Ending.CRASHED,
+    }
+    assert new == old
+
+
+def test_journal_that_breaks_off_names_what_ran_on_which_host() -> None:
+    """A test that one host had started, and another had not, crashed on the one only."""
     a = "kvmtests/x86/test_clock.py::test_a[host]"
     found = journal(
-        *({"type": "target", "name": "host", "machine": name} for name in ("alpha", "beta")),
-        *({"type": "collection", "nodeids": [a], "machine": name} for name in ("alpha", "beta")),
-        {"type": "start", "nodeid": a, "time_ns": 2, "machine": "beta"},
+        *({"type": "target", "name": "host", "host": name} for name in ("alpha", "beta")),
+        *({"type": "collection", "nodeids": [a], "host": name} for name in ("alpha", "beta")),
+        {"type": "start", "nodeid": a, "time_ns": 2, "host": "beta"},
     )
 
     assert {result.target: result.ending for result in found.results} == {
@@ -126,19 +158,19 @@ def test_journal_that_breaks_off_names_what_ran_on_which_machine() -> None:
     }
 
 
-def test_target_of_one_machine_keeps_its_name() -> None:
-    """Only what several machines have needs the machine's name."""
+def test_target_of_one_host_keeps_its_name() -> None:
+    """Only what several hosts have needs the host's name."""
     found = journal(
-        {"type": "target", "name": "host", "machine": "alpha"},
+        {"type": "target", "name": "host", "host": "alpha"},
         {
             "type": "result",
             "nodeid": "a.py::test_a[host]",
             "target": "host",
             "verdict": "pass",
-            "machine": "alpha",
+            "host": "alpha",
         },
         {"type": "end", "time_ns": 3, "exit_status": 0},
     )
 
     assert [(result.target, result.name) for result in found.results] == [("host", "test_a")]
-    assert all(machine.complete for machine in found.sessions)
+    assert all(one.complete for one in found.sessions)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from .model import Ending, Run, Sample, Verdict
+from .model import ResultEnding, Run, Sample, Verdict
 from .series import CLASSIC, EVERY, Group, alone, figures, groups, mean_errors, resolution, slope
 
 GAP = "   "
@@ -84,7 +84,9 @@ def points(group: Group) -> list[str]:
 
 
 def _only_measured(run: Run) -> bool:
-    ran = [one for one in run.results if one.ending is Ending.FINISHED and one.verdict is not Verdict.SKIP]
+    ran = [
+        one for one in run.results if one.ending is ResultEnding.FINISHED and one.verdict is not Verdict.SKIP
+    ]
     return all(result.samples for result in ran)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-class Command(NamedTuple):
+class PytestCommand(NamedTuple):
     """The words of pytest's command line before a node id, and those behind its target."""
 
     words: tuple[str, ...] = (sys.executable, "-m", "pytest")
@@ -25,8 +25,8 @@ class Command(NamedTuple):
         return shlex.join((*self.words, nodeid, *named, *self.options))
 
 
-def of(config: pytest.Config) -> Command:
+def of(config: pytest.Config) -> PytestCommand:
     """Return what the harness says of its command line; pytest's own if it says nothing."""
     hook = getattr(config.hook, "pytest_kvm_command", None)
     told = hook(config=config) if hook is not None else None
-    return Command(tuple(told["command"]), tuple(told["options"])) if told else Command()
+    return PytestCommand(tuple(told["command"]), tuple(told["options"])) if told else PytestCommand()

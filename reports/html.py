@@ -21,7 +21,7 @@ from . import html_data, html_frame, unfinished
 from .compare import Comparison, Kind
 from .html_bench import benchmarks
 from .html_plots import number
-from .model import Result, Run, Session, Target, Verdict, by_subject, by_target, counts, judged
+from .model import ReportTarget, Result, Run, Session, Verdict, by_subject, by_target, counts, judged
 from .text import clip
 
 BAD_FIRST = 12
@@ -45,7 +45,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _TargetRow:
-    target: Target
+    target: ReportTarget
     numbers: tuple[int, ...]
     bar: tuple[_Part, ...]
     spoken: str
@@ -125,7 +125,7 @@ def _headline(run: Run, bad: int) -> str:
     return "; ".join(filter(None, (f"{said[0].upper()}{said[1:]}" if said else "", wrong or well)))
 
 
-def _target_row(target: Target, results: Sequence[Result]) -> _TargetRow:
+def _target_row(target: ReportTarget, results: Sequence[Result]) -> _TargetRow:
     seen = counts(results)
     bar = []
     start = 0.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .compare import Comparison, key
-from .model import Ending, Result, Run, Target, Verdict
+from .model import ReportTarget, Result, ResultEnding, Run, Verdict
 from .text import clip
 
 EVERY_DETAIL = 5_000
@@ -117,7 +117,7 @@ def encode(value: object) -> Iterator[str]:
     yield _ENCODE(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _target(target: Target) -> dict[str, Any]:
+def _target(target: ReportTarget) -> dict[str, Any]:
     return {"name": target.name, "simulated": target.simulated}
 
 
@@ -155,7 +155,7 @@ def _detail(result: Result, logs: _Logs) -> dict[str, Any]:
         "p": result.repro,
         "i": result.nodeid,
     }
-    if result.ending is Ending.CRASHED:
+    if result.ending is ResultEnding.CRASHED:
         words["c"] = 1
     if result.log:
         words["l"] = logs.place(result.log)

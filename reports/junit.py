@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 from junit_xml import TestCase, TestSuite
 
 from . import unfinished
-from .model import Result, Run, Target, Verdict, by_subject, by_target, counts, judged
+from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged
 from .text import clip
 
 PIECE = 500
@@ -78,7 +78,9 @@ def _with_missing(tests: Sequence[Result], why: str) -> Sequence[Result]:
     return [*ran, lost._replace(name=MISSING, message=said, reason="", log=names, duration_ns=0, line=0)]
 
 
-def _suite(target: Target, subject: str, tests: Sequence[Result], host: str, places: bool) -> Iterator[str]:
+def _suite(
+    target: ReportTarget, subject: str, tests: Sequence[Result], host: str, places: bool
+) -> Iterator[str]:
     skipped = sum(test.verdict in (Verdict.SKIP, Verdict.XFAIL) for test in tests)
     attributes = {"name": f"{target.name}.{subject}", **_sums(tests), "skipped": str(skipped)}
     started_ns = min(test.start_ns for test in tests)
@@ -159,7 +161,7 @@ def _output(test: Result) -> str | None:
     return clip(test.log, OUTPUT_LIMIT) if test.log and not held else None
 
 
-def _properties(target: Target) -> Attributes:
+def _properties(target: ReportTarget) -> Attributes:
     words = {
         "target": target.name,
         "kind": target.kind,

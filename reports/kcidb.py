@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from . import names
-from .model import Result, Run, Sample, Target, Verdict
+from .model import ReportTarget, Result, Run, Sample, Verdict
 from .stats import summarize
 from .text import clip
 
@@ -79,7 +79,7 @@ def identity(run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _build(target: Target, session: str) -> Object:
+def _build(target: ReportTarget, session: str) -> Object:
     build: Object = {
         "id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
         "origin": ORIGIN,
@@ -169,11 +169,11 @@ def _measurement(test: Object, sample: Sample, *, simulated: bool) -> Object:
     }
 
 
-def _environment(target: Target) -> Object:
+def _environment(target: ReportTarget) -> Object:
     return {"comment": target.title, "misc": {"platform": target.name, "simulated": target.simulated}}
 
 
-def _words(target: Target) -> Object:
+def _words(target: ReportTarget) -> Object:
     return {
         "kind": target.kind,
         "mode": target.mode,

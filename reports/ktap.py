@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import unfinished
-from .model import Result, Run, Target, Verdict, by_subject, by_target, counts, judged
+from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged
 from .names import target_slug
 from .text import clip_line, defuse
 
@@ -164,7 +164,7 @@ def _story(result: Result) -> Iterator[str]:
     yield from lines
 
 
-def _about(target: Target) -> Iterator[str]:
+def _about(target: ReportTarget) -> Iterator[str]:
     words = [target.kind, target.arch, target.mode, target.generation]
     yield ("simulated: " if target.simulated else "") + " ".join(word for word in words if word)
     if target.reason:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .model import LOCAL, Ending, Result, Run, Target, Verdict
+from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
 from .names import distinct
 
 
@@ -20,7 +20,7 @@ def merge(runs: Sequence[Run]) -> Run:
     has no result becomes one skip with its reason.
     """
     placed = _apart(runs)
-    targets: dict[str, Target] = {}
+    targets: dict[str, ReportTarget] = {}
     for run in placed:
         for target in run.targets:
             if target.name not in targets or target.facts:
@@ -46,7 +46,7 @@ def _united(runs: Sequence[Run]) -> Sequence[Result]:
     for run in runs:
         for result in run.results:
             key = result.nodeid, result.target
-            if key not in results or result.ending is not Ending.NOT_RUN:
+            if key not in results or result.ending is not ResultEnding.NOT_RUN:
                 results[key] = result
     _forget_waiting(results)
     return list(results.values())
@@ -65,8 +65,8 @@ def ordered(results: Iterable[Result], targets: Iterable[str]) -> Sequence[Resul
 
 def _forget_waiting(results: dict[tuple[str, str], Result]) -> None:
     """Drop tests that wait under no target in one session and ran under theirs in another."""
-    ran = {nodeid for (nodeid, _), result in results.items() if result.ending is not Ending.NOT_RUN}
-    waiting = [key for key, result in results.items() if result.ending is Ending.NOT_RUN]
+    ran = {nodeid for (nodeid, _), result in results.items() if result.ending is not ResultEnding.NOT_RUN}
+    waiting = [key for key, result in results.items() if result.ending is ResultEnding.NOT_RUN]
     for nodeid, target in waiting:
         if nodeid in ran and target == LOCAL:
             del results[nodeid, target]
@@ -99,7 +99,7 @@ def _host(run: Run) -> str:
     return (run.sessions[0].host if run.sessions else "") or "unknown"
 
 
-def _unusable(target: Target) -> Result:
+def _unusable(target: ReportTarget) -> Result:
     return Result(
         nodeid=f"target::{target.name}",
         name="usable",

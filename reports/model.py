@@ -44,7 +44,7 @@ _BAD = frozenset((Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT))
 _NEVER_GREEN = _BAD | {Verdict.NOT_RUN}
 
 
-class Ending(enum.StrEnum):
+class ResultEnding(enum.StrEnum):
     """How far a collected test came."""
 
     FINISHED = "finished"
@@ -53,7 +53,7 @@ class Ending(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ReportTarget:
     """One thing under test: where KVM's answers come from, architecture, mode, generation."""
 
     name: str
@@ -73,7 +73,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ReportFigure:
     """One figure of a series with the ends of its 95 % interval, in ticks of the series' counter."""
 
     value: float
@@ -82,7 +82,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SlopeLine:
     """The line y = intercept + slope · x that a benchmark fitted, in the unit of its series.
 
     The slope's 95 % interval reaches *half_width* each way.
@@ -114,8 +114,8 @@ class Sample:
     count: int = 0
     hz: Number = 0  # 0: unknown, and then there are no figures
     empty_ticks: Number | None = None
-    figures: tuple[tuple[str, Figure], ...] = ()
-    line: Line | None = None
+    figures: tuple[tuple[str, ReportFigure], ...] = ()
+    line: SlopeLine | None = None
 
     @property
     def measured(self) -> int:
@@ -143,7 +143,7 @@ class Result(NamedTuple):
     target: str
     subject: str
     verdict: Verdict
-    ending: Ending = Ending.FINISHED
+    ending: ResultEnding = ResultEnding.FINISHED
     message: str = ""  # One line: what failed.
     reason: str = ""  # One line: why skipped or expected to fail.
     log: str = ""
@@ -185,11 +185,11 @@ class Run:
     """All that one or more journals say, in the order of targets, subjects and collection."""
 
     sessions: tuple[Session, ...] = ()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[ReportTarget, ...] = ()
     results: tuple[Result, ...] = ()
     problems: tuple[str, ...] = ()  # What could not be read, one sentence each.
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str) -> ReportTarget:
         """Return the target called *name*; KeyError if there is none."""
         for target in self.targets:
             if target.name == name:
@@ -206,7 +206,7 @@ class Run:
 _TARGET, _SUBJECT, _VERDICT = map(attrgetter, ("target", "subject", "verdict"))
 
 
-def by_target(run: Run) -> Iterator[tuple[Target, list[Result]]]:
+def by_target(run: Run) -> Iterator[tuple[ReportTarget, list[Result]]]:
     """Yield each target that has results, with them, in the run's order."""
     targets = {target.name: target for target in run.targets}
     for name, results in groupby(run.results, key=_TARGET):

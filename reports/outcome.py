@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from . import names
-from .command import Command
+from .command import PytestCommand
 from .model import LOCAL, Verdict
 from .text import TEXT_LIMIT, clip
 
@@ -20,13 +20,13 @@ _NAMEABLE = frozenset(Verdict) - {Verdict.NOT_RUN}
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}>")
 _XPASS = "[XPASS(strict)]"
 
-DEFAULT = Command()
+DEFAULT = PytestCommand()
 
 LOST_WORKER = "???"
 """The phase in pytest-xdist's report on a test whose worker died."""
 
 
-class Outcome(NamedTuple):
+class OutcomeRecords(NamedTuple):
     """The journal records of one finished test: samples, a log or none, a result."""
 
     result: dict[str, str | int]
@@ -35,8 +35,8 @@ class Outcome(NamedTuple):
 
 
 def judge(
-    reports: Sequence[pytest.TestReport], targets: Sequence[str], command: Command = DEFAULT
-) -> Outcome:
+    reports: Sequence[pytest.TestReport], targets: Sequence[str], command: PytestCommand = DEFAULT
+) -> OutcomeRecords:
     """Return what *reports*, all that pytest made for one test, come to.
 
     What went wrong is run again by what the harness says, else by *command*.
@@ -73,10 +73,10 @@ def judge(
         result["repro"] = command.line(nodeid, str(result["target"]))
     if lost:
         result["ending"] = "crashed"
-    return Outcome(result, _log(unusual, last.sections), samples)
+    return OutcomeRecords(result, _log(unusual, last.sections), samples)
 
 
-def collection_failure(report: pytest.CollectReport, command: Command = DEFAULT) -> Outcome:
+def collection_failure(report: pytest.CollectReport, command: PytestCommand = DEFAULT) -> OutcomeRecords:
     """Return the error, or the skip, of a module that could not be collected."""
     skipped = report.outcome == "skipped"
     result: dict[str, str | int] = {
@@ -89,7 +89,7 @@ def collection_failure(report: pytest.CollectReport, command: Command = DEFAULT)
         "file": report.nodeid.partition("::")[0],
     }
     log = "" if skipped else clip(_text(report), TEXT_LIMIT)
-    return Outcome({key: value for key, value in result.items() if value != ""}, log, ())
+    return OutcomeRecords({key: value for key, value in result.items() if value != ""}, log, ())
 
 
 def _verdict(unusual: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.TestReport]:

@@ -55,7 +55,7 @@ _LOOKS_ONLY = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuppl
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ReportOptions:
     """What the user asked of the reporter."""
 
     report_dir: Path | None
@@ -63,7 +63,7 @@ class Options:
     sync: Sync
 
     @classmethod
-    def of(cls, config: pytest.Config) -> Options:
+    def of(cls, config: pytest.Config) -> ReportOptions:
         """Return the options of *config*; relative paths start where pytest was started."""
         here = config.invocation_params.dir
         report_dir = here / config.option.report_dir if config.option.report_dir else None
@@ -103,18 +103,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         leave_to_controller()
     elif not looks_only:
-        config.pluginmanager.register(Recorder(config, Options.of(config)), "kvm-recorder")
+        config.pluginmanager.register(SessionRecorder(config, ReportOptions.of(config)), "kvm-recorder")
 
 
-class Recorder:
+class SessionRecorder:
     """Everything between a session's start and its reports."""
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
+    def __init__(self, config: pytest.Config, options: ReportOptions) -> None:
         self.config = config
         self.options = options
         self.journal: Journal | None = None
         self.targets: list[str] = []
-        self.command = command.Command()
+        self.command = command.PytestCommand()
         self.run = Run()
         self.written: list[Path] = []
         self.trouble = ""
@@ -289,7 +289,7 @@ class Recorder:
                 self.live.total += len(nodeids)
             self._opened().collection(nodeids, **where)
 
-    def _record(self, found: outcome.Outcome, where: Mapping[str, str] = MappingProxyType({})) -> None:
+    def _record(self, found: outcome.OutcomeRecords, where: Mapping[str, str] = MappingProxyType({})) -> None:
         journal = self._opened()
         if found.samples or found.log:
             key = {"nodeid": found.result["nodeid"], "target": found.result["target"], **where}

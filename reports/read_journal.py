@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import collector, merge, names, records
-from .command import Command
+from .command import PytestCommand
 from .journal import HOST, OLD_HOST, VERSION
-from .model import LOCAL, Ending, Result, Run, Sample, Session, Target, Verdict
+from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Sample, Session, Verdict
 from .records import Record, integer, word
 from .text import TEXT_LIMIT, clean, clip
 
@@ -76,8 +76,8 @@ class _Chapter:
 
     session: Session = field(default_factory=Session)
     version: int = VERSION
-    command: Command = field(default_factory=lambda: Command(()))
-    targets: dict[str, Target] = field(default_factory=dict)
+    command: PytestCommand = field(default_factory=lambda: PytestCommand(()))
+    targets: dict[str, ReportTarget] = field(default_factory=dict)
     collected: dict[str, None] = field(default_factory=dict)
     start_lines: list[bytes] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class _Chapter:
         others.sort(key=lambda result: (result.nodeid, result.target))
         results = [*known, *others]
         for name in dict.fromkeys(result.target for result in results):
-            self.targets.setdefault(name, Target(name))
+            self.targets.setdefault(name, ReportTarget(name))
         missing = sum(result.verdict is Verdict.NOT_RUN for result in results)
         sessions = (replace(self.session, missing=missing),) if self.version == VERSION else ()
         return Run(sessions, tuple(self.targets.values()), tuple(merge.ordered(results, self.targets)))
@@ -139,7 +139,7 @@ class _Chapter:
         self.session = Session(
             records.line(record, _host_field(record)), records.facts(record), integer(record, "time_ns")
         )
-        self.command = Command(records.words(record, "command"), records.words(record, "options"))
+        self.command = PytestCommand(records.words(record, "command"), records.words(record, "options"))
         if self.version != VERSION:
             return f"schema version {self.version} is not {VERSION}: its session is left out"
         return ""
@@ -175,7 +175,7 @@ class _Chapter:
         name = records.line(record, "name")
         if not name:
             return "a target without a name, left out"
-        self.targets[name] = Target(
+        self.targets[name] = ReportTarget(
             name=name,
             kind=records.line(record, "kind") or "host",
             arch=records.line(record, "arch"),
@@ -221,7 +221,7 @@ class _Chapter:
             target=target,
             subject=names.subject_of(nodeid),
             verdict=Verdict.ERROR if crashed else Verdict.NOT_RUN,
-            ending=Ending.CRASHED if crashed else Ending.NOT_RUN,
+            ending=ResultEnding.CRASHED if crashed else ResultEnding.NOT_RUN,
             message=CRASHED if crashed else "",
             reason="" if crashed else reason,
             repro=self.command.line(nodeid, target) if crashed and self.command.words else "",
@@ -265,10 +265,10 @@ _TAKERS: dict[str, Callable[[_Chapter, Record], str | None]] = {
 }
 
 
-def _ending(record: Record, verdict: Verdict) -> Ending:
+def _ending(record: Record, verdict: Verdict) -> ResultEnding:
     if verdict is Verdict.NOT_RUN:
-        return Ending.NOT_RUN
-    return Ending.CRASHED if record.get("ending") == "crashed" else Ending.FINISHED
+        return ResultEnding.NOT_RUN
+    return ResultEnding.CRASHED if record.get("ending") == "crashed" else ResultEnding.FINISHED
 
 
 def _host_field(record: Record) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from . import merge, names
 from .ktap import NOT_RUN_MARK, XPASS_MARK
-from .model import LOCAL, Ending, Result, Run, Target, Verdict
+from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
 from .text import clean, one_line, strip
 
 _VERSION = re.compile(r"K?TAP version \d+\s*\Z")
@@ -79,7 +79,7 @@ def parse(text: str, target: str = LOCAL) -> Run:
     leaves = list(_leaves(roots, ()))
     three = bool(leaves) and all(len(path) >= 3 for path, _ in leaves) and not _has_runner(roots)
     results = [_result(path, node, target, three=three) for path, node in leaves]
-    targets = {result.target: Target(result.target) for result in results}
+    targets = {result.target: ReportTarget(result.target) for result in results}
     ordered = merge.ordered(results, targets)
     if not roots:
         problems.append("no result line found")
@@ -230,10 +230,10 @@ def _has_runner(nodes: Iterable[_Node]) -> bool:
     return any(_RUNNER.match(node.name) for node in nodes)
 
 
-def _ending(node: _Node) -> Ending:
+def _ending(node: _Node) -> ResultEnding:
     if node.verdict is Verdict.NOT_RUN:
-        return Ending.NOT_RUN
-    return Ending.CRASHED if node.missing else Ending.FINISHED
+        return ResultEnding.NOT_RUN
+    return ResultEnding.CRASHED if node.missing else ResultEnding.FINISHED
 
 
 def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> Result:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from . import names
 from .journal import HOST, OLD_HOST
-from .model import Fact, Figure, Line, Number, Sample, Verdict
+from .model import Fact, Number, ReportFigure, Sample, SlopeLine, Verdict
 from .text import clean, one_line
 
 Record = Mapping[str, Any]
@@ -42,7 +42,7 @@ def decoded(line: bytes) -> Record | None:
     return record
 
 
-class Place(NamedTuple):
+class ResultPlace(NamedTuple):
     """Where a result stands, and its verdict."""
 
     target: str
@@ -51,7 +51,7 @@ class Place(NamedTuple):
     file: str
 
 
-def place(record: Record) -> Place:
+def place(record: Record) -> ResultPlace:
     """Return what the result *record* has in common with many others; absent texts are empty."""
     fields = [record.get(name) for name in ("target", "subject", "verdict", "file")]
     try:
@@ -61,9 +61,9 @@ def place(record: Record) -> Place:
 
 
 @lru_cache(maxsize=4096)
-def _place(target: object, subject: object, verdict: object, file: object) -> Place:
+def _place(target: object, subject: object, verdict: object, file: object) -> ResultPlace:
     found = one_line(subject) if isinstance(subject, str) else ""
-    return Place(
+    return ResultPlace(
         sys.intern(one_line(target)) if isinstance(target, str) else "",
         names.slug(found) if found else "",
         _VERDICTS.get(verdict) if isinstance(verdict, str) else None,
@@ -181,15 +181,15 @@ def sample(record: Record) -> Sample:
         hz=hz if MIN_HZ <= hz <= MAX_HZ else 0,
         empty_ticks=empty_ticks,
         figures=_figures(record.get("figures")) if MIN_HZ <= hz <= MAX_HZ else (),
-        line=Line(*fitted) if len(fitted) == 3 else None,
+        line=SlopeLine(*fitted) if len(fitted) == 3 else None,
     )
 
 
-def _figures(value: object) -> tuple[tuple[str, Figure], ...]:
+def _figures(value: object) -> tuple[tuple[str, ReportFigure], ...]:
     """Return the figures of a series: all that tables show, or none."""
     if not isinstance(value, dict):
         return ()
     found = {name: _numbers(value.get(name)) for name in FIGURES}
     if any(len(ends) != 3 for ends in found.values()):
         return ()
-    return tuple((name, Figure(*ends)) for name, ends in found.items())
+    return tuple((name, ReportFigure(*ends)) for name, ends in found.items())

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .model import Figure, Run, Sample, Target
+from .model import ReportFigure, ReportTarget, Run, Sample
 from .stats import summarize
 
 ASKED = "asked_ms"
@@ -34,7 +34,7 @@ EVERY = {
 class Group:
     """The series of one metric that one test took on one target."""
 
-    target: Target
+    target: ReportTarget
     test: str  # subject and name
     metric: str
     unit: str
@@ -71,20 +71,20 @@ def groups(run: Run) -> list[Group]:
     ]
 
 
-def figures(sample: Sample) -> dict[str, Figure]:
+def figures(sample: Sample) -> dict[str, ReportFigure]:
     """Return the figures of *sample* in its unit, all that was measured where the bench has summed it up.
 
     A series that came without figures has those of its values, and no intervals.
     """
     if sample.figures and sample.hz and sample.unit == "ns":
         return {
-            name: Figure(ns(sample, one.value), ns(sample, one.low), ns(sample, one.high))
+            name: ReportFigure(ns(sample, one.value), ns(sample, one.low), ns(sample, one.high))
             for name, one in sample.figures
         }
     seen = summarize(sample.values)
     values = (seen.mean, seen.deviation, seen.median, seen.p95, seen.p99, seen.p999)
     return {
-        name: Figure(value, value, value)
+        name: ReportFigure(value, value, value)
         for name, value in zip(EVERY.values(), (*values, seen.minimum, seen.maximum), strict=True)
     }
 

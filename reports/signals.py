@@ -21,7 +21,7 @@ _DEFAULTS: dict[signal.Signals, _Handler | signal.Handlers] = {
 }
 
 
-class Ended(KeyboardInterrupt):
+class EndedBySignal(KeyboardInterrupt):
     """Raised where a signal finds the session: pytest ends it as it does at Ctrl-C."""
 
 
@@ -52,7 +52,7 @@ class Signals:
     def install(self, stop: Callable[[str], None]) -> None:
         """Take the signals that nobody ignores (nohup) or handles already.
 
-        *stop* is called with `words` before `Ended` is raised: where that is swallowed, as in a
+        *stop* is called with `words` before `EndedBySignal` is raised: where that is swallowed, as in a
         callback from C, the session ends behind the test.
         """
         self._stop = stop
@@ -77,7 +77,7 @@ class Signals:
             self.received = signal.Signals(number)
         if self._stop is not None:
             self._stop(self.words)
-        raise Ended(self.words)
+        raise EndedBySignal(self.words)
 
 
 def leave_to_controller() -> None:

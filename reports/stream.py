@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 
 from . import command, ktap, merge, outcome, read_journal
-from .model import Ending, Result, Verdict, exit_status
+from .model import Result, ResultEnding, Verdict, exit_status
 
 
 class Out(Protocol):
@@ -39,7 +39,7 @@ class TapStream:
         self._results: list[Result] = []
         self._lost: list[Result] = []
         self._reports: dict[str, list[pytest.TestReport]] = {}
-        self._command = command.Command()
+        self._command = command.PytestCommand()
         self._running = ""
         self._finished = False
         self._write(["TAP version 13\n"])
@@ -106,7 +106,7 @@ class TapStream:
         """
         if not self._finished and not self._planned:
             self._finished = True
-            lost = Result(name, name, "", "", verdict, Ending.CRASHED, message=why)
+            lost = Result(name, name, "", "", verdict, ResultEnding.CRASHED, message=why)
             self._results.append(lost)
             self._write(["1..1\n", *ktap.result_lines(lost, 1, name), ktap.totals(self._results)])
         self._complete(why, verdict)
@@ -122,7 +122,9 @@ class TapStream:
         for nodeid in waiting:
             planned = self._planned[nodeid][0]
             if nodeid == lost and verdict.bad:
-                self._tell(planned._replace(verdict=verdict, ending=Ending.CRASHED, message=why, reason=""))
+                self._tell(
+                    planned._replace(verdict=verdict, ending=ResultEnding.CRASHED, message=why, reason="")
+                )
             else:
                 self._lost.append(planned)
         self._write(ktap.not_run_lines(self._planned[result.nodeid] for result in self._lost))
@@ -149,7 +151,7 @@ def _waiting(items: Sequence[pytest.Item]) -> Sequence[Result]:
     return merge.merge(read_journal.parse(records)).results
 
 
-def _results(outcomes: Sequence[outcome.Outcome]) -> Sequence[Result]:
+def _results(outcomes: Sequence[outcome.OutcomeRecords]) -> Sequence[Result]:
     """Return *outcomes* as the journal's reader would."""
     records = []
     for found in outcomes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import bench_tables, unfinished
-from .model import Ending, Result, Run, Verdict, by_target, counts
+from .model import Result, ResultEnding, Run, Verdict, by_target, counts
 from .text import clip_line
 
 MESSAGE_LIMIT = 300
@@ -89,7 +89,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _bad(result: Result) -> Iterator[str]:
-    word = "CRASHED" if result.ending is Ending.CRASHED else result.verdict.upper()
+    word = "CRASHED" if result.ending is ResultEnding.CRASHED else result.verdict.upper()
     yield f"{word:<7} {result.target} {result.subject} {result.name}"
     if result.verdict is Verdict.XPASS:
         issue = result.known_issue or "not named"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from reports import read_journal
-from reports.model import Ending, Result, Run, Target, Verdict, by_target, counts
+from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict, by_target, counts
 
 FILE = "lab-matrix.md"
 NOTHING = 4
@@ -59,12 +59,12 @@ def page(run: Run) -> str:
     return "\n".join(parts)
 
 
-def _machines(run: Run) -> list[tuple[Target, list[Result]]]:
+def _machines(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
     found = [(target, results) for target, results in by_target(run) if target.kind == "lab" and results]
     return sorted(found, key=lambda each: (each[0].arch, each[0].name.partition("@")[0]))
 
 
-def _booted(machines: Iterable[tuple[Target, list[Result]]]) -> str:
+def _booted(machines: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
     heads = ["machine", "kernel", "mode that came", "QEMU", "claims", "seconds"]
     rows = []
     for target, results in machines:
@@ -75,7 +75,7 @@ def _booted(machines: Iterable[tuple[Target, list[Result]]]) -> str:
     return _table(rows, heads)
 
 
-def _subjects(machines: Sequence[tuple[Target, list[Result]]]) -> str:
+def _subjects(machines: Sequence[tuple[ReportTarget, list[Result]]]) -> str:
     subjects = sorted({result.subject for _, results in machines for result in results})
     rows = [
         [subject, *(_cell([one for one in results if one.subject == subject]) for _, results in machines)]
@@ -84,14 +84,14 @@ def _subjects(machines: Sequence[tuple[Target, list[Result]]]) -> str:
     return _table(rows, ["subject", *(_column(target) for target, _ in machines)])
 
 
-def _column(target: Target) -> str:
+def _column(target: ReportTarget) -> str:
     machine, _, series = target.name.partition("@")
     return f"{machine.removeprefix(f'lab-{target.arch}-')} {series}".strip()
 
 
 def _cell(results: Iterable[Result]) -> str:
     results = list(results)
-    judged = [one for one in results if one.ending is not Ending.NOT_RUN]
+    judged = [one for one in results if one.ending is not ResultEnding.NOT_RUN]
     counted = counts(judged)
     words = [str(counted[Verdict.PASS])] if counted.get(Verdict.PASS) else []
     words += [f"{counted[verdict]} {word}" for verdict, word in LETTERS.items() if counted.get(verdict)]
@@ -100,7 +100,7 @@ def _cell(results: Iterable[Result]) -> str:
     return ", ".join(words)
 
 
-def _issues(machines: Iterable[tuple[Target, list[Result]]]) -> str:
+def _issues(machines: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
     met: dict[str, dict[str, None]] = {}
     for target, results in machines:
         for result in results:

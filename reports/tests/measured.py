@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from reports.model import Figure, Line, Result, Run, Sample, Target, Verdict
+from reports.model import ReportFigure, ReportTarget, Result, Run, Sample, SlopeLine, Verdict
 from reports.records import FIGURES
 
-NVHE = Target("sim-arm64-nvhe", "sim", "arm64", "nvhe", "upstream", simulated=True)
-HOST = Target("host", "host", "x86_64")
+NVHE = ReportTarget("sim-arm64-nvhe", "sim", "arm64", "nvhe", "upstream", simulated=True)
+HOST = ReportTarget("host", "host", "x86_64")
 
 
 def series(variant: str, mean: float, deviation: float, p95: float, note: str = "") -> Sample:
@@ -15,7 +15,7 @@ def series(variant: str, mean: float, deviation: float, p95: float, note: str = 
     given = {"mean": mean, "sd": deviation, "p95": p95}
     ticks = {name: given.get(name, mean) / 2 for name in FIGURES}
     figures = tuple(
-        (name, Figure(value, value - (name == "mean") / 2, value + (name == "mean") / 2))
+        (name, ReportFigure(value, value - (name == "mean") / 2, value + (name == "mean") / 2))
         for name, value in ticks.items()
     )
     values = (mean - 1, mean, mean + 1)
@@ -42,7 +42,7 @@ def experiment(metric: str = "restored-counter-error") -> tuple[Sample, ...]:
                 (variant, asked_ms, delay, slope * delay + 200) for asked_ms, delay in enumerate(delays())
             ),
             hz=500_000_000,
-            line=Line(float(slope), 0.0001, 200.0),
+            line=SlopeLine(float(slope), 0.0001, 200.0),
         )
         for variant, slope in (("by value", 1), ("by offset", 0))
     )
@@ -53,7 +53,7 @@ def delays() -> list[int]:
     return [ms * 1_000_000 + (250_000 if ms == 4 else 0) for ms in range(11)]
 
 
-def run(*found: tuple[Target, tuple[Sample, ...]]) -> Run:
+def run(*found: tuple[ReportTarget, tuple[Sample, ...]]) -> Run:
     """Return a run of one benchmark on each target."""
     results = (
         Result(f"b.py::test_read[{target.name}]", "read", target.name, "b", Verdict.PASS, samples=samples)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from reports import bench_tables, read_journal, records, summary
-from reports.model import Figure, Line, Result, Run, Sample, Verdict
+from reports.model import ReportFigure, Result, Run, Sample, SlopeLine, Verdict
 from reports.series import figures, groups
 from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run, series
 
@@ -91,7 +91,7 @@ def test_series_without_figures_has_those_of_its_values() -> None:
     """Journals of other benches may bring values alone: the table is there, without intervals."""
     found = figures(Sample("m", "native", "ticks", (1, 2, 3)))
 
-    assert found["mean"] == Figure(2, 2, 2)
+    assert found["mean"] == ReportFigure(2, 2, 2)
     assert found["max"].value == 3
 
 
@@ -101,8 +101,8 @@ def test_journal_keeps_figures_and_lines() -> None:
 
     sample = _read(figures=given, hz=25_000_000, empty_ticks=3, line=[1.0, 0.5, -7.0])
 
-    assert dict(sample.figures)["p99.9"] == Figure(10.5, 10, 11)
-    assert (sample.hz, sample.empty_ticks, sample.line) == (25_000_000, 3, Line(1.0, 0.5, -7.0))
+    assert dict(sample.figures)["p99.9"] == ReportFigure(10.5, 10, 11)
+    assert (sample.hz, sample.empty_ticks, sample.line) == (25_000_000, 3, SlopeLine(1.0, 0.5, -7.0))
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,21 @@ import pytest
 
 from reports import compare, html, stats
 from reports.compare import Kind
-from reports.model import Result, Run, Sample, Target, Verdict
+from reports.model import ReportTarget, Result, Run, Sample, Verdict
 
 
 def run(**verdicts: str) -> Run:
     """Return a run with one result for each name."""
     results = (Result(name, name, "host", "x86.clock", Verdict(word)) for name, word in verdicts.items())
-    return Run(targets=(Target("host"),), results=tuple(results))
+    return Run(targets=(ReportTarget("host"),), results=tuple(results))
 
 
 def measured(*values: float) -> Run:
     """Return a run with one benchmark."""
     (result,) = run(bench="pass").results
-    return Run(targets=(Target("host"),), results=(result._replace(samples=(Sample("m", values=values),)),))
+    return Run(
+        targets=(ReportTarget("host"),), results=(result._replace(samples=(Sample("m", values=values),)),)
+    )
 
 
 def test_each_kind_of_change_is_told_apart() -> None:
@@ -115,7 +117,7 @@ def test_selection_of_samples_tells_how_many_were_measured() -> None:
     sample = Sample(
         "CNTPCT", "native", values=(50, 54, 58), count=1_000_000, rows=(("by value", 7),), columns=("m", "n")
     )
-    target = Target("host", simulated=True)
+    target = ReportTarget("host", simulated=True)
 
     page = "".join(html.page(Run(targets=(target,), results=(result._replace(samples=(sample,)),))))
 

@@ -29,7 +29,7 @@ def measured(*series: tuple[str, Sample]) -> Run:
         for number, (target, sample) in enumerate(series)
     )
     targets = dict.fromkeys(target for target, _ in series)
-    return Run(targets=tuple(map(model.Target, targets)), results=tuple(results))
+    return Run(targets=tuple(map(model.ReportTarget, targets)), results=tuple(results))
 
 
 def test_names_beyond_the_limit_of_file_systems_are_cut(tmp_path: Path) -> None:
@@ -89,7 +89,9 @@ def _sample(metric: str, unit: str) -> Sample:
 def test_signs_that_begin_a_formula(sign: str) -> None:
     """A cell that a spreadsheet would compute is text, with signs of full width, too."""
     target = f"{sign}cmd"
-    run = Run(targets=(model.Target(target),), results=(model.Result("n", "t", target, "s", Verdict.PASS),))
+    run = Run(
+        targets=(model.ReportTarget(target),), results=(model.Result("n", "t", target, "s", Verdict.PASS),)
+    )
 
     (row,) = csv.DictReader("".join(files.WRITERS["results.csv"](run)).splitlines())
 

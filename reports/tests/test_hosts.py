@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports import merge, read_journal
-from reports.model import Ending, Run, Verdict
+from reports.model import ResultEnding, Run, Verdict
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.timeout(180)
@@ -86,7 +86,7 @@ def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pyteste
 
     endings = {(result.target, result.name): result.ending for result in found.results}
     assert len(endings) == 6
-    assert {key for key, ending in endings.items() if ending is not Ending.FINISHED} == {
+    assert {key for key, ending in endings.items() if ending is not ResultEnding.FINISHED} == {
         ("host@beta", "test_b")
     }
     assert told(found)["host@beta", "test_c"] is Verdict.PASS
@@ -137,8 +137,8 @@ def test_older_journal_that_calls_a_host_a_machine_reads_the_same() -> None:
         ("beta", (("board", "beta"),)),
     ]
     assert {one.target: one.ending for one in old.results} == {
-        "host@alpha": Ending.FINISHED,
-        "host@beta": Ending.CRASHED,
+        "host@alpha": ResultEnding.FINISHED,
+        "host@beta": ResultEnding.CRASHED,
     }
     assert new == old
 
@@ -153,8 +153,8 @@ def test_journal_that_breaks_off_names_what_ran_on_which_host() -> None:
     )
 
     assert {result.target: result.ending for result in found.results} == {
-        "host@alpha": Ending.NOT_RUN,
-        "host@beta": Ending.CRASHED,
+        "host@alpha": ResultEnding.NOT_RUN,
+        "host@beta": ResultEnding.CRASHED,
     }
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from reports import merge, read_journal
 from reports.journal import Journal, JournalError, Sync
-from reports.model import Ending, Run, Verdict
+from reports.model import ResultEnding, Run, Verdict
 from reports.tests import samples
 
 ROOT = Path(__file__).parents[2]
@@ -61,10 +61,12 @@ def test_cut_anywhere_keeps_every_whole_record(cut: int) -> None:
     judged = {record["nodeid"] for record in whole if record["type"] == "result"}
     started = {record["nodeid"] for record in whole if record["type"] == "start"}
     collected = {nodeid for record in whole for nodeid in record.get("nodeids", ())}
-    by_ending = {ending: {one.nodeid for one in found.results if one.ending is ending} for ending in Ending}
-    assert by_ending[Ending.FINISHED] >= judged
-    assert by_ending[Ending.CRASHED] <= started
-    assert len(started - judged - by_ending[Ending.FINISHED]) == len(by_ending[Ending.CRASHED])
+    by_ending = {
+        ending: {one.nodeid for one in found.results if one.ending is ending} for ending in ResultEnding
+    }
+    assert by_ending[ResultEnding.FINISHED] >= judged
+    assert by_ending[ResultEnding.CRASHED] <= started
+    assert len(started - judged - by_ending[ResultEnding.FINISHED]) == len(by_ending[ResultEnding.CRASHED])
     assert {one.nodeid for one in found.results} >= collected
 
 
@@ -160,9 +162,9 @@ def test_a_continued_run_replaces_what_had_not_run() -> None:
 
     found = {one.name: (one.verdict, one.ending) for one in read(first, second).results}
 
-    assert found["test_a"] == (Verdict.PASS, Ending.FINISHED)
-    assert found["test_b"] == (Verdict.ERROR, Ending.CRASHED)
-    assert found["test_c"] == (Verdict.FAIL, Ending.FINISHED)
+    assert found["test_a"] == (Verdict.PASS, ResultEnding.FINISHED)
+    assert found["test_b"] == (Verdict.ERROR, ResultEnding.CRASHED)
+    assert found["test_c"] == (Verdict.FAIL, ResultEnding.FINISHED)
     assert len(found) == 3
 
 
@@ -177,7 +179,9 @@ def test_stopped_session_has_no_crashed_test() -> None:
         )
     )
 
-    assert [(one.ending, one.reason) for one in found.results] == [(Ending.NOT_RUN, read_journal.INTERRUPTED)]
+    assert [(one.ending, one.reason) for one in found.results] == [
+        (ResultEnding.NOT_RUN, read_journal.INTERRUPTED)
+    ]
 
 
 def test_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
@@ -266,9 +270,9 @@ def test_kill_at_random_moments_loses_no_completed_test(
 
         found = read_journal.read([out / "journal.jsonl"])
 
-        judged = {one.nodeid for one in found.results if one.ending is Ending.FINISHED}
+        judged = {one.nodeid for one in found.results if one.ending is ResultEnding.FINISHED}
         assert completed <= judged
-        running = [one for one in found.results if one.ending is Ending.CRASHED]
+        running = [one for one in found.results if one.ending is ResultEnding.CRASHED]
         assert len(running) <= max(1, int(workers))
         assert len(found.results) == 400
         ended_early += not found.sessions[0].complete

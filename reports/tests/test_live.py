@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reports import live, summary
-from reports.model import Result, Run, Target, Verdict
+from reports.model import ReportTarget, Result, Run, Verdict
 from reports.tests import samples
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_summary_leaves_numbers_as_they_are() -> None:
     """Names that look like numbers, and 64-bit values in messages, are not reformatted."""
     result = Result("a::1e3", "t1e3", "1e3", "a", Verdict.FAIL, message="18446744073709551615 is 1 behind")
 
-    text = "\n".join(summary.lines(Run(targets=(Target("1e3"),), results=(result,))))
+    text = "\n".join(summary.lines(Run(targets=(ReportTarget("1e3"),), results=(result,))))
 
     assert "18446744073709551615" in text
     assert text.splitlines()[2].startswith("1e3")

@@ -11,7 +11,7 @@ import pytest
 from reports import html
 from reports.html_bench import benchmarks
 from reports.html_plots import distribution
-from reports.model import Result, Run, Sample, Session, Target, Verdict
+from reports.model import ReportTarget, Result, Run, Sample, Session, Verdict
 from reports.tests import samples
 from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run
 from reports.tests.texts import NASTY, run_of
@@ -75,7 +75,7 @@ def test_broken_off_session_is_said() -> None:
     """A run that never came to its end is not shown as a whole one."""
     result = Result("a::t", "t", "host", "a", Verdict.PASS)
 
-    text = page(Run((Session("m"),), (Target("host"),), (result,)))
+    text = page(Run((Session("m"),), (ReportTarget("host"),), (result,)))
 
     assert "never came to its end" in text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reports import read_journal
-from reports.model import Ending, Run, Verdict
+from reports.model import ResultEnding, Run, Verdict
 
 pytest_plugins = ["pytester"]
 
@@ -194,7 +194,11 @@ def test_first_failure_stops_and_the_rest_is_not_run(session: pytest.Pytester) -
 
     assert done.ret == 1
     endings = {result.name: result.ending for result in journal(session).results}
-    assert endings == {"test_a": Ending.FINISHED, "test_b": Ending.NOT_RUN, "test_c": Ending.NOT_RUN}
+    assert endings == {
+        "test_a": ResultEnding.FINISHED,
+        "test_b": ResultEnding.NOT_RUN,
+        "test_c": ResultEnding.NOT_RUN,
+    }
 
 
 def test_interrupt_keeps_what_was_judged(session: pytest.Pytester) -> None:
@@ -218,7 +222,7 @@ def test_crashed_worker_names_the_test(session: pytest.Pytester) -> None:
 
     assert done.ret == 1
     results = {result.name: result for result in journal(session).results}
-    assert results["test_b"].ending is Ending.CRASHED
+    assert results["test_b"].ending is ResultEnding.CRASHED
     assert results["test_a"].verdict is results["test_c"].verdict is Verdict.PASS
 
 
@@ -231,7 +235,11 @@ def test_dead_process_names_the_test(session: pytest.Pytester) -> None:
     found = journal(session)
     assert not found.sessions[0].complete
     endings = {result.name: result.ending for result in found.results}
-    assert endings == {"test_a": Ending.FINISHED, "test_b": Ending.CRASHED, "test_c": Ending.NOT_RUN}
+    assert endings == {
+        "test_a": ResultEnding.FINISHED,
+        "test_b": ResultEnding.CRASHED,
+        "test_c": ResultEnding.NOT_RUN,
+    }
 
 
 def test_next_session_keeps_the_journal_of_a_dead_one(session: pytest.Pytester) -> None:
@@ -244,7 +252,7 @@ def test_next_session_keeps_the_journal_of_a_dead_one(session: pytest.Pytester) 
     run(session, "--report-dir", "out")
 
     kept = read_journal.read([session.path / "out/journal.jsonl.unfinished"])
-    assert [result.ending for result in kept.results] == [Ending.CRASHED]
+    assert [result.ending for result in kept.results] == [ResultEnding.CRASHED]
     assert journal(session).sessions[0].complete
 
 

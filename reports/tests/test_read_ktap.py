@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import read_ktap
-from reports.model import Ending, Run
+from reports.model import ResultEnding, Run
 from reports.tests.texts import texts
 
 RUNNER = """\
@@ -67,7 +67,7 @@ def test_results_that_never_came_are_an_error() -> None:
     run = read_ktap.parse("KTAP version 1\n1..3\nok 1 a\n")
 
     assert [result.verdict.value for result in run.results] == ["pass", "error"]
-    assert run.results[1].ending is Ending.CRASHED
+    assert run.results[1].ending is ResultEnding.CRASHED
     assert run.problems == ("2 of 3 planned results are missing",)
 
 

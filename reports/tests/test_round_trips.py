@@ -148,7 +148,7 @@ def test_empty_case_is_what_the_library_writes(file: str, target: str, line: int
     element = junit_xml.TestSuite("", [case]).build_xml_doc()[0]
     element.set("time", "0.002")
 
-    run = Run(targets=(model.Target(target),), results=(test,))
+    run = Run(targets=(model.ReportTarget(target),), results=(test,))
     (found,) = ET.fromstring("".join(junit.located(run))).iter("testcase")  # noqa: S314
 
     assert list(found.attrib.items()) == list(element.attrib.items())
@@ -159,7 +159,7 @@ def test_output_of_a_pass_is_in_its_case() -> None:
     """A pass that printed something is no empty element."""
     test = model.Result("a", "b", "host", "c", Verdict.PASS, log="printed")
 
-    root = ET.fromstring("".join(junit.strict(Run(targets=(model.Target("host"),), results=(test,)))))  # noqa: S314
+    root = ET.fromstring("".join(junit.strict(Run(targets=(model.ReportTarget("host"),), results=(test,)))))  # noqa: S314
 
     assert [out.text for out in root.iter("system-out")] == ["printed"]
 

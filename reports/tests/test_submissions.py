@@ -26,7 +26,7 @@ from reports.tests.test_clients import bad, every_run
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(INSTALL_S + 60)]
 
 
-class Listener(ThreadingHTTPServer):
+class SubmissionServer(ThreadingHTTPServer):
     """A server that takes everything and remembers it."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert isinstance(self.server, Listener)
+        assert isinstance(self.server, SubmissionServer)
         self.server.requests.append((self.path, self.headers.get("Authorization", ""), body))
         answer = b'{"id": "1", "status": "ok"}'
         self.send_response(201 if "submit/" in self.path else 200)
@@ -56,9 +56,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
+def listener() -> Iterator[SubmissionServer]:
     """A local server in place of KernelCI's or SQUAD's."""
-    with Listener() as server:
+    with SubmissionServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -86,7 +86,7 @@ def test_kci_dev_would_submit_it(run: Run, tmp_path: Path, pytestconfig: pytest.
     assert json.loads(done.stdout) == json.loads(report.read_text())
 
 
-def test_kci_dev_submits_it(listener: Listener, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_kci_dev_submits_it(listener: SubmissionServer, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """What arrives at KernelCI's server is what we wrote, with the token as bearer."""
     kci_dev = python_client("kci-dev", pytestconfig)
     report = write_file(tmp_path / "kcidb.json", kcidb.submission(samples.run(400)))
@@ -102,7 +102,7 @@ def test_kci_dev_submits_it(listener: Listener, tmp_path: Path, pytestconfig: py
 
 @every_run
 def test_squad_client_submits_tests_and_metrics(
-    run: Run, listener: Listener, tmp_path: Path, pytestconfig: pytest.Config
+    run: Run, listener: SubmissionServer, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """squad-client reads the three files; every result and figure arrives with its verdict."""
     squad_client = python_client("squad-client", pytestconfig)

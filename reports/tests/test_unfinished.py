@@ -29,7 +29,7 @@ from reports import (
     unfinished,
 )
 from reports.compare import Kind
-from reports.model import Ending, Run, Verdict
+from reports.model import ResultEnding, Run, Verdict
 
 PASSED = "kvmtests/x86/test_clock.py::test_passes[host]"
 SKIPPED = "kvmtests/x86/test_clock.py::test_skips[host]"
@@ -75,7 +75,7 @@ def test_results_that_fall_short_are_an_interruption_whatever_the_end_record_say
     (session,) = run.sessions
 
     assert session.interrupted
-    assert [one.ending for one in run.results].count(Ending.NOT_RUN) == 2
+    assert [one.ending for one in run.results].count(ResultEnding.NOT_RUN) == 2
     assert unfinished.sentence(run) == "interrupted: 2 of 4 collected tests did not run"
     assert model.exit_status(run.results) == 1
 

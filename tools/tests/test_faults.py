@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.model import Ending
+from reports.model import ResultEnding
 from tools.tests.fault_suite import Suite, in_namespace, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,7 +47,7 @@ def test_killed_worker(tmp_path: Path) -> None:
     assert ended.status == 1
     assert ended.verdicts() == {"test_first": "pass", VICTIM: "error", "test_last": "pass"}
     crashed = ended.results[VICTIM]
-    assert crashed.ending is Ending.CRASHED
+    assert crashed.ending is ResultEnding.CRASHED
     assert "crashed while running" in crashed.message
     assert ended.has_reports()
 

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.lab import timing
 from fixtures.lab.timing import Timing
-from reports.model import Ending, Result, Run, Target, Verdict
+from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict
 from tools import lab_matrix, lab_times
 
 
@@ -60,9 +60,9 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
     facts = (("kernel", "6.1.0"), ("qemu", "7.2"))
     run = Run(
         targets=(
-            Target("lab-arm64-vhe@6.1", "lab", "arm64", "vhe", facts=facts),
-            Target("lab-x86_64-svm@6.1", "lab", "x86_64"),
-            Target("sim-x86_64", "sim", "x86_64"),
+            ReportTarget("lab-arm64-vhe@6.1", "lab", "arm64", "vhe", facts=facts),
+            ReportTarget("lab-x86_64-svm@6.1", "lab", "x86_64"),
+            ReportTarget("sim-x86_64", "sim", "x86_64"),
         ),
         results=(
             result("lab-arm64-vhe@6.1", "arm64.timers", 1, Verdict.PASS),
@@ -70,7 +70,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
             result("lab-arm64-vhe@6.1", "arm64.timers", 3, Verdict.XFAIL, "an-issue"),
             result("lab-arm64-vhe@6.1", "arm64.traps", 4, Verdict.SKIP),
             result("lab-x86_64-svm@6.1", "x86.clock", 5, Verdict.FAIL),
-            result("lab-x86_64-svm@6.1", "x86.clock", 6, Verdict.SKIP)._replace(ending=Ending.NOT_RUN),
+            result("lab-x86_64-svm@6.1", "x86.clock", 6, Verdict.SKIP)._replace(ending=ResultEnding.NOT_RUN),
             result("sim-x86_64", "x86.clock", 5, Verdict.PASS),
         ),
     )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The reporter: journals in, everything that kernel CI and people read out."""
+"""The reporter: it reads journals and writes what kernel CI and people read."""

@@ -48,7 +48,7 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_cleaned(each) for each in value)
     if isinstance(value, list):
-        # Readings of a benchmark are many, and numbers.
+        # A benchmark has many readings, all of them numbers.
         return value if value and isinstance(value[0], int | float) else [_cleaned(each) for each in value]
     if isinstance(value, dict):
         return {name: _cleaned(each) for name, each in value.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The garbage collector out of the way of large trees that hold no cycles."""
+"""A pause of the garbage collector while large trees without cycles are built."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How one test is run again where nobody but the reporter is left to say it."""
+"""The command that runs one test again, for tests that died before they could say it themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PytestCommand(NamedTuple):
-    """The words of pytest's command line before a node id, and those behind its target."""
+    """The words of pytest's command line before a node id, and those after its target."""
 
     words: tuple[str, ...] = (sys.executable, "-m", "pytest")
     options: tuple[str, ...] = ()
@@ -28,5 +28,5 @@ class PytestCommand(NamedTuple):
 def of(config: pytest.Config) -> PytestCommand:
     """Return what the harness says of its command line; pytest's own if it says nothing."""
     hook = getattr(config.hook, "pytest_kvm_command", None)
-    told = hook(config=config) if hook is not None else None
-    return PytestCommand(tuple(told["command"]), tuple(told["options"])) if told else PytestCommand()
+    words = hook(config=config) if hook is not None else None
+    return PytestCommand(tuple(words["command"]), tuple(words["options"])) if words else PytestCommand()

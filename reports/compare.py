@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run against a baseline: what is new, what is mended, and which figures really moved.
+"""A run against a baseline: what is new, what is fixed, and which figures really moved.
 
 Tests are matched by target, subject and name. Figures are judged by a rank test on the
 samples of both runs and the size of the effect, never by a fixed percentage.

@@ -22,17 +22,17 @@ class Conclusion(NamedTuple):
 def of(session: pytest.Session, raised: BaseException | None, signalled: str) -> Conclusion:
     """Return how *session* ended: *raised* is what pytest caught, *signalled* a signal in words.
 
-    pytest's own reasons are no interruption; pytest-xdist tells them by another exception, but
-    in the same words.
+    pytest's own reasons are not an interruption; pytest-xdist raises another exception for them,
+    with the same words.
     """
     if signalled:
         return Conclusion(signalled, interrupted=True)
-    told = str(session.shouldfail or session.shouldstop or raised or "")
-    if _LIMIT.search(told):
+    reason = str(session.shouldfail or session.shouldstop or raised or "")
+    if _LIMIT.search(reason):
         # With workers more may have failed by then.
         count = session.config.option.maxfail
         said = "the first failure" if count == 1 else f"{count} failures"
         return Conclusion(f"stopped after {said}", limited=True)
     if raised is None or isinstance(raised, pytest.Session.Interrupted):
-        return Conclusion(told)
-    return Conclusion(told or type(raised).__name__, interrupted=True)
+        return Conclusion(reason)
+    return Conclusion(reason or type(raised).__name__, interrupted=True)

@@ -15,25 +15,25 @@ TEXT_LIMIT = 2_000
 
 
 class DefectsError(Exception):
-    """The file is none of ours; the text is one sentence."""
+    """The file is not one that `make defects` writes; the text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedDefect:
-    """One injected defect, and what the suite said to it."""
+    """One injected defect, and which claims failed because of it."""
 
     id: str
     symptom: str
-    rule: str  # the part and the class that varies it
+    rule: str  # the part of the simulator and the class that changes it
     targets: tuple[str, ...]
     claim: str  # the one that is there for it
     by_name: bool  # whether that claim failed
     first: str  # the first claim that failed, with its parameters
     first_s: float  # when, since the start of its run
     tests: tuple[str, ...]  # all that failed
-    asked: int  # test functions
+    ran: int  # test functions that ran with it; "asked" in the file
     message: str
-    trouble: str  # why the claims could not be asked, or nothing
+    trouble: str  # why the claims could not run, or nothing
 
     @property
     def noticed(self) -> bool:
@@ -58,10 +58,10 @@ class Defects:
     """One run of `make defects`."""
 
     seconds: float = 0.0
-    everything: bool = False  # whether every claim of a target was asked, also after one had noticed
+    everything: bool = False  # whether every claim of a target ran, also after one had noticed
     defects: tuple[JudgedDefect, ...] = ()
     stopped: Stopped | None = None
-    silent: tuple[str, ...] = ()  # claims that were asked and never failed
+    silent: tuple[str, ...] = ()  # claims that ran and never failed
     elsewhere: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, where they are shown
     impossible: tuple[tuple[str, ...], ...] = ()  # rows of the catalogue: id, why they cannot be injected
 
@@ -74,11 +74,11 @@ class Defects:
 
 
 def parse(text: str | bytes) -> Defects:
-    """Return what *text*, a defects.json, holds, texts cleaned; DefectsError if it is none."""
+    """Return what *text*, a defects.json, holds, texts cleaned; DefectsError if it is not one."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DefectsError("this is no JSON") from error
+        raise DefectsError("this is not JSON") from error
     if not isinstance(record, dict) or not isinstance(record.get("defects"), list):
         raise DefectsError("this JSON holds no defects")
     if record.get("version") != VERSION:
@@ -110,7 +110,7 @@ def _defect(fields: dict[str, Any]) -> JudgedDefect:
         first=_text(fields.get("first")),
         first_s=_seconds(fields.get("first_s")),
         tests=_texts(fields.get("tests")),
-        asked=int(_seconds(fields.get("asked"))),
+        ran=int(_seconds(fields.get("asked"))),
         message=_text(fields.get("message")),
         trouble=_text(fields.get("trouble")),
     )

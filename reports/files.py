@@ -25,7 +25,7 @@ WRITERS: dict[str, Writer] = {
     "squad/metadata.json": squad.metadata,
     "lava/results.txt": lava.lines,
 }
-"""The reports of fixed name beside report.html: each a pure function from a run to pieces of text."""
+"""The reports of fixed name next to report.html: each writer is a pure function of a run."""
 
 
 class ReportError(Exception):
@@ -51,12 +51,12 @@ def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) 
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> Path:
-    """Write *pieces* as UTF-8 into *path* by way of a temporary file beside it; return *path*."""
+    """Write *pieces* as UTF-8 into *path* by way of a temporary file next to it; return *path*."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = str(path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}"))
-        # Not tempfile, whose files are their owner's alone: reports are as the user's umask has it.
+        # Not tempfile, which makes files for their owner alone: reports follow the user's umask.
         with open(temporary, "x", encoding="utf-8", newline="\n", buffering=1 << 16) as file:  # noqa: PTH123
             file.writelines(pieces)
         Path(temporary).replace(path)

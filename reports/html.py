@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """report.html: one self-contained page, opened from disk, readable without script.
 
-Everything but the matrix is plain markup; the matrix is made by templates/report.js from
+Everything except the matrix is plain markup; the matrix is made by templates/report.js from
 the data of `html_data`. Texts are escaped by the template engine, or stand in JSON that
 cannot end its element; the page's content security policy allows our own script and style
 by their hashes and nothing else.

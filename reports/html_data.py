@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the script of report.html works on: the run in few bytes a result.
 
-A result is one letter in the row of its test. What there is to say beyond that stands in a
+A result is one letter in the row of its test. More about it stands in a
 list of details, and logs stand in a second list that the page parses when it needs them.
 """
 
@@ -21,7 +21,7 @@ EVERY_DETAIL = 5_000
 
 LOG_LIMIT = 16_000
 LOGS_LIMIT = 4_000_000
-"""Characters of one log, and of all: beyond, only the two ends of each log are kept."""
+"""Characters of one log, and of all logs: beyond that only the two ends of each log are kept."""
 
 SHORT_LOG = 600
 

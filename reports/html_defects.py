@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""defects.html: which defects the suite noticed, by which claim, how soon, and which nobody noticed."""
+"""defects.html: which defects the suite noticed, by which claim, how soon, and which no claim noticed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .html_plots import Distribution, distribution
 from .model import Sample
 
 CLAIMS_FIRST = 15
-"""Claims in sight, those that noticed most; the others open on demand."""
+"""How many claims are in sight, those that noticed most; the others open on demand."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """All defects of one row of the catalogue's parts: those of one letter."""
+    """The defects whose ids begin with one letter."""
 
     letter: str
     title: str

@@ -34,7 +34,7 @@ def rendered(engine: Environment, template: str, script_name: str, **values: Any
 
 
 def _source(engine: Environment, name: str) -> Markup:
-    """Return one of our own files as it is: it holds nothing that came from outside."""
+    """Return one of our own files unescaped: nothing in it came from outside."""
     assert engine.loader is not None
     return Markup(engine.loader.get_source(engine, name)[0])  # noqa: S704
 

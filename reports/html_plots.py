@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the plots of report.html are drawn from: coordinates of SVG, no markup."""
+"""The coordinates of the plots in report.html, in units of their SVG; templates hold the markup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERIES_COLOURS = 4
 """Classes s0 … s3 of the style sheet; further series use them again."""
 
 WIDE = 30
-"""Greatest over least value from which an axis is logarithmic: less would be one bar beside another."""
+"""Ratio of greatest to least value from which an axis is logarithmic; a linear one would show two bars."""
 
 SCATTER_HEIGHT = 240
 POINTS_DRAWN = 500

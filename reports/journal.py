@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The journal: one JSON record a line, written as things happen, by one process.
+"""The journal: one JSON record a line, which one process writes as things happen.
 
-Every record has ``type``; unknown types and unknown fields are left alone by readers. Texts
+Every record has ``type``; readers ignore unknown types and unknown fields. Texts
 are raw here and cleaned when read. Version 1 of the schema:
 
 ========== ==========================================================================
@@ -26,8 +26,8 @@ Where a session had several hosts, all records except session and end have ``hos
 theirs. Older journals of this version say ``machine`` instead, as field and as type: readers take
 both (`OLD_HOST`).
 
-Each record is one write(2), so nothing that was recorded is lost with the process. When it
-also reaches the disk is `Sync`'s matter; docs/decisions/journal.md has the measurements.
+Each record is one write(2), so nothing that was recorded is lost with the process. `Sync`
+says when it also reaches the disk; docs/decisions/journal.md has the measurements.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class JournalError(Exception):
 class Journal:
     """The one writer of one journal.
 
-    Without a path, or where the path is a pipe or a device, memory keeps the records too, so
+    Without a path, or where the path is a pipe or a device, memory also keeps the records, so
     `read` gives them back. A journal that an earlier session left without its end record is
-    kept beside the new one under the name PATH.unfinished. *trouble* is one sentence for the
+    kept next to the new one under the name PATH.unfinished. *trouble* is one sentence for the
     user on what the file system refused after the opening, empty if it took everything.
     """
 
@@ -103,13 +103,13 @@ class Journal:
     def write(self, kind: str, /, **fields: object) -> None:
         """Append one record; one that the file system refuses makes *trouble*, never an exception.
 
-        The journal then goes on in memory, the refused record included, so the session can still
+        The journal then continues in memory, the refused record included, so the session can still
         be judged and shown.
         """
         self._append(_ENCODE({"type": kind, **fields}))
 
     def start(self, nodeid: str, time_ns: int, host: str = "") -> None:
-        """Record that *nodeid* is about to run, and let the disk have it if `sync` says so."""
+        """Record that *nodeid* is about to run, and sync the record to the disk if `sync` says so."""
         where = f',"host":{_quoted(host)}' if host else ""
         self._append(f'{{"type":"start","nodeid":{_quoted(nodeid)},"time_ns":{time_ns}{where}}}')
         now_s = time.monotonic()
@@ -119,7 +119,7 @@ class Journal:
 
     def result(self, fields: Mapping[str, str | int]) -> None:
         """Record how a test ended: texts and integers, under names of ours."""
-        # Two records a test: an encoder, which is made anew for each, takes three times as long.
+        # Two records a test: the encoder, which Python sets up again for each, takes three times as long.
         words = [
             f'"{name}":{_quoted(value) if isinstance(value, str) else value}'
             for name, value in fields.items()
@@ -141,9 +141,9 @@ class Journal:
                 yield from lines
 
     def restore(self) -> None:
-        """Write the file anew if somebody removed it meanwhile; *trouble* if that fails.
+        """Write the file again if it was removed in the meantime; *trouble* if that fails.
 
-        A file that took its place is another session's, and stays.
+        A file that took its place belongs to another session, and stays.
         """
         if self.path is None or self._fd < 0 or self._memory is not None or self.path.exists():
             return
@@ -170,11 +170,11 @@ class Journal:
                 _write_all(self._fd, line)
             except OSError as error:
                 self.trouble = _sentence(self.path, error)
-                self._go_on_in_memory(line)
+                self._continue_in_memory(line)
             else:
                 self._length += len(line)
 
-    def _go_on_in_memory(self, line: bytes) -> None:
+    def _continue_in_memory(self, line: bytes) -> None:
         if self._memory is None and self.path is not None:
             written = b"".join(self.read())[: self._length]
             self._memory = io.BytesIO()

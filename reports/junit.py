@@ -64,10 +64,10 @@ def _document(run: Run, *, places: bool) -> Iterator[str]:
 
 
 def _with_missing(tests: Sequence[Result], why: str) -> Sequence[Result]:
-    """Return *tests*, those that did not run as one in the last place.
+    """Return *tests*, with one in the last place for all that did not run.
 
-    JUnit has no word for them. Left out they would make a suite green, as errors of their own
-    they would be as many news to a CI that compares with the last run.
+    JUnit has no word for those. Left out, they would make a suite green; as errors of their own,
+    they would be as many new failures to a CI that compares with the last run.
     """
     ran = judged(tests)
     if len(ran) == len(tests):
@@ -98,8 +98,8 @@ def _suite(
 
 
 def _cases(classname: str, tests: Sequence[Result], places: bool) -> str:
-    told = [_case(classname, test, places) for test in tests if not _is_empty(test)]
-    elements = iter(TestSuite("", told).build_xml_doc())
+    cases = [_case(classname, test, places) for test in tests if not _is_empty(test)]
+    elements = iter(TestSuite("", cases).build_xml_doc())
     lines = []
     group = f'classname="{escape(classname)}"'
     for test in tests:
@@ -136,7 +136,7 @@ def _case(classname: str, test: Result, places: bool) -> TestCase:
     elif test.verdict.bad:
         case.add_failure_info(_message(test), _detail(test), test.verdict.value)
     elif test.verdict is not Verdict.PASS:
-        # The library knows no type of a skip; GitLab shows the content, others the message.
+        # The library has no type for a skip; GitLab shows the content, others the message.
         case.add_skipped_info(_message(test), _message(test))
     return case
 

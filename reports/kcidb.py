@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KCIDB schema 5.3: a submission of checkouts, builds (one for each target) and tests.
 
-KCIDB knows no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
+KCIDB has no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
 verdict's own word in misc. A test that did not run is MISS. Every series of a benchmark is
 one more test, DONE, with its mean as ``number``: the verdict stays apart from the figure.
 """
@@ -41,7 +41,7 @@ _STATUS = {
     Verdict.NOT_RUN: "MISS",
 }
 
-# Our objects hold no cycles; not looking for them spares a tenth of the time.
+# Our objects hold no cycles; not looking for them saves a tenth of the time.
 _ENCODE = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
 PIECE = 200
@@ -187,7 +187,7 @@ def _lines(tests: Iterable[tuple[str, Object]], shared: dict[str, str], session:
     number = 0
     waiting = iter(tests)
     while piece := list(islice(waiting, PIECE)):
-        # All of a piece in one call, which costs a third of one each; then what is not their own.
+        # One call for the whole piece costs a third of one each; what tests share is added to its result.
         bodies = _ENCODE([test for _, test in piece])[1:-1].split(_OPENING)[1:]
         lines = []
         for (target, _), body in zip(piece, bodies, strict=True):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KTAP version 1, nested, and TAP version 13, flat (Documentation/dev-tools/ktap.rst).
 
-Nested is for people and the KUnit parser, flat for every reader behind kselftest. Only
+Nested is for people and the KUnit parser, flat for every reader of kselftest. Only
 result shapes that all of them read alike are written: an expected failure is ``ok``, a skip
-is never ``not ok``, and no directive stands behind what it would turn around. A test that did
+is never ``not ok``, and no directive follows a result that it would reverse. A test that did
 not run is in the plan and has no result: readers that check plans miss it, and comments name it.
 """
 
@@ -108,7 +108,7 @@ def totals(results: Iterable[Result]) -> str:
 
 
 def constant(reason: str) -> str:
-    """Return *reason* fit to stand behind a directive: one short text on every host.
+    """Return *reason* fit to follow a directive: one short text on every host.
 
     LKFT makes it part of the published name, so values become N.
     """
@@ -122,7 +122,7 @@ def result_lines(result: Result, number: int, name: str, indent: str = "") -> It
     directive = _DIRECTIVE.get(result.verdict)
     if result.verdict is Verdict.XPASS:
         # Metadata as KTAP version 2 drafts it: a comment to every reader, no diagnostic
-        # text can look like it, and read_ktap tells the verdict by it.
+        # text can look like it, and read_ktap recognizes the verdict by it.
         yield f"{indent}{XPASS_MARK}\n"
     if result.verdict is not Verdict.PASS:
         yield from _diagnostics(_story(result), indent)

@@ -36,7 +36,7 @@ class Stream(Protocol):
         ...
 
     def flush(self) -> None:
-        """Let the terminal have it."""
+        """Send it to the terminal."""
         ...
 
 
@@ -65,7 +65,7 @@ class LiveLine:
     def result(self, nodeid: str, where: str, verdict: Verdict, message: str) -> None:
         """Count a result; one that went wrong gets a line of its own, which stays.
 
-        *where* is how people call the test; *message* its one line.
+        *where* is the name of the test for people; *message* its one line.
         """
         self._running.pop(nodeid, None)
         self._seen[verdict] += 1
@@ -78,7 +78,7 @@ class LiveLine:
         self._draw()
 
     def close(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self._stream.write(_CLEAR)
         self._stream.flush()
 

@@ -25,7 +25,7 @@ _LINE_LIMIT = 200
 
 
 class Held(Exception):
-    """Somebody else writes there; its text is one sentence for the user, without a full stop."""
+    """Another process writes there; its text is one sentence for the user, without a full stop."""
 
 
 class Lock:
@@ -34,8 +34,8 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         """Take the lock, making *folder* if need be; `Held` if another process has it.
 
-        Where the file system refuses the file, or knows no locks, there is none, and nothing is
-        said: what is written next meets the same refusal and says it better.
+        Where the file system refuses the file, or has no locks, nothing is locked and nothing is
+        reported: what is written next is refused as well, with a better message.
         """
         self._path = folder / FILE
         self._fd = -1
@@ -59,13 +59,13 @@ class Lock:
         with contextlib.suppress(OSError):
             if self._is_there(self._fd):
                 self._path.unlink()
-            # By name, not by closing alone: a forked process may have the descriptor, too.
+            # By name, not by closing alone: a forked process may also have the descriptor.
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
         self._fd = -1
 
     def _take(self, folder: Path) -> None:
-        """Try once; nothing is taken where the holder removed the file meanwhile."""
+        """Try once; nothing is taken where the holder removed the file in the meantime."""
         # Not inherited by programs that this one starts: they may outlive it.
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:

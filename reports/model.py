@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run found, as frozen values: the one thing every writer reads.
+"""What a run found, as frozen values, which every writer reads.
 
 Readers (`read_journal`, `read_ktap`) build these values and clean every text on the way in
 (`text.clean`); writers are pure functions over a `Run`, so they agree on every count.
@@ -98,14 +98,14 @@ class Sample:
     """One series of measurements of one benchmark: one cell of the classic table, and its rows.
 
     *values* are in *unit*; *count* is how many were measured, where *values* are a selection.
-    *columns* and *rows* are the raw readings behind them, if the benchmark kept any: they go
+    *columns* and *rows* are the raw readings that they come from, if the benchmark kept any: they go
     into bench/*.csv as they are. A series with a *line* is one of points: the last two columns
     are x and y. *figures* (mean, sd, p50, p95, p99, p99.9, min, max) are those of all that was
     measured, in ticks of a counter of *hz*; *empty_ticks* is an interval with nothing in it.
     """
 
     metric: str
-    variant: str = ""  # "native", "trapped", or what else tells the series of a metric apart
+    variant: str = ""  # "native", "trapped", or whatever else distinguishes the series of a metric
     unit: str = "ns"
     values: tuple[Number, ...] = ()
     columns: tuple[str, ...] = ()
@@ -176,7 +176,7 @@ class Session:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the session ended before its tests did, and nobody had limited its failures."""
+        """Whether the session ended before its tests did, and not at a limit of failures."""
         return not self.complete or (self.missing > 0 and not self.limited)
 
 
@@ -202,7 +202,7 @@ class Run:
         return frozenset(target.name for target in self.targets if target.simulated)
 
 
-# Every writer asks these of every result.
+# Every writer reads these of every result.
 _TARGET, _SUBJECT, _VERDICT = map(attrgetter, ("target", "subject", "verdict"))
 
 
@@ -231,7 +231,7 @@ def judged(results: Iterable[Result]) -> list[Result]:
 
 
 def exit_status(results: Iterable[Result]) -> int:
-    """Return 1 if anything failed or did not run, 4 if all was skipped or there is no result, else 0."""
+    """Return 1 if anything failed or did not run, 4 if all was skipped or nothing has a result, else 0."""
     verdicts = set(map(_VERDICT, results))
     if verdicts & _NEVER_GREEN:
         return 1

@@ -118,7 +118,7 @@ def distinct(results: Sequence[Result]) -> list[Result]:
 def without(nodeid: str, target: str) -> str:
     """Return *nodeid* without the word *target* among its parameters: the same for all targets.
 
-    `LOCAL` is no target, and no such word.
+    `LOCAL` is not a target, and never such a word.
     """
     test, bracket, params = nodeid.partition("[")
     if not bracket or target == LOCAL:

@@ -39,22 +39,21 @@ def judge(
 ) -> OutcomeRecords:
     """Return what *reports*, all that pytest made for one test, come to.
 
-    What went wrong is run again by what the harness says, else by *command*.
+    The command that runs a failed test again is what the harness says, else it comes from *command*.
 
-    The bench may name verdict, target and more in user_properties (see docs/reports.md); a
-    test that names no target has none, whatever words its parameters are called by;
-    what the phases themselves say is never better than that: an error in teardown is an
-    error whatever was named before.
+    The harness may name verdict, target and more in user_properties (see docs/reports.md). A test
+    that names no target has none, whatever its parameters are called. What the harness names
+    never improves on the phases themselves: an error in teardown is an error.
     """
     last = reports[-1]
     nodeid = last.nodeid
-    words, samples = _told(reports)
+    words, samples = _properties(reports)
     unusual = [report for report in reports if report.outcome != "passed" or hasattr(report, "wasxfail")]
     verdict, decisive = _verdict(unusual) if unusual else (Verdict.PASS, last)
     named = words.get("verdict")
     if named in _NAMEABLE and not (verdict is Verdict.ERROR and not Verdict(named).bad):
         verdict = Verdict(named)
-    # A worker that dies takes along what its test would have told: then the name has to tell.
+    # What a test would have reported is lost with its worker: its name has to do.
     lost = last.when == LOST_WORKER
     file, line, _ = last.location
     result: dict[str, str | int] = {
@@ -113,11 +112,11 @@ def _verdict(unusual: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.Test
 
 
 def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]) -> dict[str, str]:
-    """Return what there is to say of *verdict*; what the bench said goes before what pytest says."""
-    tells = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
+    """Return what there is to say of *verdict*; what the harness says goes before what pytest says."""
+    explains = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
     excused = verdict in (Verdict.SKIP, Verdict.XFAIL, Verdict.XPASS)
     found = {
-        "message": words.get("message") or (_message(decisive) if tells else ""),
+        "message": words.get("message") or (_message(decisive) if explains else ""),
         "reason": words.get("known_issue_reason") or (_reason(decisive) if excused else ""),
         "known_issue": words.get("known_issue", ""),
         "repro": words.get("repro", ""),
@@ -126,19 +125,19 @@ def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]
 
 
 def _text(report: pytest.TestReport | pytest.CollectReport) -> str:
-    # Not longreprtext, which names the worker; and no addresses of objects, which differ from
+    # Not longreprtext, which names the worker; and without addresses of objects, which differ from
     # process to process: the same tests make the same report with any number of workers.
     return _ADDRESS.sub(" at 0x…>", str(report.longrepr)) if report.longrepr is not None else ""
 
 
-def _told(reports: Sequence[pytest.TestReport]) -> tuple[dict[str, str], tuple[dict[str, Any], ...]]:
+def _properties(reports: Sequence[pytest.TestReport]) -> tuple[dict[str, str], tuple[dict[str, Any], ...]]:
     """Return the words and the samples in user_properties."""
-    # Each phase's report has its own copy: what the bench says of the call stands in the
-    # call's alone. A later phase speaks last, and has all samples.
-    told = [pair for report in reports for pair in report.user_properties]
-    if not told:
+    # Each phase's report has its own copy: what the harness says of the call stands only in the
+    # call's. A later phase overrides it, and has all samples.
+    pairs = [pair for report in reports for pair in report.user_properties]
+    if not pairs:
         return {}, ()
-    words = {name: value for name, value in told if isinstance(value, str)}
+    words = {name: value for name, value in pairs if isinstance(value, str)}
     last = reports[-1].user_properties
     samples = [value for name, value in last if name == "sample" and isinstance(value, dict)]
     return words, tuple(samples)

@@ -41,7 +41,7 @@ from .model import Run, Verdict, exit_status
 from .signals import Signals, leave_to_controller
 
 USAGE = 2
-"""Exit status for what the user asked and cannot be had; pytest's own 4 means "nothing ran" here."""
+"""Exit status where what the user wants is not available; pytest's own 4 means "nothing ran" here."""
 
 _JUDGED = (
     pytest.ExitCode.OK,
@@ -49,14 +49,14 @@ _JUDGED = (
     pytest.ExitCode.INTERRUPTED,
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
-"""What pytest says of a session whose results tell more; what is left is its own trouble."""
+"""What pytest says of a session whose results say more; its other statuses are its own trouble."""
 
 _LOOKS_ONLY = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What the user asked of the reporter."""
+    """The reporter's options on the command line."""
 
     report_dir: Path | None
     journal: Path | None
@@ -107,7 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class SessionRecorder:
-    """Everything between a session's start and its reports."""
+    """Records a session in the journal, from its start to its reports."""
 
     def __init__(self, config: pytest.Config, options: ReportOptions) -> None:
         self.config = config
@@ -129,7 +129,7 @@ class SessionRecorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Ask for the targets and open the journal, or end the session with one sentence."""
+        """Collect the targets and open the journal, or end the session with one sentence."""
         self.command = command.of(self.config)
         self.signals.install(lambda words: setattr(session, "shouldstop", words))
         try:
@@ -167,7 +167,7 @@ class SessionRecorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Ask a worker for the description of its host, where each has its own."""
+        """Request the description of its host from a worker, where each has its own."""
         if self.hosts is not None:
             node.workerinput[INPUT] = self.hosts.name(node)
 
@@ -228,7 +228,7 @@ class SessionRecorder:
         return (yield)
 
     def pytest_unconfigure(self) -> None:
-        """Give the signals back."""
+        """Restore the handlers of signals."""
         self.signals.restore()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -257,7 +257,7 @@ class SessionRecorder:
         return self.journal
 
     def _wanted(self) -> bool:
-        """Whether this session is about targets or was asked for reports: else pytest's ways stay."""
+        """Whether this session is about targets or writes reports: otherwise pytest behaves as always."""
         return bool(self.targets or self.options.journal)
 
     def _go_live(self) -> None:
@@ -274,11 +274,11 @@ class SessionRecorder:
     def _where(self, hosts: Hosts, worker: Any, report: pytest.TestReport) -> dict[str, str]:
         """Return the fields that name the host of *report*, once its description is written."""
         where = {HOST: hosts.name(worker)}
-        told = description(report)
-        if told is not None:
+        found = description(report)
+        if found is not None:
             journal = self._opened()
-            journal.write(HOST, facts=told["facts"], **where)
-            for target in told["targets"]:
+            journal.write(HOST, facts=found["facts"], **where)
+            for target in found["targets"]:
                 journal.write("target", **target, **where)
         return where
 
@@ -350,11 +350,11 @@ class NotStarted(Exit):
 
 
 class NoLetters:
-    """Leaves pytest's letters out where the live line tells more; asked for every phase of a test."""
+    """Leaves pytest's letters out where the live line shows more; called for every phase of a test."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, Any]:
-        """Keep the category, which pytest counts."""
+        """Return only the category, which pytest counts."""
         category, _, _ = yield
         return category, "", ""
 

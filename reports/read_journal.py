@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Journals back into the model, however they ended.
+"""The reader of journals: it returns the model, however the journal ended.
 
 A journal may be cut anywhere, hold torn or foreign lines, or be several journals one after
 the other. What was recorded is kept: a test that had started when the journal broke off is
@@ -167,7 +167,7 @@ class _Chapter:
         self.samples.setdefault(key, []).append(records.sample(record))
 
     def _key(self, record: Record, target: str) -> tuple[str, str]:
-        """Return what *record* is about; where it names no *target*, its node id has to tell."""
+        """Return what *record* is about; where it names no *target*, the node id decides."""
         nodeid = self._nodeid(record)
         return nodeid, target or names.target_of(nodeid, tuple(self.targets))
 

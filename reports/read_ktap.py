@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KTAP and TAP back into the model: our own files, kselftest runner logs, console logs.
+"""The reader of KTAP and TAP: our own files, kselftest runner logs, console logs.
 
-Taken are nested documents, documents behind the runner's ``# `` (to any depth), result lines
+It takes nested documents, documents after the runner's ``# `` (to any depth), result lines
 of the runner before and after its 2026 rework (``ok 1 selftests: d: p`` and
 ``ok 1 1 selftests: d: p``), several documents in a row, kernel time stamps, and anything else
 as noise. Nothing raises.
@@ -145,7 +145,7 @@ def _take(line: str, depth: int, stack: list[_Document], roots: list[_Node], pro
 
 
 def _mark(line: str, top: _Document) -> None:
-    """Take a line of metadata, as KTAP version 2 drafts them: ours, or nobody's."""
+    """Take a line of metadata, as KTAP version 2 drafts them, if it is one of ours."""
     if line == XPASS_MARK:
         top.expected_pass = True
     elif line.startswith(NOT_RUN_MARK):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The fields of a journal's records, cleaned; whatever is not of its type counts as absent."""
+"""The fields of a journal's records, cleaned; a field of another type counts as absent."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def place(record: Record) -> ResultPlace:
     fields = [record.get(name) for name in ("target", "subject", "verdict", "file")]
     try:
         return _place(*fields)
-    except TypeError:  # A list or an object cannot be hashed, and is no text.
+    except TypeError:  # A list or an object cannot be hashed, and is not a text.
         return _place(*(field if isinstance(field, str) else None for field in fields))
 
 
@@ -72,7 +72,7 @@ def _place(target: object, subject: object, verdict: object, file: object) -> Re
 
 
 def said(record: Record) -> dict[str, str]:
-    """Return the texts of a result *record* that a plain pass has not, by their names in `model.Result`."""
+    """Return the texts of a result *record* that a plain pass lacks, by their names in `model.Result`."""
     if record.keys() <= _PLAIN:
         return {}
     return {

@@ -10,7 +10,7 @@ from .model import ReportFigure, ReportTarget, Run, Sample
 from .stats import summarize
 
 ASKED = "asked_ms"
-"""Column of an experiment's rows: the delay that was asked for."""
+"""Column of an experiment's rows: the delay that was requested."""
 
 MODES = {"nvhe": "nVHE", "vhe": "VHE", "protected": "protected"}
 
@@ -72,7 +72,7 @@ def groups(run: Run) -> list[Group]:
 
 
 def figures(sample: Sample) -> dict[str, ReportFigure]:
-    """Return the figures of *sample* in its unit, all that was measured where the bench has summed it up.
+    """Return the figures of *sample* in its unit, of all that was measured where the benchmark summed it up.
 
     A series that came without figures has those of its values, and no intervals.
     """
@@ -95,13 +95,13 @@ def ns(sample: Sample, ticks: float) -> float:
 
 
 def resolution(samples: Sequence[Sample]) -> str:
-    """Say how fine the counter is, nothing where no series tells."""
+    """Return how fine the counter is, in words; empty where no series has its frequency."""
     seen = {f"{one.hz / 1e6:g} MHz, one tick is {ns(one, 1):.4g} ns": None for one in samples if one.hz}
     return f"counter: {'; '.join(seen)}" if seen else ""
 
 
 def alone(samples: Sequence[Sample]) -> str:
-    """Say what the operation alone costs: the median less that of an interval with nothing in it."""
+    """Return what the operation alone costs, in words: its median less that of an empty interval."""
     costs = [_alone(one) for one in samples if one.empty_ticks is not None and one.figures and one.hz]
     if not costs:
         return ""
@@ -129,11 +129,11 @@ def mean_errors(samples: Sequence[Sample]) -> Iterator[tuple[int, list[float | N
 
 
 def _by_delay(sample: Sample) -> dict[int, list[float]]:
-    """Return the errors at each delay: the one asked for where the rows tell, else the one that passed."""
-    asked = sample.columns.index(ASKED) if ASKED in sample.columns else None
+    """Return the errors at each delay: the one requested where the rows have it, else the one that passed."""
+    requested = sample.columns.index(ASKED) if ASKED in sample.columns else None
     found: dict[int, list[float]] = {}
     for row in sample.rows:
-        delay_ms = row[-2] if asked is None else row[asked]
+        delay_ms = row[-2] if requested is None else row[requested]
         if sample.line is not None and not isinstance(delay_ms, str) and not isinstance(row[-1], str):
-            found.setdefault(round(delay_ms / 1e6 if asked is None else delay_ms), []).append(row[-1])
+            found.setdefault(round(delay_ms / 1e6 if requested is None else delay_ms), []).append(row[-1])
     return found

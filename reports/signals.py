@@ -31,7 +31,7 @@ class Signals:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.deaf = False
-        """Whether the session is ending, so that nothing ends its end."""
+        """Whether the session is ending, so that no signal interrupts its end."""
         self._stop: Callable[[str], None] | None = None
         self._installed: list[signal.Signals] = []
 
@@ -50,22 +50,22 @@ class Signals:
         return 128 + self.received
 
     def install(self, stop: Callable[[str], None]) -> None:
-        """Take the signals that nobody ignores (nohup) or handles already.
+        """Take the signals that are neither ignored (nohup) nor handled already.
 
         *stop* is called with `words` before `EndedBySignal` is raised: where that is swallowed, as in a
-        callback from C, the session ends behind the test.
+        callback from C, the session ends after the test.
         """
         self._stop = stop
         self._installed = _take(self._end, tuple(_DEFAULTS))
 
     def ending(self) -> None:
-        """Let nothing disturb the end, and nobody write to a terminal that went away."""
+        """Ignore further signals, and write no more to a terminal that went away."""
         self.deaf = True
         if self.received is signal.SIGHUP:
             _leave_dead_terminals()
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Restore the handlers of signals."""
         for number in self._installed:
             signal.signal(number, _DEFAULTS[number])
         self._installed = []
@@ -81,9 +81,9 @@ class Signals:
 
 
 def leave_to_controller() -> None:
-    """Let a worker survive what its whole group gets: the controller, which gets it too, ends it.
+    """Let a worker survive what its whole group gets: the controller, which also gets it, ends it.
 
-    A handler that does nothing, and not SIG_IGN, which the programs that a test starts would inherit.
+    The handler does nothing; SIG_IGN would be inherited by the programs that a test starts.
     """
     _take(lambda number, frame: None, (signal.SIGTERM, signal.SIGHUP))  # noqa: ARG005
 

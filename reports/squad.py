@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """SQUAD's three files: tests, metrics and metadata, as squad-client submits them.
 
-SQUAD knows pass, fail and skip, and takes any other word for skip. As in KTAP, an expected
+SQUAD has pass, fail and skip, and takes any other word for skip. As in KTAP, an expected
 failure is a pass; tests that did not run are left out, and each target that lacks some has one
 more test, `COMPLETE`, which fails.
 """
@@ -37,7 +37,7 @@ def tests(run: Run) -> Iterator[str]:
 def metrics(run: Run) -> Iterator[str]:
     """Yield {"suite/name.unit": number}: mean, median and 95th percentile.
 
-    The unit is part of the name: SQUAD would take it as a field, squad-client takes numbers only.
+    The unit is part of the name: SQUAD would accept it as a field, but squad-client accepts only numbers.
     """
     entries: dict[str, float] = {}
     labelled = run.simulated
@@ -55,10 +55,10 @@ def metrics(run: Run) -> Iterator[str]:
 def metadata(run: Run) -> Iterator[str]:
     """Yield what names the job, and which suites' figures are simulated."""
     simulated = sorted(target_slug(name) for name in run.simulated)
-    told: dict[str, object] = {"job_id": identity(run), "simulated_targets": simulated}
+    fields: dict[str, object] = {"job_id": identity(run), "simulated_targets": simulated}
     if said := unfinished.sentence(run):
-        told |= {"unfinished": said, "not_run": unfinished.not_run(run)}
-    yield _ENCODE(told) + "\n"
+        fields |= {"unfinished": said, "not_run": unfinished.not_run(run)}
+    yield _ENCODE(fields) + "\n"
 
 
 def figure(sample: Sample, *, simulated: bool) -> str:
@@ -68,7 +68,7 @@ def figure(sample: Sample, *, simulated: bool) -> str:
 
 
 def word(result: Result) -> str:
-    """Return SQUAD's, and LAVA's, word for *result*."""
+    """Return the word of SQUAD and LAVA for *result*."""
     if result.verdict is Verdict.NOT_RUN:
         return "unknown"
     if result.verdict.bad:

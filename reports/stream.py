@@ -26,7 +26,7 @@ class Out(Protocol):
         ...
 
     def flush(self) -> None:
-        """Let the reader have it."""
+        """Send it to the reader."""
         ...
 
 
@@ -72,7 +72,7 @@ class TapStream:
             self._write([f"1..{len(self._planned)}\n"])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Tell of a module that cannot be imported: its program has this one result."""
+        """Report a module that cannot be imported: its program has this one result."""
         if report.outcome == "failed" and not self._finished:
             self._finished = True
             (result,) = _results([outcome.collection_failure(report)])
@@ -81,7 +81,7 @@ class TapStream:
             self._write(["1..1\n", *ktap.result_lines(result, 1, name), ktap.totals(self._results)])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Keep which test runs."""
+        """Remember which test runs."""
         self._running = nodeid
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -90,7 +90,7 @@ class TapStream:
         if report.when == "teardown":
             (result,) = _results([outcome.judge(self._reports.pop(report.nodeid), (), self._command)])
             self._running = ""
-            self._tell(result)
+            self._report(result)
 
     def finish(self) -> None:
         """Complete the document of a session that ended: what has no result did not run."""
@@ -99,7 +99,7 @@ class TapStream:
         self._complete("", Verdict.NOT_RUN)
 
     def expire(self, name: str, why: str, verdict: Verdict = Verdict.TIMEOUT) -> None:
-        """Complete the document of a session that was ended from outside, as *why* tells.
+        """Complete the document of a session that was ended from outside, for the reason *why*.
 
         The test that was running gets *verdict*, timeout or error. If the plan was not known
         yet, the program called *name* is the one that does.
@@ -115,14 +115,14 @@ class TapStream:
         if self._finished:
             return
         self._finished = True
-        told = {result.nodeid for result in self._results}
-        waiting = [nodeid for nodeid in self._planned if nodeid not in told]
-        # Between two tests it is the next one that got no time.
+        reported = {result.nodeid for result in self._results}
+        waiting = [nodeid for nodeid in self._planned if nodeid not in reported]
+        # Between two tests the next one is the one that got no time.
         lost = self._running if self._running in waiting else next(iter(waiting), "")
         for nodeid in waiting:
             planned = self._planned[nodeid][0]
             if nodeid == lost and verdict.bad:
-                self._tell(
+                self._report(
                     planned._replace(verdict=verdict, ending=ResultEnding.CRASHED, message=why, reason="")
                 )
             else:
@@ -130,7 +130,7 @@ class TapStream:
         self._write(ktap.not_run_lines(self._planned[result.nodeid] for result in self._lost))
         self._write([ktap.totals([*self._results, *self._lost])])
 
-    def _tell(self, result: Result) -> None:
+    def _report(self, result: Result) -> None:
         if result.nodeid not in self._planned:
             return  # The KUnit parser drops what goes beyond the plan; pytest never does this.
         self._results.append(result)
@@ -146,8 +146,8 @@ def _waiting(items: Sequence[pytest.Item]) -> Sequence[Result]:
     """Return a result that has not run for each of *items*, all under distinct names."""
     records = []
     for item in items:
-        told = {name: value for name, value in item.user_properties if name in ("target", "subject")}
-        records.append(_line("result", nodeid=item.nodeid, verdict=Verdict.NOT_RUN, **told))
+        words = {name: value for name, value in item.user_properties if name in ("target", "subject")}
+        records.append(_line("result", nodeid=item.nodeid, verdict=Verdict.NOT_RUN, **words))
     return merge.merge(read_journal.parse(records)).results
 
 

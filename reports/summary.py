@@ -18,7 +18,7 @@ MESSAGE_LIMIT = 300
 RAW = Path("bench")
 
 FALLBACK_WIDTH = 132
-"""Columns of an output that is no terminal: three classic tables."""
+"""Columns of an output that is not a terminal: three classic tables."""
 
 
 MISSING_SHOWN = 10

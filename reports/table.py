@@ -26,7 +26,7 @@ HEADS = (
 PIECE = 200
 """Rows written at a time."""
 
-# A spreadsheet takes a cell that begins like this for a formula; the full-width signs, too.
+# A spreadsheet takes a cell that begins like this for a formula, also with full-width signs.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one place where text from tests, guests and kernels is made fit for every reader.
+"""The one place that makes text from tests, guests and kernels fit for every reader.
 
 `clean` is applied when a text enters the model. `defuse` is applied by the line formats on
 top of it, because some kernel CIs search whole logs for words.
@@ -13,13 +13,13 @@ TEXT_LIMIT = 1 << 20
 """Characters of one log that the journal keeps: more is cut out of its middle."""
 
 # ECMA-48 escape sequences: CSI, then the strings (OSC, DCS, SOS, PM, APC), then two- and
-# three-character ones. Removing only ESC would leave "[31m" behind.
+# three-character ones. Removing only ESC would leave "[31m".
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
-# Colours only: of no meaning to a reader, and what every tool writes.
+# Only colours: they mean nothing to a reader, and every tool writes them.
 _COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*m")
 # Characters that direct others, of no width, or that change the order of what is read: Unicode's
 # category Cf, the fillers of Hangul, and selectors of variants.
@@ -29,7 +29,7 @@ _INVISIBLE = (
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
 )
-# What XML 1.0 forbids, what terminals act on, noncharacters, and what nobody sees; tab and LF stay.
+# What XML 1.0 forbids, what terminals act on, noncharacters, and what is invisible; tab and LF stay.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     + _INVISIBLE
@@ -70,7 +70,7 @@ _TRIGGER_PARTS = (
 
 
 def clean(text: str) -> str:
-    r"""Return *text* with every character that does something, or that nobody sees, shown escaped.
+    r"""Return *text* with every character that acts, or is invisible, shown escaped.
 
     These are controls, surrogates, noncharacters and format characters (zero-width ones, and
     those that turn the direction): ``\x1b]52;`` and ``\u202e`` for a reader of any report.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every report says of a run that ended before its tests did."""
+"""The sentence that every report has about a run that ended before its tests."""
 
 from __future__ import annotations
 

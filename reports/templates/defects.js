@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 "use strict";
-// Search and filters over a page that is whole without them.
+// Search and filters; the page is complete without this script.
 
 const WORDS = { name: "by its claim", others: "by others", nobody: "nobody" };
 const $ = (id) => document.getElementById(id);

@@ -182,7 +182,7 @@ const CELL = make("td", null, make("button", { type: "button", "aria-expanded": 
 class Group {
   constructor(subject, rows) {
     this.subject = subject;
-    // What needs attention comes first where most rows wait behind "show more".
+    // What needs attention comes first where "show more" hides most rows.
     const calm = filtered() || total <= FEW;
     this.urgent = calm ? rows : rows.filter((row) => subject.bad[row]);
     this.rest = calm ? [] : rows.filter((row) => !subject.bad[row]);

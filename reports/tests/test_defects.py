@@ -50,17 +50,17 @@ def page(*defects: dict[str, object], **fields: object) -> str:
     return "".join(html_defects.page(parse(text(*defects, **fields))))
 
 
-def test_what_nobody_noticed_comes_first() -> None:
+def test_what_no_claim_noticed_comes_first() -> None:
     """The headline counts, and an unnoticed defect stands above all others."""
     found = page(defect("C01"), defect("C02", **LOST), defect("C03", by_name=False))
 
     assert "2 of 3 defects noticed, 1 by the claim that is there for them" in found
     assert '<p class="headline bad">' in found
     assert re.findall(r'<b class="mono">(C\d+)</b>', found) == ["C02", "C01", "C02", "C03"]
-    assert "2 claims were asked, none failed" in found
+    assert "2 claims ran, none failed" in found
 
 
-def test_each_defect_tells_who_noticed_it_and_how_soon() -> None:
+def test_each_defect_shows_what_noticed_it_and_how_soon() -> None:
     """First claim, seconds, every claim that failed, the message, and a command to try it."""
     found = page(defect("C01"))
 
@@ -68,7 +68,7 @@ def test_each_defect_tells_who_noticed_it_and_how_soon() -> None:
     assert f"<li>{TEST}</li>" in found
     assert "<dd>1 is outside</dd>" in found
     assert "--defect C01</code>" in found
-    assert "Nobody noticed" not in found
+    assert "Not noticed" not in found
 
 
 def test_claims_are_counted_by_defects() -> None:
@@ -91,7 +91,7 @@ def test_catalogue_and_silent_claims_are_listed() -> None:
     )
 
     assert "<li>x86/test_c.py::test_c</li>" in found
-    assert "--all asks every claim" in found
+    assert "--all runs every claim" in found
     assert "<td>no Xen interface</td>" in found
     assert "1 are shown elsewhere" in found
 
@@ -152,6 +152,6 @@ def test_any_json_makes_a_page_or_a_sentence(record: dict[str, object], more: ob
 @settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_other_files_are_refused_with_a_sentence(content: bytes) -> None:
-    """What is no defects.json gives DefectsError and nothing else."""
+    """A file that is not a defects.json gives DefectsError and nothing else."""
     with pytest.raises(DefectsError):
         parse(content)

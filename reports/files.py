@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import bench, collector, earlier, html, junit, kcidb, ktap, lava, squad, table
+from . import benchmark_csv, collector, earlier, html, junit, kcidb, ktap, lava, squad, table
 from .compare import Comparison
 from .model import Run
 
@@ -42,7 +42,7 @@ def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) 
     with collector.paused():
         written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
         written.append(write_file(folder / "report.html", html.page(run, comparison)))
-        raw = [write_file(folder / "bench" / name, lines) for name, lines in bench.csv_files(run)]
+        raw = [write_file(folder / "bench" / name, lines) for name, lines in benchmark_csv.csv_files(run)]
     if raw:
         write_file(folder / earlier.RAW_LIST, (f"{path.name}\n" for path in raw))
     for path in before.difference(written, raw, [folder / earlier.RAW_LIST] if raw else []):

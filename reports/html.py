@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from . import html_data, html_frame, unfinished
 from .compare import Comparison, Kind
-from .html_bench import benchmarks
+from .html_benchmarks import benchmarks
 from .html_plots import number
 from .model import ReportTarget, Result, Run, Session, Verdict, by_subject, by_target, counts, judged
 from .text import clip

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import bench_tables, unfinished
+from . import benchmark_tables, unfinished
 from .model import Result, ResultEnding, Run, Verdict, by_target, counts
 from .text import clip_line
 
@@ -40,7 +40,7 @@ def benchmarks(run: Run) -> list[str]:
     if not any(result.samples for result in run.results):
         return []
     columns = shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns
-    return list(bench_tables.lines(run, columns))
+    return list(benchmark_tables.lines(run, columns))
 
 
 def places(written: Sequence[Path], folder: Path) -> str:

@@ -69,7 +69,7 @@ def lines(size: int, targets: int = len(TARGETS), seed: int = 1) -> Iterator[byt
 
 
 def run(size: int, targets: int = len(TARGETS), seed: int = 1) -> Run:
-    """Return the run that `lines` tells."""
+    """Return the run of the journal `lines`."""
     return merge.merge(read_journal.parse(lines(size, targets, seed)))
 
 
@@ -81,7 +81,7 @@ def records(size: int, targets: int, seed: int) -> Iterator[Record]:
         "type": "session",
         "version": 1,
         "time_ns": started_ns,
-        "host": "bench-7",
+        "host": "board-7",
         "facts": {"kernel": "Linux 6.12.9", "python": "3.11.7"},
     }
     for name, kind, arch, mode, generation in TARGETS[:targets]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that targets, metrics and units name: apart, of legal names, and as readable as the user says."""
+"""Files that targets, metrics and units name: distinct, with legal names, and readable as the umask says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import bench, files, model
+from reports import benchmark_csv, files, model
 from reports.journal import Journal
 from reports.model import Run, Sample, Verdict
 from reports.tests.texts import words
@@ -50,7 +50,7 @@ def test_names_beyond_the_limit_of_file_systems_are_cut(tmp_path: Path) -> None:
 
 
 def test_series_whose_names_fold_into_one_have_a_file_each() -> None:
-    """A dot in a target, a dash in a column, another unit or another case is no reason to share a file."""
+    """A dot in a target, a dash in a column, another unit or another case makes another file."""
     run = measured(
         ("x", Sample("a.b", values=(1,))),
         ("x.a", Sample("b", values=(2,))),
@@ -61,7 +61,7 @@ def test_series_whose_names_fold_into_one_have_a_file_each() -> None:
         ("x", Sample("c", columns=("a", "b"), rows=((7, 8),))),
     )
 
-    found = dict(bench.csv_files(run))
+    found = dict(benchmark_csv.csv_files(run))
 
     assert len({name.lower() for name in found}) == 7
     assert sorted(list(lines)[-1].rpartition(",")[2].strip() for lines in found.values()) == list("1234568")
@@ -72,7 +72,7 @@ def test_any_names_make_legal_files(found: list[tuple[str, str, str]]) -> None:
     """Whatever a target, a metric or a unit is called, the file's name is of letters, digits and signs."""
     series = ((one_line(target) or "t", _sample(metric, unit)) for target, metric, unit in found)
 
-    for name, lines in bench.csv_files(measured(*series)):
+    for name, lines in benchmark_csv.csv_files(measured(*series)):
         assert name.isascii()
         assert not set(name) & set('/\\\0:*?"<>| \n')
         assert name[0].isalpha()
@@ -87,7 +87,7 @@ def _sample(metric: str, unit: str) -> Sample:
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
 def test_signs_that_begin_a_formula(sign: str) -> None:
-    """A cell that a spreadsheet would compute is text, with signs of full width, too."""
+    """A cell that a spreadsheet would compute is text, also with signs of full width."""
     target = f"{sign}cmd"
     run = Run(
         targets=(model.ReportTarget(target),), results=(model.Result("n", "t", target, "s", Verdict.PASS),)
@@ -107,7 +107,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_reports_and_journal_honour_the_umask(tmp_path: Path, umask: int) -> None:
-    """Who may read a report is the user's word, not ours."""
+    """The user's umask decides who may read a report."""
     report = files.write_file(tmp_path / "results.csv", ["a\n"])
     Journal(tmp_path / "journal.jsonl").close()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reports import html
-from reports.html_bench import benchmarks
+from reports.html_benchmarks import benchmarks
 from reports.html_plots import distribution
 from reports.model import ReportTarget, Result, Run, Sample, Session, Verdict
 from reports.tests import samples
@@ -99,7 +99,7 @@ def test_page_takes_few_bytes_a_result() -> None:
 
 
 def test_classic_table_has_intervals_resolution_and_the_empty_interval() -> None:
-    """What the bench summed up stands in the table: Metric, Native, Trapped, and what they are worth."""
+    """The table holds what the benchmark summed up: Metric, Native, Trapped, and their intervals."""
     text = page(run((NVHE, counter_reads())))
 
     (table,) = re.findall(r'<table class="plain figures">(.*?)</table>', text, re.DOTALL)
@@ -155,7 +155,7 @@ def test_hostile_names_of_benchmarks_stay_text(text: str) -> None:
 
 
 def test_ends_of_wide_distributions_have_a_logarithmic_axis() -> None:
-    """Twenty ns beside twenty µs are both in sight; equal values are one bar in the middle."""
+    """Twenty ns next to twenty µs are both in sight; equal values are one bar in the middle."""
     wide = Sample("m", "trapped", values=(20.0, 20_000.0) * 50)
     equal = Sample("m", values=(7,) * 5)
 

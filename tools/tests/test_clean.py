@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import bench, lock, read_journal
+from reports import benchmark_csv, lock, read_journal
 from reports.files import WRITERS, write_reports
 from reports.tests import samples
 from tools import clean
@@ -23,7 +23,7 @@ def reports(tmp_path: Path) -> Path:
     (folder / "journal.jsonl").write_bytes(b"".join(samples.lines(50)))
     run = read_journal.read([folder / "journal.jsonl"])
     write_reports(run, folder)
-    assert list(bench.csv_files(run))
+    assert list(benchmark_csv.csv_files(run))
     (folder / "lab/lab-arm64-vhe").mkdir(parents=True)
     for name in ("console-1.log", "records-12.jsonl", "timing.json"):
         (folder / "lab/lab-arm64-vhe" / name).touch()

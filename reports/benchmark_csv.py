@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Benchmark series out of a run: the raw readings as CSV."""
+"""bench/*.csv: the raw readings of the benchmark series of a run."""
 
 from __future__ import annotations
 

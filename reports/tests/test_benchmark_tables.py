@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports import bench_tables, read_journal, records, summary
+from reports import benchmark_tables, read_journal, records, summary
 from reports.model import ReportFigure, Result, Run, Sample, SlopeLine, Verdict
 from reports.series import figures, groups
 from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run, series
@@ -28,12 +28,12 @@ def test_classic_table() -> None:
     """The table is the cover letters': Metric, Native, Trapped, whole ns, though figures are ticks."""
     (group,) = groups(run((NVHE, counter_reads())))
 
-    assert bench_tables.classic(group) == CLASSIC
+    assert benchmark_tables.classic(group) == CLASSIC
 
 
 def test_a_run_that_only_measured_shows_everything() -> None:
     """Title, classic table, each figure with its interval, resolution, the cost of the operation alone."""
-    lines = list(bench_tables.lines(run((NVHE, counter_reads())), 80))
+    lines = list(benchmark_tables.lines(run((NVHE, counter_reads())), 80))
 
     assert lines[0] == "nVHE, sim-arm64-nvhe (simulated): cntpct-read"
     assert lines[1:8] == CLASSIC
@@ -44,13 +44,13 @@ def test_a_run_that_only_measured_shows_everything() -> None:
 
 
 def test_among_other_tests_tables_are_short_and_shared() -> None:
-    """Beside claims only the classic table is shown; targets with one and the same table share it."""
+    """Next to claims only the classic table is shown; targets with one and the same table share it."""
     same = replace(NVHE, name="sim-arm64-nvhe-series")
     noted = (series("native", 20, 1, 22, note="a glance"), series("trapped", 700, 1, 800))
     found = run((HOST, noted), (NVHE, counter_reads()), (same, counter_reads()))
     whole = replace(found, results=(*found.results, Result("a::t", "t", "host", "a", Verdict.PASS)))
 
-    lines = list(bench_tables.lines(whole, 90))
+    lines = list(benchmark_tables.lines(whole, 90))
 
     assert lines[1].split("   ")[-1].strip() == "sim-arm64-nvhe (simulated)"
     assert lines[2].strip() == "sim-arm64-nvhe-series (simulated)"
@@ -64,15 +64,15 @@ def test_narrow_terminal_has_one_table_below_the_other() -> None:
     found = run((HOST, (series("native", 20, 1, 22),)), (NVHE, counter_reads()))
     whole = replace(found, results=(*found.results, Result("a::t", "t", "host", "a", Verdict.PASS)))
 
-    lines = list(bench_tables.lines(whole, 20))
+    lines = list(benchmark_tables.lines(whole, 20))
 
     assert sum("Average" in line for line in lines) == 2
     assert max(map(len, lines)) == len(CLASSIC[0])
 
 
 def test_points_make_a_table_with_slopes() -> None:
-    """A row for each delay that was asked for, however long it took, and the slope of each method."""
-    lines = list(bench_tables.lines(run((HOST, experiment())), 80))
+    """A row for each delay that was requested, however long it took, and the slope of each method."""
+    lines = list(benchmark_tables.lines(run((HOST, experiment())), 80))
 
     assert lines[0] == "host: restored-counter-error"
     assert [line.split()[:2] for line in lines[3:14]] == [[str(ms), "ms"] for ms in range(11)]
@@ -81,14 +81,14 @@ def test_points_make_a_table_with_slopes() -> None:
 
 
 def test_run_without_series_has_no_tables() -> None:
-    """A run of claims alone has no word about benchmarks."""
+    """A run of claims alone says nothing about benchmarks."""
     assert (
         summary.benchmarks(Run(targets=(HOST,), results=(Result("a", "a", "host", "a", Verdict.PASS),))) == []
     )
 
 
 def test_series_without_figures_has_those_of_its_values() -> None:
-    """Journals of other benches may bring values alone: the table is there, without intervals."""
+    """Journals of other harnesses may hold only values: the table is there, without intervals."""
     found = figures(Sample("m", "native", "ticks", (1, 2, 3)))
 
     assert found["mean"] == ReportFigure(2, 2, 2)
@@ -96,7 +96,7 @@ def test_series_without_figures_has_those_of_its_values() -> None:
 
 
 def test_journal_keeps_figures_and_lines() -> None:
-    """What the bench has summed up is read back as it was written."""
+    """What the benchmark summed up is read back as it was written."""
     given = {name: [10.5, 10, 11] for name in records.FIGURES}
 
     sample = _read(figures=given, hz=25_000_000, empty_ticks=3, line=[1.0, 0.5, -7.0])
@@ -125,7 +125,7 @@ def test_broken_figures_are_left_out(fields: dict[str, object]) -> None:
     assert sample.figures == ()
     assert sample.line is None
     (group,) = groups(run((HOST, (sample,))))
-    assert list(bench_tables.detailed(group))
+    assert list(benchmark_tables.detailed(group))
 
 
 def _read(**fields: object) -> Sample:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Readers of our reports from PyPI and npm, in an environment of their own.
 
-They come on demand: `pytest -m clients` installs them into .venv/clients, by their hashes; a run
-that does not ask for the marker uses them if they are there. Without a network each test that
+They are installed on demand: `pytest -m clients` installs them into .venv/clients, by their hashes; a run
+without the marker uses them if they are installed. Without a network each test that
 needs one is a skip.
 """
 
@@ -45,7 +45,7 @@ def npm_client(name: str, config: pytest.Config) -> str:
 
 
 def _install(config: pytest.Config, what: str, command: list[str], made: Path | None = None) -> None:
-    """Run *command* once, however many workers ask; skip where it fails or was not asked for."""
+    """Run *command* once, however many workers need it; skip where it fails or is not requested."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f".{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

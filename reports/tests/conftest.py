@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The marker of tests that ask programs which read our reports."""
+"""The marker of tests that run programs which read our reports."""
 
 from __future__ import annotations
 

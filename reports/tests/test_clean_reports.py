@@ -13,7 +13,7 @@ from reports import earlier, text
 from reports.model import Verdict
 from reports.tests.sessions import call, journal, suite
 
-# Sessions of pytest, with workers too.
+# Sessions of pytest, also with workers.
 pytestmark = pytest.mark.timeout(180)
 
 HOSTILE = r"\x1b]52;c;cm0gLXJm\x07\x1b[2J\x1b]0;title\x9b3J\u202e\u2066\u200b\ufeff\ud800"
@@ -81,7 +81,7 @@ def test_failures_show_hostile_texts_escaped(tmp_path: Path, workers: str) -> No
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_surrogate_ends_no_run(tmp_path: Path, workers: str) -> None:
+def test_surrogate_does_not_end_the_run(tmp_path: Path, workers: str) -> None:
     """A lone surrogate in a reason or message is shown escaped: all tests are judged, also by workers."""
     suite(tmp_path, TESTS)
 
@@ -100,7 +100,7 @@ def test_surrogate_ends_no_run(tmp_path: Path, workers: str) -> None:
 
 
 def test_module_that_raises_hostile_text(tmp_path: Path) -> None:
-    """What importing a module raised is cleaned, too."""
+    """What importing a module raised is also cleaned."""
     suite(tmp_path, f'raise ValueError("{HOSTILE}")\n')
 
     done = call(tmp_path, "--color=no")
@@ -109,7 +109,7 @@ def test_module_that_raises_hostile_text(tmp_path: Path) -> None:
     assert SHOWN in done.stdout
 
 
-def test_every_character_that_nobody_sees_is_escaped() -> None:
+def test_every_invisible_character_is_escaped() -> None:
     """Unicode's controls and format characters, surrogates and the noncharacters are shown by number."""
     kept = {"\n", "\t", "\r", "\x1b"}
     unseen = [
@@ -126,11 +126,11 @@ def test_every_character_that_nobody_sees_is_escaped() -> None:
 
 
 def test_colours_are_left_out() -> None:
-    """A colour says nothing: what stands between stays as it was."""
+    """Colours are left out; the text between them stays as it was."""
     assert text.clean("\x1b[1;31mred\x1b[0m and \x1b[2Jcleared") == r"red and \x1b[2Jcleared"
 
 
 @pytest.mark.parametrize("plain", ["naïve café — 25 °C", "日本語", "±1 µs", "עברית العربية", "😀"])
 def test_text_of_people_stays(plain: str) -> None:
-    """Letters of any script, signs and pictures are no controls."""
+    """Letters of any script, signs and pictures are not controls."""
     assert text.clean(plain) == plain

@@ -103,7 +103,7 @@ def test_xmllint_takes_the_located_flavour_with_file_and_line(run: Run, tmp_path
 
 
 def test_the_strict_schema_refuses_what_junit_xml_writes_by_itself(tmp_path: Path) -> None:
-    """The schema has teeth: the library's own output is not valid."""
+    """The schema refuses something: the library's own output is not valid."""
     xmllint = program("xmllint", "Debian's libxml2-utils")
     library_itself = library("junit_xml", "junit-xml")
     suite = library_itself.TestSuite("s", [library_itself.TestCase("t")])

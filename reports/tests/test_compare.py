@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run against its baseline, and the statistics behind it."""
+"""A run against its baseline, and the statistics that it uses."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def run(**verdicts: str) -> Run:
 
 def measured(*values: float) -> Run:
     """Return a run with one benchmark."""
-    (result,) = run(bench="pass").results
+    (result,) = run(benchmark="pass").results
     return Run(
         targets=(ReportTarget("host"),), results=(result._replace(samples=(Sample("m", values=values),)),)
     )
 
 
-def test_each_kind_of_change_is_told_apart() -> None:
-    """New failures, mended tests, new skips and additions; what stayed is not named."""
+def test_kinds_of_change_are_distinguished() -> None:
+    """New failures, fixed tests, new skips and additions; what stayed is not named."""
     before = run(same="fail", broke="pass", mended="fail", skipped="pass", gone="pass", skip_fails="skip")
     after = run(same="fail", broke="error", mended="pass", skipped="skip", added="pass", skip_fails="xpass")
 
@@ -44,13 +44,13 @@ def test_each_kind_of_change_is_told_apart() -> None:
 
 
 def test_a_failure_that_is_new_to_the_suite_counts_as_new_failure() -> None:
-    """A test that the baseline lacks and that fails is no mere addition."""
+    """A test that the baseline lacks and that fails is not a mere addition."""
     found = compare.compare(run(), run(added="fail"))
 
     assert [change.kind for change in found.changes] == [Kind.NEW_FAILURE]
 
 
-def test_noise_is_no_shift_and_a_shift_within_noise_is_found() -> None:
+def test_noise_is_not_a_shift_and_a_shift_within_noise_is_found() -> None:
     """Samples of one distribution do not differ; a shift of one deviation does, at any scale."""
     chance = random.Random(3)  # noqa: S311
     first = [chance.gauss(54, 12) for _ in range(400)]
@@ -63,7 +63,7 @@ def test_noise_is_no_shift_and_a_shift_within_noise_is_found() -> None:
     assert shift.new - shift.old == pytest.approx(12, abs=3)
 
 
-def test_large_percentage_on_few_noisy_samples_is_no_shift() -> None:
+def test_large_percentage_on_few_noisy_samples_is_not_a_shift() -> None:
     """Doubling on three samples proves nothing, so nothing is claimed."""
     assert compare.compare(measured(50, 10, 90), measured(100, 20, 180)).shifts == ()
 
@@ -77,7 +77,7 @@ def test_rank_test_agrees_with_a_worked_example() -> None:
 
 
 def test_rank_test_of_equal_or_no_values_claims_nothing() -> None:
-    """Ties everywhere, or a series without values, are no evidence."""
+    """Ties everywhere, or a series without values, are not evidence."""
     assert stats.rank_test([1, 1, 1], [1, 1]).p_value == 1.0
     assert stats.rank_test([], [1]).p_value == 1.0
 
@@ -111,9 +111,9 @@ def test_page_shows_the_comparison() -> None:
     assert "Since the baseline" not in "".join(html.page(after))
 
 
-def test_selection_of_samples_tells_how_many_were_measured() -> None:
+def test_selection_of_samples_shows_how_many_were_measured() -> None:
     """Where values are a selection the page's table says how many there were, labelled simulated."""
-    (result,) = run(bench="pass").results
+    (result,) = run(benchmark="pass").results
     sample = Sample(
         "CNTPCT", "native", values=(50, 54, 58), count=1_000_000, rows=(("by value", 7),), columns=("m", "n")
     )

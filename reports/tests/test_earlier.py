@@ -18,7 +18,7 @@ SAMPLES = """
 import os, pytest
 
 @pytest.mark.parametrize("metric", ["first", "second"])
-def test_bench(metric, record_property):
+def test_benchmark(metric, record_property):
     if "DIES" in os.environ:
         os._exit(9)
     if metric not in os.environ["METRICS"]:
@@ -67,7 +67,7 @@ def _without_first(folder: Path) -> Run:
     return run
 
 
-def test_reports_next_to_a_journal_that_is_replaced_go_too(tmp_path: Path) -> None:
+def test_reports_next_to_a_journal_that_is_replaced_also_go(tmp_path: Path) -> None:
     """--journal alone over an earlier journal: the reports that were made of that one go."""
     suite(tmp_path, "def test_a(): pass\n")
     call(tmp_path)
@@ -95,7 +95,7 @@ def test_table_of_names_has_every_report() -> None:
 
 @pytest.mark.parametrize("line", ["../../victim.csv", "a/../../victim.csv", "/victim.csv", "victim.txt"])
 def test_list_of_raw_readings_names_nothing_elsewhere(tmp_path: Path, line: str) -> None:
-    """A list that somebody else wrote removes no file outside of bench/, nor one that is no CSV."""
+    """A list from another writer removes no file outside of bench/, and none that is not a CSV."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "victim.csv").touch()
     (tmp_path / "bench" / "victim.txt").touch()

@@ -115,7 +115,7 @@ def test_second_ctrl_c_changes_nothing(folder: Path, workers: str, gap_s: float)
     assert 'class="headline stopped"' in page
 
 
-def test_signal_that_a_callback_swallows_ends_the_session_behind_its_test(tmp_path: Path) -> None:
+def test_signal_that_a_callback_swallows_ends_the_session_after_its_test(tmp_path: Path) -> None:
     """What a signal raises may be lost in a destructor or in C: the next test does not start."""
     suite(
         tmp_path,
@@ -146,7 +146,7 @@ def test_signals_that_the_caller_ignores_stay_ignored(tmp_path: Path) -> None:
 
 
 def test_terminal_that_goes_away_costs_no_report(folder: Path) -> None:
-    """A closed terminal hangs the session up: nobody reads its words, its reports are there, status 129."""
+    """A closed terminal hangs the session up: it prints nothing, writes its reports, and gives status 129."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         ["setsid", "--ctty", "--wait", *command()],
@@ -174,10 +174,10 @@ def test_terminal_that_goes_away_costs_no_report(folder: Path) -> None:
     ("option", "words"),
     [("-x", "stopped after the first failure"), ("--maxfail=2", "stopped after 2 failures")],
 )
-def test_session_that_failures_stop_is_no_interruption(
+def test_session_that_failures_stop_is_not_an_interruption(
     tmp_path: Path, workers: str, option: str, words: str
 ) -> None:
-    """-x and --maxfail: status 1, and the reason in words, with and without workers."""
+    """-x and --maxfail give status 1 and the reason in words, with and without workers."""
     suite(
         tmp_path,
         "import pytest\n@pytest.mark.parametrize('number', range(100))\ndef test_a(number):\n    assert 0\n",
@@ -192,7 +192,7 @@ def test_session_that_failures_stop_is_no_interruption(
 
 
 def test_interruption_of_the_interruption_is_none_that_is_well(tmp_path: Path) -> None:
-    """A KeyboardInterrupt while pytest handles one leaves its status at 0: results tell more."""
+    """A KeyboardInterrupt while pytest handles one leaves its status at 0: the results decide."""
     suite(tmp_path, "def test_a(): raise KeyboardInterrupt\ndef test_b(): pass\n")
     (tmp_path / "conftest.py").write_text(
         "import pytest\n"

@@ -51,7 +51,7 @@ def run(session: pytest.Pytester) -> Run:
     return read_journal.read([session.path / "out/journal.jsonl"])
 
 
-def told(found: Run) -> dict[tuple[str, str], Verdict]:
+def verdicts(found: Run) -> dict[tuple[str, str], Verdict]:
     """Return the verdict of each test on each target."""
     return {(result.target, result.name): result.verdict for result in found.results}
 
@@ -64,7 +64,7 @@ def test_each_host_has_its_own_results_and_facts(session: pytest.Pytester) -> No
 
     found = run(session)
 
-    assert told(found) == {
+    assert verdicts(found) == {
         ("host@alpha", "test_a"): Verdict.PASS,
         ("host@alpha", "test_b"): Verdict.PASS,
         ("host@beta", "test_a"): Verdict.FAIL,
@@ -89,7 +89,7 @@ def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pyteste
     assert {key for key, ending in endings.items() if ending is not ResultEnding.FINISHED} == {
         ("host@beta", "test_b")
     }
-    assert told(found)["host@beta", "test_c"] is Verdict.PASS
+    assert verdicts(found)["host@beta", "test_c"] is Verdict.PASS
 
 
 def test_reports_name_host_and_target(session: pytest.Pytester) -> None:

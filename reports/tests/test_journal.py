@@ -142,8 +142,8 @@ def test_hosts_with_the_same_target_are_kept_apart() -> None:
 
     found = read(one, two)
 
-    told = [(one.target, one.name, one.verdict) for one in found.results]
-    assert told == [
+    judged = [(one.target, one.name, one.verdict) for one in found.results]
+    assert judged == [
         ("host@one", "test_a", Verdict.FAIL),
         ("host@two", "test_a", Verdict.PASS),
         ("lab", "test_b", Verdict.PASS),
@@ -192,8 +192,8 @@ def test_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
         Journal(tmp_path / "file" / "journal.jsonl")
 
 
-def test_refused_write_goes_on_in_memory() -> None:
-    """A full disk is told once; the journal still gives all records back, the refused one too."""
+def test_journal_continues_in_memory_after_a_refused_write() -> None:
+    """A full disk is reported once; the journal still gives all records back, the refused one too."""
     journal = Journal(Path("/dev/full"), Sync.NEVER)
 
     journal.write("start", nodeid="a.py::test_a")
@@ -204,7 +204,7 @@ def test_refused_write_goes_on_in_memory() -> None:
 
 
 def test_removed_journal_is_written_again(tmp_path: Path) -> None:
-    """A journal whose folder vanished is read through its descriptor, and there again when asked."""
+    """A journal whose folder vanished is read through its descriptor, and restored when the session ends."""
     journal = Journal(tmp_path / "out" / "journal.jsonl")
     journal.write("start", nodeid="a.py::test_a")
     shutil.rmtree(tmp_path / "out")
@@ -214,8 +214,8 @@ def test_removed_journal_is_written_again(tmp_path: Path) -> None:
     journal.close()
 
     written = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
-    told = [json.loads(line)["type"] for line in written]
-    assert told == ["start", "end"]
+    types = [json.loads(line)["type"] for line in written]
+    assert types == ["start", "end"]
 
 
 def test_journal_of_a_later_session_stays(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_kill_at_random_moments_loses_no_completed_test(
 ) -> None:
     """SIGKILL at 20 random moments in all: every test that had completed is in the reports.
 
-    The session tells on a pipe which tests pytest has called finished.
+    The session reports on a pipe which tests pytest has called finished.
     """
     (tmp_path / "test_big.py").write_text(BIG_RUN)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A warning behind the last test is shown, and changes neither status nor summary."""
+"""A warning after the last test is shown, and changes neither status nor summary."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_warning_outside_of_tests_changes_no_status(tmp_path: Path, workers: str
 
 
 def test_cache_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
-    """A .pytest_cache of another user, or on a read-only file system, is a warning and no more."""
+    """A .pytest_cache of another user, or on a read-only file system, is only a warning."""
     suite(tmp_path, "def test_a(): pass\n")
     (tmp_path / ".pytest_cache").write_text("no folder")
     words = " ".join(command()).replace("-p no:cacheprovider ", "")
@@ -51,7 +51,7 @@ def test_cache_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
 
 
 def test_warning_in_a_test_is_still_its_failure(tmp_path: Path) -> None:
-    """What a test warns of stays an error of that test."""
+    """A warning in a test stays an error of that test."""
     suite(tmp_path, "import warnings\ndef test_a(): warnings.warn('now')\n")
 
     assert call(tmp_path).returncode == 1

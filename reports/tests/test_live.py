@@ -70,7 +70,7 @@ def on_terminal(folder: Path, **environment: str) -> str:
 
 
 def test_terminal_sees_progress_and_failures_as_they_come(tmp_path: Path) -> None:
-    """The line tells done of total; the failure has a line before the end; letters are gone."""
+    """The line shows done of total; the failure has a line before the end; letters are gone."""
     written = on_terminal(tmp_path)
 
     assert "/30" in written
@@ -123,7 +123,7 @@ def test_summary_names_every_failure_and_xpass() -> None:
 
 def test_summary_leaves_numbers_as_they_are() -> None:
     """Names that look like numbers, and 64-bit values in messages, are not reformatted."""
-    result = Result("a::1e3", "t1e3", "1e3", "a", Verdict.FAIL, message="18446744073709551615 is 1 behind")
+    result = Result("a::1e3", "t1e3", "1e3", "a", Verdict.FAIL, message="18446744073709551615 is 1 late")
 
     text = "\n".join(summary.lines(Run(targets=(ReportTarget("1e3"),), results=(result,))))
 

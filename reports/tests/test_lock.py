@@ -35,7 +35,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_second_is_told_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_second_run_reports_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     """The sentence has the folder, the process, since when, and what to do."""
     with pytest.raises(Held) as raised:
         Lock(tmp_path)
@@ -58,7 +58,7 @@ def test_lock_ends_with_its_process(tmp_path: Path, holder: subprocess.Popen[str
 def test_file_removed_between_opening_and_locking_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who opens the file just before its holder removes it locks the next one."""
+    """A process that opens the file just before its holder removes it locks the next one."""
     first = Lock(tmp_path)
     real = fcntl.flock
 
@@ -76,7 +76,7 @@ def test_file_removed_between_opening_and_locking_is_not_taken(
 
 
 def test_release_counts_in_forked_processes(tmp_path: Path) -> None:
-    """A forked process has the descriptor, too, and keeps nothing locked by it."""
+    """A forked process also has the descriptor, and keeps nothing locked by it."""
     lock = Lock(tmp_path)
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -94,7 +94,7 @@ def test_release_counts_in_forked_processes(tmp_path: Path) -> None:
 
 
 def test_started_programs_do_not_hold_it(tmp_path: Path) -> None:
-    """An emulator that outlives the run keeps nobody from the folder."""
+    """An emulator that outlives the run does not keep other runs from the folder."""
     lock = Lock(tmp_path)
     with subprocess.Popen(["sleep", "100"], close_fds=False) as program:
         lock.release()
@@ -102,15 +102,15 @@ def test_started_programs_do_not_hold_it(tmp_path: Path) -> None:
         program.kill()
 
 
-def test_folder_that_takes_no_file_is_no_matter_of_the_lock(tmp_path: Path) -> None:
-    """What is written next says better why it cannot be."""
+def test_folder_that_takes_no_file_is_not_an_error_of_the_lock(tmp_path: Path) -> None:
+    """Where the lock cannot be written, the next writer gives the reason."""
     (tmp_path / "file").touch()
 
     Lock(tmp_path / "file").release()
 
 
 def test_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
-    """The lock's line goes into no file of others."""
+    """The lock's line never goes into a file of another program."""
     (tmp_path / "mine").write_text("mine")
     (tmp_path / FILE).symlink_to("mine")
 
@@ -120,10 +120,10 @@ def test_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\x1b]0;title\x07", "x" * 5000])
-def test_line_of_others_is_no_sentence_of_ours(
+def test_line_of_others_is_not_shown_as_ours(
     tmp_path: Path, holder: subprocess.Popen[str], text: str
 ) -> None:
-    """What is no plain text in the lock's file is not shown, and what is long is cut."""
+    """What is not plain text in the lock's file is not shown, and what is long is cut."""
     assert holder.pid
     (tmp_path / FILE).write_text(text)
 

@@ -30,7 +30,7 @@ def test_name_of_a_test_drops_its_target(word: str, called: str, shape: str) -> 
 
 
 def test_only_a_whole_word_is_the_target() -> None:
-    """A parameter that begins as the target does stays."""
+    """A parameter that begins like the target stays."""
     assert names.kernel_name("a.py::test_a[host@x-hosted]", "host@x") == "test_a.hosted"
 
 
@@ -43,11 +43,11 @@ def test_only_a_whole_word_is_the_target() -> None:
     ],
 )
 def test_name_of_a_target_has_the_characters_of_all_readers(called: str, name: str) -> None:
-    """The sign before kernel and host becomes a dot, and costs no digest."""
+    """The sign before kernel and host becomes a dot, and needs no digest."""
     assert names.target_slug(called) == name
 
 
-def test_about_no_target_is_no_word() -> None:
+def test_parameter_called_local_is_not_a_target() -> None:
     """A test that names no target keeps a parameter called as such tests are counted."""
     assert names.kernel_name("a.py::test_a[local-1]", "local") == names.slug("test_a.local-1")
 

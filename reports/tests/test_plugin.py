@@ -60,7 +60,7 @@ def test_loose_xpass():
 
 @pytest.fixture
 def broken():
-    raise OSError(5, "no bench")
+    raise OSError(5, "no board")
 
 def test_error(broken):
     pass
@@ -105,7 +105,7 @@ def verdicts(found: Run) -> dict[str, Verdict]:
 
 
 def test_each_test_has_the_verdict_that_its_phases_make(session: pytest.Pytester) -> None:
-    """Setup, call and teardown of a test, and the bench's properties, make one verdict."""
+    """Setup, call and teardown of a test, and the properties from the harness, make one verdict."""
     session.makepyfile(EVERY_VERDICT)
 
     done = run(session, "--report-dir", "out")
@@ -162,7 +162,7 @@ def test_exit_status_is_4_when_every_test_is_skipped(session: pytest.Pytester) -
 
 
 def test_exit_status_is_0_with_skips_and_expected_failures(session: pytest.Pytester) -> None:
-    """Skips and expected failures beside a pass are no failure."""
+    """Skips and expected failures next to a pass are not a failure."""
     session.makepyfile(
         """
         import pytest
@@ -177,7 +177,7 @@ def test_exit_status_is_0_with_skips_and_expected_failures(session: pytest.Pytes
 
 
 def test_sessions_without_targets_and_reports_keep_pytests_exit_status(session: pytest.Pytester) -> None:
-    """Where nobody asked for reports and no target is declared, all skipped stays 0."""
+    """Where no reports are requested and no target is declared, the status of all skipped stays 0."""
     session.makepyfile("import pytest\ndef test_a():\n    pytest.skip('no display')\n")
 
     done = run(session)
@@ -187,7 +187,7 @@ def test_sessions_without_targets_and_reports_keep_pytests_exit_status(session: 
 
 
 def test_first_failure_stops_and_the_rest_is_not_run(session: pytest.Pytester) -> None:
-    """With -x the tests behind the failure are in the reports, as not run."""
+    """With -x the tests after the failure are in the reports, as not run."""
     session.makepyfile("def test_a(): assert 0\ndef test_b(): pass\ndef test_c(): pass\n")
 
     done = run(session, "--report-dir", "out", "-x")
@@ -257,7 +257,7 @@ def test_next_session_keeps_the_journal_of_a_dead_one(session: pytest.Pytester) 
 
 
 def test_module_that_cannot_be_imported_is_one_error(session: pytest.Pytester) -> None:
-    """A collection error is a result, once, with and without workers."""
+    """A collection error is one result, with and without workers."""
     session.makepyfile(test_ok="def test_a(): pass", test_bad="import nonsense_of_ours")
 
     for workers in ("0", "2"):
@@ -269,7 +269,7 @@ def test_module_that_cannot_be_imported_is_one_error(session: pytest.Pytester) -
 
 
 def test_collect_only_writes_nothing(session: pytest.Pytester) -> None:
-    """--collect-only is a look: no journal, no report."""
+    """--collect-only writes no journal and no report."""
     session.makepyfile("def test_a(): pass")
 
     done = run(session, "--report-dir", "out", "--collect-only")
@@ -279,7 +279,7 @@ def test_collect_only_writes_nothing(session: pytest.Pytester) -> None:
 
 
 def test_targets_come_from_the_hook(session: pytest.Pytester) -> None:
-    """Tests go under the target that they say they asked; an unusable target is one skip."""
+    """Tests go under the target that they name; an unusable target is one skip."""
     session.makeconftest(TARGETS)
     session.makepyfile(
         """
@@ -321,7 +321,7 @@ def test_parameter_that_is_called_like_a_target_is_none(session: pytest.Pytester
 
 
 def test_refused_target_is_a_sentence_and_status_2(session: pytest.Pytester) -> None:
-    """What the bench cannot give ends the session before the first test, without a traceback."""
+    """What the harness does not have ends the session before the first test, without a traceback."""
     session.makeconftest(
         """
         import pytest
@@ -364,7 +364,7 @@ def test_journal_that_takes_nothing_ends_the_session(session: pytest.Pytester) -
     done.stdout.no_fnmatch_line("*test_a*")
 
 
-def test_full_disk_is_a_sentence_and_the_session_goes_on(session: pytest.Pytester) -> None:
+def test_full_disk_is_a_sentence_and_the_session_continues(session: pytest.Pytester) -> None:
     """Every test is judged and shown although the journal cannot grow; the status is 1."""
     session.makepyfile(
         """
@@ -389,7 +389,7 @@ def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> No
     """A benchmark's series is recorded with its test, and its raw rows land in bench/."""
     session.makepyfile(
         """
-        def test_bench(record_property):
+        def test_benchmark(record_property):
             record_property("sample", {
                 "metric": "CNTPCT", "variant": "trapped", "unit": "ns", "values": [152.0, 307.0],
                 "columns": ["trapped", "cntpct"], "rows": [[1, 2**64 - 1], [1, 7]],

@@ -34,7 +34,7 @@ not ok 3 {number}selftests: kvm: dies.py # TIMEOUT 45 seconds
 """
 
 
-def told(run: Run) -> list[tuple[str, str, str]]:
+def outcomes(run: Run) -> list[tuple[str, str, str]]:
     """Return subject, name and verdict of each result."""
     return [(result.subject, result.name, result.verdict.value) for result in run.results]
 
@@ -44,14 +44,14 @@ def test_runner_lines_of_both_shapes_are_read_alike() -> None:
     old = read_ktap.parse(RUNNER.replace("{number}", ""))
     new = read_ktap.parse("".join(RUNNER.replace("{number}", "1 ")))
 
-    assert told(old) == [
+    assert outcomes(old) == [
         ("kvm.clock.py", "tsc.offset", "fail"),
         ("kvm.clock.py", "tsc.skip", "skip"),
         ("kvm.clock.py", "tsc.known", "xfail"),
         ("kvm.none.py", "collection", "skip"),
         ("ktap", "kvm.dies.py", "timeout"),
     ]
-    assert told(new) == told(old)
+    assert outcomes(new) == outcomes(old)
     assert old.problems == ()
 
 
@@ -59,7 +59,7 @@ def test_program_that_fails_with_passing_results_is_a_failure() -> None:
     """An exit status that says more than the results inside becomes a result of its own."""
     log = "TAP version 13\n1..1\n# TAP version 13\n# 1..1\n# ok 1 a\nnot ok 1 selftests: kvm: p # exit=139\n"
 
-    assert told(read_ktap.parse(log)) == [("kvm.p", "a", "pass"), ("kvm.p", "exit-status", "fail")]
+    assert outcomes(read_ktap.parse(log)) == [("kvm.p", "a", "pass"), ("kvm.p", "exit-status", "fail")]
 
 
 def test_results_that_never_came_are_an_error() -> None:
@@ -75,7 +75,7 @@ def test_several_documents_in_one_log_all_count() -> None:
     """A log of several collections has a version line and a plan for each."""
     run = read_ktap.parse("TAP version 13\n1..1\nok 1 a\nTAP version 13\n1..1\nnot ok 1 b\n")
 
-    assert told(run) == [("ktap", "a", "pass"), ("ktap", "b", "fail")]
+    assert outcomes(run) == [("ktap", "a", "pass"), ("ktap", "b", "fail")]
 
 
 def test_console_stamps_and_noise_are_taken_off() -> None:
@@ -93,7 +93,7 @@ def test_console_stamps_and_noise_are_taken_off() -> None:
 [  111.234575] not ok 1 clock
 """
 
-    assert told(read_ktap.parse(log)) == [("clock", "reads_back", "pass"), ("clock", "steps", "timeout")]
+    assert outcomes(read_ktap.parse(log)) == [("clock", "reads_back", "pass"), ("clock", "steps", "timeout")]
 
 
 @given(st.one_of(texts, st.lists(st.sampled_from(RUNNER.splitlines()), max_size=20).map("\n".join)))

@@ -28,9 +28,9 @@ hostile = settings(
 ILLEGAL_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def told_subjects(told: Sequence[tuple[str, str, str, Verdict]]) -> list[tuple[str, str]]:
-    """Return target and subject of each in *told*, once, in order."""
-    return list(dict.fromkeys(one[:2] for one in told))
+def subjects_in(found: Sequence[tuple[str, str, str, Verdict]]) -> list[tuple[str, str]]:
+    """Return target and subject of each in *found*, once, in order."""
+    return list(dict.fromkeys(one[:2] for one in found))
 
 
 def verdicts(run: Run) -> Counter[str]:
@@ -80,11 +80,13 @@ def test_nested_ktap_reads_back_with_the_same_verdicts(run: Run) -> None:
     again = read_ktap.parse("".join(ktap.nested(run)))
 
     assert again.problems == ()
-    told = [(result.target, result.subject, result.name, result.verdict) for result in run.results]
-    # Within its subject, what did not run stands behind what did.
-    subjects = told_subjects(told)
-    told.sort(key=lambda one: (subjects.index(one[:2]), one[3] is Verdict.NOT_RUN))
-    assert [(result.target, result.subject, result.name, result.verdict) for result in again.results] == told
+    expected = [(result.target, result.subject, result.name, result.verdict) for result in run.results]
+    # Within its subject, what did not run comes after what did.
+    subjects = subjects_in(expected)
+    expected.sort(key=lambda one: (subjects.index(one[:2]), one[3] is Verdict.NOT_RUN))
+    assert [
+        (result.target, result.subject, result.name, result.verdict) for result in again.results
+    ] == expected
 
 
 @hostile
@@ -96,9 +98,9 @@ def test_flat_tap_reads_back_with_the_same_verdicts(run: Run) -> None:
     if model.exit_status(run.results) == 4:
         assert [result.verdict for result in again.results] == [Verdict.SKIP]
     else:
-        told = [result.verdict for result in run.results]
-        told.sort(key=lambda verdict: verdict is Verdict.NOT_RUN)
-        assert [result.verdict for result in again.results] == told
+        expected = [result.verdict for result in run.results]
+        expected.sort(key=lambda verdict: verdict is Verdict.NOT_RUN)
+        assert [result.verdict for result in again.results] == expected
 
 
 @hostile
@@ -156,7 +158,7 @@ def test_empty_case_is_what_the_library_writes(file: str, target: str, line: int
 
 
 def test_output_of_a_pass_is_in_its_case() -> None:
-    """A pass that printed something is no empty element."""
+    """A pass that printed something is not an empty element."""
     test = model.Result("a", "b", "host", "c", Verdict.PASS, log="printed")
 
     root = ET.fromstring("".join(junit.strict(Run(targets=(model.ReportTarget("host"),), results=(test,)))))  # noqa: S314
@@ -168,16 +170,16 @@ def test_output_of_a_pass_is_in_its_case() -> None:
 @given(run=runs)
 def test_kcidb_counts_agree(run: Run) -> None:
     """The submission is JSON with one test a result, its path of legal elements."""
-    told = json.loads("".join(kcidb.submission(run)))
+    submitted = json.loads("".join(kcidb.submission(run)))
 
     seen = verdicts(run)
-    statuses = Counter(test["status"] for test in told["tests"])
+    statuses = Counter(test["status"] for test in submitted["tests"])
     assert statuses["PASS"] == seen["pass"] + seen["xfail"]
     assert statuses["FAIL"] == seen["fail"] + seen["xpass"]
     assert statuses["ERROR"] == seen["error"] + seen["timeout"]
     assert statuses["SKIP"] == seen["skip"]
     assert statuses["MISS"] == seen["not run"]
-    for test in told["tests"]:
+    for test in submitted["tests"]:
         assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", test["path"])
 
 

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(INSTALL_S + 60)]
 
 
 class SubmissionServer(ThreadingHTTPServer):
-    """A server that takes everything and remembers it."""
+    """A server that accepts every request and keeps it."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -35,7 +35,7 @@ class SubmissionServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
@@ -76,7 +76,7 @@ def call(*words: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
 
 @every_run
 def test_kci_dev_would_submit_it(run: Run, tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """kci-dev takes the submission in a dry run, and would send it unchanged."""
+    """kci-dev accepts the submission in a dry run, and would send it unchanged."""
     kci_dev = python_client("kci-dev", pytestconfig)
     report = write_file(tmp_path / "kcidb.json", kcidb.submission(run))
 

@@ -71,7 +71,7 @@ def run() -> Run:
 
 
 def test_results_that_fall_short_are_an_interruption_whatever_the_end_record_says(run: Run) -> None:
-    """Exit status 0 in the journal makes nothing of tests that have no result."""
+    """Exit status 0 in the journal does not hide tests that have no result."""
     (session,) = run.sessions
 
     assert session.interrupted
@@ -90,9 +90,9 @@ def test_run_without_an_end_is_unfinished() -> None:
 
 
 def test_run_that_a_failure_stopped_was_not_interrupted() -> None:
-    """With -x the rest did not run because it was told so; that counts as not run all the same."""
-    told = end(1, stopped="stopped after the first failure", limited=True)
-    stopped = journal(result(FAILED, "fail"), told, collected=(FAILED, WAITING))
+    """With -x the rest did not run because the user wanted it so; that counts as not run all the same."""
+    ended = end(1, stopped="stopped after the first failure", limited=True)
+    stopped = journal(result(FAILED, "fail"), ended, collected=(FAILED, WAITING))
 
     assert not stopped.sessions[0].interrupted
     assert (
@@ -101,7 +101,7 @@ def test_run_that_a_failure_stopped_was_not_interrupted() -> None:
 
 
 def test_older_journals_say_in_pytests_words_that_a_failure_stopped_them() -> None:
-    """A journal of before the field `limited` has the words of pytest."""
+    """A journal from before the field `limited` has the words of pytest."""
     stopped = journal(
         result(FAILED, "fail"), end(1, stopped="stopping after 1 failures"), collected=(FAILED, WAITING)
     )
@@ -130,7 +130,7 @@ def test_terminal_names_what_did_not_run(run: Run) -> None:
 
 
 def test_terminal_names_ten_and_counts_the_rest() -> None:
-    """A thousand tests that did not run are no thousand lines."""
+    """A thousand tests that did not run do not make a thousand lines."""
     many = tuple(f"kvmtests/x86/test_clock.py::test_{number}[host]" for number in range(1000))
 
     lines = [line for line in summary.lines(journal(end(0), collected=many)) if line.startswith("NOT RUN")]
@@ -162,7 +162,7 @@ def test_ktap_groups_that_lack_results_are_not_ok(run: Run) -> None:
     assert "\nnot ok 1 host\n" in text
 
 
-def test_tap_of_a_run_in_which_nothing_ran_is_no_skip() -> None:
+def test_tap_of_a_run_in_which_nothing_ran_is_not_a_skip() -> None:
     """An interruption before the first test is not the plan 1..0, which readers take for a skip."""
     text = "".join(ktap.flat(journal(end(0))))
 
@@ -199,11 +199,11 @@ def test_submissions_say_that_the_run_is_unfinished(run: Run) -> None:
 
 
 def test_csv_has_the_word(run: Run) -> None:
-    """The columns verdict and ending say it."""
+    """The columns verdict and ending of results.csv show that a test did not run."""
     rows = list(csv.DictReader(io.StringIO("".join(table.rows(run)))))
 
-    told = {(row["verdict"], row["ending"]) for row in rows if row["name"] == "test_waits"}
-    assert told == {("not run", "not-run")}
+    said = {(row["verdict"], row["ending"]) for row in rows if row["name"] == "test_waits"}
+    assert said == {("not run", "not-run")}
 
 
 def test_page_is_not_green(run: Run) -> None:
@@ -218,7 +218,7 @@ def test_page_is_not_green(run: Run) -> None:
 
 
 def test_baseline_comparison_has_a_kind_for_it(run: Run) -> None:
-    """A test that passed before and did not run now is neither a new skip nor mended."""
+    """A test that passed before and did not run now is neither a new skip nor fixed."""
     before = journal(*RAN, result(WAITING, "fail"), result(OTHER, "pass"), end(1))
 
     found = compare.compare(before, run)

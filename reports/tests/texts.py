@@ -76,7 +76,7 @@ def records(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def run_of(found: list[dict[str, Any]]) -> Run:
-    """Return the run that journal *found* tells."""
+    """Return the run of the journal *found*."""
     lines = [json.dumps(record).encode() + b"\n" for record in found]
     return merge.merge(read_journal.parse(lines))
 

@@ -21,7 +21,18 @@ from . import html_data, html_frame, unfinished
 from .compare import Comparison, Kind
 from .html_benchmarks import benchmarks
 from .html_plots import number
-from .model import ReportTarget, Result, Run, Session, Verdict, by_subject, by_target, counts, judged
+from .model import (
+    ReportTarget,
+    Result,
+    Run,
+    Session,
+    Verdict,
+    by_subject,
+    by_target,
+    counts,
+    judged,
+    unexpected_pass,
+)
 from .text import clip
 
 BAD_FIRST = 12
@@ -207,7 +218,7 @@ def _took(session: Session) -> str:
 
 def _said(result: Result) -> str:
     if result.verdict is Verdict.XPASS:
-        return f"known issue {result.known_issue or 'not named'} no longer shows: remove or narrow its entry"
+        return unexpected_pass(result)
     return result.message
 
 

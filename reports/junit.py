@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 from junit_xml import TestCase, TestSuite
 
 from . import unfinished
-from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged
+from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged, unexpected_pass
 from .text import clip
 
 PIECE = 500
@@ -144,7 +144,7 @@ def _case(classname: str, test: Result, places: bool) -> TestCase:
 def _message(test: Result) -> str:
     """Return the one line of a result that is not a pass; never empty."""
     if test.verdict is Verdict.XPASS:
-        return f"known issue {test.known_issue or 'not named'} no longer shows"
+        return unexpected_pass(test)
     if test.verdict is Verdict.XFAIL:
         return f"expected failure: {test.known_issue or test.reason or 'no reason given'}"
     return test.message or test.reason or test.verdict.value

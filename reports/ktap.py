@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import unfinished
-from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged
+from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged, unexpected_pass
 from .names import target_slug
 from .text import clip_line, defuse
 
@@ -150,7 +150,7 @@ def _unfinished(run: Run) -> list[str]:
 def _story(result: Result) -> Iterator[str]:
     """Yield what people want to know of a result that is not a pass."""
     if result.verdict is Verdict.XPASS:
-        yield f"known issue {result.known_issue or 'not named'} no longer shows: remove or narrow its entry"
+        yield unexpected_pass(result)
     if result.message:
         yield result.message
     if result.reason and (result.known_issue or result.reason != constant(result.reason)):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import benchmark_tables, unfinished
-from .model import Result, ResultEnding, Run, Verdict, by_target, counts
+from .model import Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
 from .text import clip_line
 
 MESSAGE_LIMIT = 300
@@ -92,8 +92,7 @@ def _bad(result: Result) -> Iterator[str]:
     word = "CRASHED" if result.ending is ResultEnding.CRASHED else result.verdict.upper()
     yield f"{word:<7} {result.target} {result.subject} {result.name}"
     if result.verdict is Verdict.XPASS:
-        issue = result.known_issue or "not named"
-        yield f"        known issue {issue} no longer shows: remove or narrow its entry"
+        yield f"        {unexpected_pass(result)}"
     elif result.message:
         yield f"        {clip_line(result.message, MESSAGE_LIMIT)}"
     if result.repro:

@@ -16,7 +16,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reports import html, html_data, junit, kcidb, ktap, lava, model, names, read_ktap, squad, table, text
+from reports import (
+    html,
+    html_data,
+    junit,
+    kcidb,
+    ktap,
+    lava,
+    model,
+    names,
+    read_ktap,
+    squad,
+    summary,
+    table,
+    text,
+)
 from reports.model import Run, Verdict
 from reports.tests import samples
 from reports.tests.texts import NASTY, runs, texts, words
@@ -260,3 +274,17 @@ def test_eleven_megabyte_line_is_cut_for_those_who_cannot_take_it() -> None:
     }
 
     assert max(sizes.values()) < 300_000
+
+
+def test_every_report_says_the_same_of_a_known_issue_that_no_longer_shows() -> None:
+    """Terminal, KTAP, JUnit and the page have one sentence for an xpass, with the issue's name."""
+    result = model.Result("a.py::t", "t", "host", "a", Verdict.XPASS, known_issue="kvm-1")
+    run = Run(targets=(model.ReportTarget("host"),), results=(result,))
+    said = "known issue kvm-1 no longer shows: remove or narrow its entry"
+
+    written = [
+        "\n".join(summary.lines(run)),
+        *("".join(w(run)) for w in (ktap.nested, junit.strict, html.page)),
+    ]
+
+    assert [said in one for one in written] == [True] * 4

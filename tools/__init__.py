@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One small command per module; `.venv/bin/python -m tools.NAME --help` tells each."""
+"""One small command per module; `.venv/bin/python -m tools.NAME --help` describes each."""
 
 import sys
 

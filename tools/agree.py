@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Play one script on a kernel and on a simulated twin of its host, and compare the answers.
+"""Play one script on a kernel and on a simulated counterpart of its host, and compare the answers.
 
 Draws scripts until the given number of steps was compared, shrinks what disagrees, prints it and
 keeps it as a case; --replay plays kept cases again. Exit status: 0 all agree, 1 a disagreement,
-2 usage, 4 no target could be had.
+2 usage, 4 no target is available.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOTHING_RAN = 4
 
 @dataclass(slots=True)
 class Count:
-    """What was compared with how many twins."""
+    """How many scripts and steps were compared."""
 
     scripts: int = 0
     steps: int = 0
@@ -41,7 +41,7 @@ class Unplayable(Exception):
 
 
 class Disagreed(AssertionError):
-    """A script that has two answers."""
+    """A script to which a kernel and its counterpart gave different answers."""
 
     def __init__(self, script: Script, found: Disagreement) -> None:
         self.script = script
@@ -50,12 +50,12 @@ class Disagreed(AssertionError):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what *argv* asks; return the exit status."""
+    """Search, replay or keep scripts as *argv* says; return the exit status."""
     arguments = _parse(argv)
     known = all_targets()
     unknown = [name for name in arguments.target if name not in known or known[name].elsewhere]
     if unknown:
-        sys.stderr.write(f"agree: {unknown[0]} is none of this machine's targets (docs/agreement.md)\n")
+        sys.stderr.write(f"agree: {unknown[0]} is not a target of this host (docs/agreement.md)\n")
         return USAGE
     try:
         return _run([known[name] for name in arguments.target], arguments)
@@ -84,7 +84,7 @@ def _run(targets: Sequence[Target], arguments: argparse.Namespace) -> int:
 
 
 def check(script: Script, target: Target, facts: Mapping[str, Fact], count: Count) -> None:
-    """Play *script* on *target*; `Disagreed` where its simulated twin answers otherwise."""
+    """Play *script* on *target*; `Disagreed` if its simulated counterpart answers otherwise."""
     transcript = play(script, target.make_backend())
     count.scripts += 1
     count.steps += len(script.steps)
@@ -100,7 +100,7 @@ def kept(path: Path) -> Script:
     except OSError as error:
         raise Unplayable(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Unplayable(f"{path} is no kept case: {type(error).__name__}: {error}") from error
+        raise Unplayable(f"{path} is not a kept case: {type(error).__name__}: {error}") from error
     wrong = complaint(script)
     if wrong:
         raise Unplayable(f"{path} cannot be played: {wrong}")
@@ -108,7 +108,7 @@ def kept(path: Path) -> Script:
 
 
 def replay(target: Target, facts: Mapping[str, Fact], cases: Mapping[Path, Script]) -> bool:
-    """Play *cases*; return whether all agree. `Unplayable` where one names an unknown register."""
+    """Play *cases*; return whether all agree. `Unplayable` if one names an unknown register."""
     agreed = True
     for path, script in cases.items():
         if script.arch != target.arch:
@@ -155,7 +155,7 @@ def draw(
     shrink: bool = True,
 ) -> None:
     """Check *scripts* scripts of *seed*; `Disagreed` with one that disagrees, the smallest if *shrink*."""
-    # Only who searches needs hypothesis: cases are replayed without.
+    # Only a search needs hypothesis; cases are replayed without it.
     from fixtures.agreement import strategies
 
     drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000)
@@ -184,7 +184,7 @@ def smallest(error: Disagreed, check_script: Callable[[Script], None]) -> Disagr
 
 
 def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Namespace) -> None:
-    """Write scripts drawn for *target* into files, for machines that cannot draw."""
+    """Write scripts drawn for *target* into files, for lab hosts, which cannot draw scripts."""
     from fixtures.agreement import strategies
 
     found: dict[str, Script] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the command lines of several commands have in common."""
+"""The parts that the command lines of several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUITE = "kvmtests"
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the list of all options."""
+    """A parser that reports a wrong command line in one sentence, without the list of all options."""
 
     def error(self, message: str) -> NoReturn:
         """Print *message* and end with status 2."""
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Unusable(Exception):
-    """The command line asks for what is not there; the text is one sentence without a full stop."""
+    """The command line names something that does not exist; the text is a sentence without a full stop."""
 
 
 def jobs(text: str) -> str:
@@ -36,7 +36,7 @@ def jobs(text: str) -> str:
 
 
 def iterations(text: str) -> int:
-    """Return the number of measurements in *text*: some are steps between two readings."""
+    """Return the number of samples in *text*: at least 2, as some are differences of two readings."""
     if text.isascii() and text.isdecimal() and int(text) > 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"N is a number from 2 on, not {text!r}")
@@ -45,8 +45,8 @@ def iterations(text: str) -> int:
 def paths(words: Sequence[str], root: Path) -> list[str]:
     """Return where the claims are that pytest's *words* choose: all of them, unless words name some.
 
-    Words that name some stay among *words*, so nothing is to be added. `Unusable` for a file that
-    is not there: pytest-xdist's workers would say nothing.
+    Words that name some stay among *words*, so nothing has to be added. `Unusable` for a file that
+    does not exist: pytest-xdist's workers would not report it.
     """
     named = [word for word in words if word.partition("::")[0].split("/")[0] == SUITE]
     for word in named:
@@ -63,7 +63,7 @@ def chosen(words: Sequence[str]) -> str:
         *(f"the expression {value!r}" for value in _values(words, "-k")),
         *([f"{' '.join(given)}"] if given else []),
     ]
-    what = " and ".join(parts) or "what was asked for"
+    what = " and ".join(parts) or "the command line"
     return f"{what} on {', '.join(targets)}" if targets else what
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measure: run the benchmarks on the chosen targets, print their tables, write the reports (`make bench`).
+"""Run the benchmarks on the chosen targets, print their tables, write the reports (`make bench`).
 
 Exit status: 0 all well, 1 a counter went back or a guest failed, 2 usage, 4 nothing could run.
 """
@@ -17,7 +17,7 @@ from tools.check import ROOT, run
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run pytest on the benchmarks as *argv* asks; return the exit status."""
+    """Run pytest on the benchmarks that *argv* chooses; return the exit status."""
     arguments = _parse(argv)
     here = Path.cwd()
     os.chdir(ROOT)
@@ -49,14 +49,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument(
         "-n", dest="iterations", type=iterations, default=10_000, metavar="N",
-        help="measurements in each series (default: 10000)",
+        help="samples of each benchmark (default: 10000)",
     )  # fmt: skip
     parser.add_argument(
         "-o", dest="csv", metavar="FOLDER",
-        help="write every raw measurement into CSV files there (reports keep 10000 a series)",
+        help="write every sample into CSV files there (reports keep 10000 of each metric)",
     )  # fmt: skip
     parser.add_argument(
-        "--single-exits", action="store_true", help="leave the guest after each measurement, for comparison"
+        "--single-exits", action="store_true", help="leave the guest after each sample, for comparison"
     )
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target (repeatable)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measure the reporter beside its peers: .venv/bin/python -m tools.bench_reports [PART ...].
+"""Measure the reporter next to its peers: .venv/bin/python -m tools.bench_reports [PART ...].
 
 Every measurement is a process of its own; wall time, processor time and peak memory are the
 kernel's (wait4). Peers that are not installed are left out by name. Prints Markdown.
@@ -65,7 +65,7 @@ SEARCH = """
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took."""
+    """The time and memory that one process took."""
 
     wall_s: float
     cpu_s: float
@@ -78,11 +78,11 @@ def measure(words: Sequence[str], folder: Path) -> Cost:
     return _ended(_started(words, folder), start_s)
 
 
-def beside(one: Sequence[str], other: Sequence[str], folder: Path, processor: int) -> tuple[Cost, Cost]:
+def side_by_side(one: Sequence[str], other: Sequence[str], folder: Path, processor: int) -> tuple[Cost, Cost]:
     """Return what two programs took on one *processor* at the same time; CalledProcessError if one failed.
 
-    Whatever else the machine does slows both: the ratio of their processor times holds still
-    where each by itself differs by half from run to run.
+    Other load on this computer slows both: the ratio of their processor times is stable where each
+    time alone differs by half from run to run.
     """
     start_s = time.perf_counter()
     processes = [_started(words, folder) for words in (one, other)]
@@ -116,7 +116,7 @@ def _ended(process: subprocess.Popen[bytes], start_s: float) -> Cost:
 
 
 def writers(folder: Path, size: int, rounds: int = 3) -> Iterator[str]:
-    """Yield the table of journals into reports: of each row the least of *rounds*, as noise only adds."""
+    """Yield the table of journals into reports: each row has the least of *rounds*, as noise only adds."""
     journal = folder / "journal.jsonl"
     journal.write_bytes(b"".join(samples.lines(size)))
     yield f"### {size:,} results: journal to reports, the least of {rounds} rounds\n"
@@ -130,7 +130,7 @@ def writers(folder: Path, size: int, rounds: int = 3) -> Iterator[str]:
         "KTAP + JUnit + KCIDB + HTML": [OURS, ""],
         "peer: reading, and junit-xml by itself (not valid)": [PEER, ""],
     }
-    for program in (OURS, PEER):  # To have the modules compiled; nothing else comes of it.
+    for program in (OURS, PEER):  # Only so that the modules are compiled.
         measure([sys.executable, "-c", program, os.devnull, str(folder), ""], folder)
     for name, (program, which) in rows.items():
         arguments = [sys.executable, "-c", program, str(journal), str(folder), which]
@@ -142,7 +142,7 @@ def writers(folder: Path, size: int, rounds: int = 3) -> Iterator[str]:
 def plugin(folder: Path, size: int, rounds: int = 5) -> Iterator[str]:
     """Yield the table of what reporting adds to *size* trivial tests: the median of *rounds*, and all.
 
-    Each run shares a processor with bare pytest; a second bare pytest shows how still that holds.
+    Each run shares a processor with bare pytest; a second bare pytest shows how stable that is.
     """
     (folder / "test_trivial.py").write_text(TRIVIAL.format(size=size))
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -156,14 +156,14 @@ def plugin(folder: Path, size: int, rounds: int = 5) -> Iterator[str]:
         html = ["-p", "pytest_metadata.plugin", "-p", "pytest_html.plugin"]
         runs["pytest-html"] = [*html, f"--html={folder / 'peer.html'}", "--self-contained-html"]
     base = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_trivial.py"]
-    yield f"### {size:,} trivial tests under pytest, each {rounds} times beside bare pytest\n"
+    yield f"### {size:,} trivial tests under pytest, each {rounds} times next to bare pytest\n"
     yield "| what | added to bare, processor time | each time | peak MB |\n|---|---|---|---|"
-    measure(base, folder)  # To have the modules compiled.
+    measure(base, folder)  # Only so that the modules are compiled.
     processors = sorted(os.sched_getaffinity(0))
     for name, words in runs.items():
         added, peak_mb = [], 0.0
         for number in range(rounds):
-            bare, ours = beside(base, [*base, *words], folder, processors[number % len(processors)])
+            bare, ours = side_by_side(base, [*base, *words], folder, processors[number % len(processors)])
             added.append(ours.cpu_s / bare.cpu_s - 1)
             peak_mb = max(peak_mb, ours.peak_mb)
         each = " ".join(f"{one:+.0%}" for one in added)
@@ -172,7 +172,7 @@ def plugin(folder: Path, size: int, rounds: int = 5) -> Iterator[str]:
 
 
 def page(folder: Path, size: int) -> Iterator[str]:
-    """Yield how fast headless Chromium shows the page of *size* results and answers."""
+    """Yield how fast headless Chromium shows report.html with *size* results, and searches it."""
     program = browser.find()
     if program is None:
         yield "No Chromium is installed: the page was not measured.\n"

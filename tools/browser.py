@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A headless Chromium for looking at report.html: what it measures, says and looks like.
+"""A headless Chromium that opens reports, for tests and measurements of them.
 
-Speaks the DevTools protocol over the browser's own pipe (file descriptors 3 and 4, messages
-end in NUL), so no driver and no port is needed.
+It is driven by the DevTools protocol over its own pipe (file descriptors 3 and 4, messages end in
+NUL), so neither a driver nor a port is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_S = 60.0
 
-# Puts the ends of the pipes where the browser looks for them, without one overwriting the other.
+# Puts the ends of the pipes where the browser looks for them; neither overwrites the other.
 _STARTER = """
 import fcntl, os, sys
 ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
@@ -35,7 +35,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class BrowserError(Exception):
-    """The browser did not answer, or refused; the text says what."""
+    """The browser did not answer, or refused a command; the text says which."""
 
 
 def find() -> str | None:
@@ -77,7 +77,7 @@ class Page:
         return result
 
     def open(self, url: str) -> None:
-        """Load *url* and wait until it is loaded and, where scripts run, painted."""
+        """Load *url* and wait until it is loaded and, if scripts run, painted."""
         self.events.clear()
         self.call("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):

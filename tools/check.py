@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ask KVM: run the suite on the chosen targets and write the reports (`make check`).
+"""Run the suite on the chosen targets and write the reports (`make check`).
 
 Exit status: 0 all well (skips and expected failures included), 1 something failed, 2 usage, which
 includes a choice that no test matches, 4 tests match and none could run.
@@ -26,11 +26,11 @@ NOTHING_RAN = 4
 PLUGINS = ("xdist", "pytest_timeout")
 
 
-class Ending:
-    """Notes how the session ended, where pytest's own status means two things.
+class SessionEnding:
+    """Notes whether a session ended with status 4 because nothing ran.
 
-    4 is pytest's usage error, and what the reporter makes of a session in which all was
-    skipped; only the second passes through `pytest_sessionfinish`.
+    pytest itself uses 4 for wrong usage; the reporter sets it if every test was skipped. Only the
+    second passes through `pytest_sessionfinish`.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Ending:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run pytest on kvmtests/ as *argv* asks; return the exit status."""
+    """Run pytest on kvmtests/ as *argv* says; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
     try:
@@ -57,10 +57,10 @@ def main(argv: Sequence[str]) -> int:
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     """Return pytest's command line; `Unusable` for a file that is not there."""
     where = paths(arguments.pytest_arguments, ROOT)
-    # Hypothesis is there where the harness's own tests are; the claims do without, and it
-    # takes half a second to load in every worker.
+    # The harness's own tests install hypothesis; the claims do not use it, and it takes half a
+    # second to load in every worker.
     words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
-    # Who names tests wants those, wherever they stand.
+    # Tests that are named run, also those marked thorough.
     named = arguments.keyword or not where
     if not arguments.all and not named:
         words += ["-m", "not thorough"]
@@ -76,10 +76,10 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
 def run(arguments: Sequence[str]) -> int:
     """Run pytest with *arguments*; return this command's exit status."""
     for name in PLUGINS:
-        if importlib.util.find_spec(name) is None:  # A pytest of the system's, for one: see tools/outside.py.
+        if importlib.util.find_spec(name) is None:  # As with the system's pytest; see tools/outside.py.
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     streams.hold()
-    ending = Ending()
+    ending = SessionEnding()
     code = int(pytest.main(list(arguments), plugins=[ending]))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         sys.stdout.flush()
@@ -95,7 +95,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target (repeatable)"
     )
-    parser.add_argument("--all", action="store_true", help="the claims marked thorough, too")
+    parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
         "--jobs", type=jobs, default="auto", metavar="N", help="worker processes (default: one per core)"

@@ -20,7 +20,7 @@ Value = str | int | Sequence["Value"] | Mapping[str, "Value"]
 
 COLLECTION = "kvmtests"
 PLACE = "/opt/kvmtests"
-LOG = "/tmp/kvmtests.log"  # noqa: S108  # on the board, which is made anew for each job
+LOG = "/tmp/kvmtests.log"  # noqa: S108  # on the board, which is set up from scratch for each job
 FORMAT = "Lava-Test Test Definition 1.0"
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
@@ -28,7 +28,7 @@ _WORDS_OF_YAML = frozenset(("true", "false", "yes", "no", "on", "off", "null", "
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the document that *argv* asks for."""
+    """Print the document that *argv* describes; return 0."""
     options = _parser().parse_args(argv)
     document = lava(options) if options.ci == "lava" else kernelci(options)
     print("# SPDX-License-Identifier: GPL-2.0-only")
@@ -103,7 +103,7 @@ def test_definition(suite: str) -> Mapping[str, Value]:
             "steps": [
                 f"mkdir -p {PLACE}",
                 f"wget -q -O - '{suite}' | tar -C {PLACE} -xzf -",
-                # Its exit status is no verdict of LAVA's: the results are.
+                # LAVA takes verdicts from the results, not from this exit status.
                 f"{PLACE}/run_kselftest.sh | tee {LOG}",
                 f"PYTHONPATH={PLACE}/{COLLECTION} python3 -m tools.lava_signals {LOG}",
             ]

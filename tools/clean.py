@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Remove what the commands made (`make clean`): the environment, caches, programs, and reports.
 
-A file goes only if one of our commands wrote it. Of a folder of reports that means: the folder
-holds a journal of ours, or what `make mutants` left, and the file has a name that we give. All
-other files stay, and with them their folders. Links are not followed. Runs on a bare python3.
+A file is removed only if one of our commands wrote it. In a folder of reports that means: the folder
+holds a journal of ours, or a file that our commands write without one and that its content shows to
+be ours, and the file has a name that we give. All other files stay, and so do their folders. Links
+are not followed. Runs on a bare python3.
 """
 
 from __future__ import annotations
@@ -18,29 +19,37 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reports import lock
+from reports import earlier, lock
 
 ROOT = Path(__file__).resolve().parent.parent
 USAGE = 2
 
 CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
-"""Folders that the tools of this checkout make for themselves."""
+"""Folders that linters and tests make in this checkout."""
 
 ROOMS = ("fixtures", "kvmtests", "reports", "tools")
 
 PROGRAM = "# The claims of one module as a program of kselftest."
-"""The line by which every copy of tools/kselftest_program.sh is known."""
+"""The line that identifies every copy of tools/kselftest_program.sh."""
+
+CHECKERS = ("check-c", "check-rust")
+"""What `make vectors-check` builds in contrib/vectors/build."""
 
 JOURNAL = "journal.jsonl"
 
-DEFECTS = ("mutants.json", "mutants.html")
+WITHOUT_JOURNAL = {
+    "defects.json": ("defects.json", "defects.html"),
+    "mutants.json": ("mutants.json", "mutants.html"),  # of the last release
+    "vectors.json": ("vectors.json",),
+}
+"""What commands leave in a folder without a journal, by the file whose content is looked at."""
 
 REPORTS = (
     "results.ktap", "results.tap", "results.csv", "junit.xml", "junit-located.xml", "report.html",
     "kcidb.json", "squad/tests.json", "squad/metrics.json", "squad/metadata.json", "lava/results.txt",
-    "lab-matrix.md", *DEFECTS,
+    "lab-matrix.md", earlier.RAW_LIST, *(name for names in WITHOUT_JOURNAL.values() for name in names),
 )  # fmt: skip
-"""Files of fixed name in a folder of reports, beside its journal."""
+"""Files of fixed name in a folder of reports, next to its journal."""
 
 PATTERNS = (
     "bench/*.csv", "agreement/*.json", "lab/*/console-*.log", "lab/*/records-*.jsonl",
@@ -49,7 +58,7 @@ PATTERNS = (
 """Files of which a run leaves any number."""
 
 LAST = (f"{JOURNAL}.unfinished", JOURNAL, lock.FILE)
-"""What says that a folder is ours goes when all else is gone: cleaning may be interrupted."""
+"""What shows that a folder is ours is removed last, because cleaning may be interrupted."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}")  # of a writer that was killed
 
@@ -74,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def clean_checkout(root: Path) -> None:
-    """Remove caches, byte code, kselftest's programs and the environment from the checkout *root*."""
+    """Remove caches, byte code, built programs and the environment from the checkout *root*."""
     for cache in _byte_code(root):
         for file in cache.glob("*.pyc*"):
             file.unlink()
@@ -84,6 +93,10 @@ def clean_checkout(root: Path) -> None:
             program.unlink()
     for name in CACHES:
         _remove_tree(root / name)
+    for checker in CHECKERS:
+        if _is_file(program := root / "contrib/vectors/build" / checker):
+            program.unlink()
+    _remove_empty(root / "contrib/vectors/build")
     environment = root / ".venv"
     if (environment / "pyvenv.cfg").is_file() or (environment / "pycache").is_dir():
         _remove_tree(environment)
@@ -92,12 +105,12 @@ def clean_checkout(root: Path) -> None:
 def clean_reports(folder: Path) -> str:
     """Remove our files from *folder* and from the benchmarks in it.
 
-    Return why it was left alone, "" if it was not; `lock.Held` while a run writes there.
+    Return why it was left alone, or "" if it was cleaned; `lock.Held` while a run writes there.
     """
     if not os.path.lexists(folder):
         return ""
     if not _is_folder(folder):
-        return "it is a link, or no folder"
+        return "it is a link, or not a folder"
     inner = _clean(folder / "benchmarks")
     if _clean(folder) or inner:
         _remove_empty(folder)
@@ -106,7 +119,7 @@ def clean_reports(folder: Path) -> str:
 
 
 def _clean(folder: Path) -> bool:
-    """Remove our files from *folder*, and it if nothing else is in it; return whether it was ours."""
+    """Remove our files from *folder*, and the folder if it is empty then; return whether it was ours."""
     files = ours(folder)
     if not files:
         return False
@@ -122,12 +135,12 @@ def _clean(folder: Path) -> bool:
 
 
 def ours(folder: Path) -> list[Path]:
-    """Return the files in *folder* that our commands wrote, in the order in which they may go."""
+    """Return the files in *folder* that our commands wrote, in the order in which to remove them."""
     if not _is_folder(folder):
         return []
     if not any(_begins_as_ours(folder / name) for name in LAST[:2]):
-        known = DEFECTS if _holds_defects(folder / DEFECTS[0]) else ()
-        return [folder / name for name in known if _is_file(folder / name)]
+        known = [names for first, names in WITHOUT_JOURNAL.items() if _content_is_ours(folder / first)]
+        return [folder / name for names in known for name in names if _is_file(folder / name)]
     found = [folder / name for name in REPORTS]
     found += [path for pattern in PATTERNS for path in sorted(folder.glob(pattern))]
     found += [path for path in sorted(folder.glob("**/.*")) if _is_temporary(path, folder)]
@@ -143,9 +156,11 @@ def _begins_as_ours(journal: Path) -> bool:
     return isinstance(record, dict) and record.get("type") == "session" and "version" in record
 
 
-def _holds_defects(path: Path) -> bool:
+def _content_is_ours(path: Path) -> bool:
     record = _json(path.read_bytes()) if _is_file(path) else None
-    return isinstance(record, dict) and isinstance(record.get("defects"), list) and "version" in record
+    if not isinstance(record, dict) or "version" not in record:
+        return False
+    return isinstance(record.get("defects"), list) or record.get("format") == "kvmtests-vectors"
 
 
 def _json(text: bytes) -> object:

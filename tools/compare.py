@@ -22,7 +22,7 @@ SLOWER, USAGE, NOTHING = 1, 2, 4
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compare as *argv* asks; return the exit status."""
+    """Compare the two journals that *argv* names; return the exit status."""
     arguments = _parse(argv)
     try:
         baseline, run = (read([path]) for path in (arguments.baseline, arguments.journal))
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def figures(run: Run) -> set[tuple[str, str, str, str, str]]:
-    """Return what tells the figures of *run* apart: target, subject, test, metric, variant."""
+    """Return what identifies each figure of *run*: target, subject, test, metric, variant."""
     return {
         (result.target, result.subject, result.name, sample.metric, sample.variant)
         for result in run.results
@@ -52,7 +52,7 @@ def figures(run: Run) -> set[tuple[str, str, str, str, str]]:
 
 
 def report(shifts: Sequence[Shift], compared: int, simulated: frozenset[str]) -> str:
-    """Return the table of *shifts*, or the sentence that there is none."""
+    """Return the table of *shifts*, or a sentence if nothing moved."""
     judged = (
         f"{compared} figures compared by the Mann-Whitney rank test, p <= {SIGNIFICANCE:g} / {compared}, "
         f"and Cliff's |delta| >= {EFFECT:g}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hostile input: system calls, guests of random bytes, and spoilt files of results (docs/fuzzing.md).
+"""Try hostile input: system calls, guests of random bytes, spoilt files of results (docs/fuzzing.md).
 
 Each target is tried in a process of its own; if it dies or hangs, the seed and step that ended
-it are named and another process goes on behind them. Exit status: 0 all went well, 1 a crash
+it are named and another process continues after them. Exit status: 0 all went well, 1 a crash
 or a disagreement, 2 usage, 4 nothing could be tried.
 """
 
@@ -28,7 +28,7 @@ from tools.fuzz_child import CASE_LIMIT_S, NO_STEP, TRACE
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("abi", "guests", "readers")
 READERS = "readers"  # each is named like a target
-START_S = 60  # until a process has begun; machines are shared
+START_S = 60  # until a process has begun, on a shared computer
 MOST_DEATHS = 20
 SHOWN = 64  # bytes of a guest's code
 LAST_LINES = 3  # of what a process wrote before it died
@@ -38,7 +38,7 @@ FOUND, USAGE, NOTHING_RAN = 1, 2, 4
 
 @dataclass(slots=True)
 class Tried:
-    """What became of one kind of input on one target."""
+    """The counts and findings of one kind of input on one target."""
 
     kind: str
     target: str
@@ -48,7 +48,7 @@ class Tried:
     absent: str = ""
 
     def add(self, counts: Mapping[str, Any]) -> None:
-        """Add what another process counted."""
+        """Add the counts of another process."""
         for name, value in counts.items():
             if isinstance(value, dict):
                 mine = self.counts.setdefault(name, {})
@@ -58,7 +58,7 @@ class Tried:
                 self.counts[name] = self.counts.get(name, 0) + value
 
     def lines(self) -> Iterator[str]:
-        """Yield what there is to say, the counts first."""
+        """Yield the lines to print, the counts first."""
         name = f"{self.kind} {self.target}"
         if self.absent:
             yield f"{name}: left out, {self.absent}"
@@ -71,12 +71,12 @@ class Tried:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what *argv* asks; return the exit status."""
+    """Try, or show, the input that *argv* chooses; return the exit status."""
     arguments = _parse(argv)
     known = {name for name, target in all_targets().items() if target.elsewhere is None}
     unknown = [name for name in arguments.target if name not in known | fuzz_readers.READERS.keys()]
     if unknown:
-        sys.stderr.write(f"fuzz: {unknown[0]} is none of this host's targets, and no reader\n")
+        sys.stderr.write(f"fuzz: {unknown[0]} is neither a target of this host nor a reader\n")
         return USAGE
     if arguments.show:
         print(
@@ -114,7 +114,7 @@ def attempt(kind: str, target: str, seed: int, seconds: float, cases: int = 0) -
 
 
 def _one_process(tried: Tried, seed: int, seconds: float, cases: int) -> int | None:
-    """Run one process; return the seed at which it died, None if it came to its end."""
+    """Run one process; return the seed at which it died, None if it did not die."""
     with (
         tempfile.NamedTemporaryFile() as trace,
         tempfile.TemporaryFile("w+") as said,
@@ -133,7 +133,7 @@ def _one_process(tried: Tried, seed: int, seconds: float, cases: int) -> int | N
             "--trace",
             trace.name,
         ]
-        # No pipes: a child that hangs in the kernel keeps nobody waiting.
+        # Files, not pipes: nothing waits for a child that hangs in the kernel.
         with subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=complained, text=True) as process:
             status = _wait(process, seconds + cases * CASE_LIMIT_S + CASE_LIMIT_S + START_S)
         said.seek(0)
@@ -156,7 +156,7 @@ def _wait(process: subprocess.Popen[str], limit_s: float) -> int | None:
 
 
 def _take(tried: Tried, lines: Sequence[str]) -> bool:
-    """Add what a process said; return whether it came to its end."""
+    """Add the findings in a process's output; return whether it ended as it should."""
     for line in lines:
         record = json.loads(line)
         if "counts" in record:
@@ -221,7 +221,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     for kind in arguments.kinds:
         if kind not in KINDS:
-            parser.error(f"{kind!r} is no kind of input; there are {', '.join(KINDS)}")
+            parser.error(f"{kind!r} is not a kind of input; there are {', '.join(KINDS)}")
     arguments.kinds = arguments.kinds or list(KINDS)
     return arguments
 

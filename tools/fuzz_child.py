@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process in which hostile input is tried, so that its death is an answer and not the end.
+"""The process in which hostile input is tried, so that its death is a result and ends nothing else.
 
-Before each call the seed and the number of the step lie in the file --trace, whatever happens
-next. Findings and, at last, the counts go to standard output, one JSON object a line.
+The file --trace has the seed and the number of the step before each call is made. Findings and,
+at the end, the counts go to standard output, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from tools.fuzz_readers import READERS, ReaderCounts, read_one
 
 TRACE = struct.Struct("<qq")  # seed, step
 NO_STEP = -1
-CASE_LIMIT_S = 30  # of one case; a guest in it has 0.2 s, and the machine may be busy
-MEMORY_LIMIT = 32 << 30  # of addresses: maps of hostile sizes are refused, not served
+CASE_LIMIT_S = 30  # of one case; a guest in it has 0.2 s, and the computer may be busy
+MEMORY_LIMIT = 32 << 30  # address space: maps of hostile sizes are refused
 
 
 class Trier(Protocol):
@@ -49,7 +49,7 @@ class Trier(Protocol):
         ...
 
     def try_seed(self, seed: int, step: Callable[[int], None]) -> None:
-        """Tell *step* each number of a step before it; raise what must not happen."""
+        """Call *step* with the number of each step before it; raises what must not happen."""
 
 
 class SimulatedCalls:
@@ -66,12 +66,12 @@ class SimulatedCalls:
 
 
 class RealCalls:
-    """System calls to a kernel, and the same ones to a simulated twin of its host."""
+    """System calls to a kernel, and the same ones to a simulated counterpart of its host."""
 
     def __init__(self, target: Target, facts: Mapping[str, Fact]) -> None:
         """Try *target*, which is a host with *facts*."""
         self.counts = FuzzCounts()
-        self._twins = FuzzCounts()
+        self._simulated = FuzzCounts()
         self._target = target
         self._facts = facts
 
@@ -81,10 +81,10 @@ class RealCalls:
         backend = self._target.make_backend()
         real = play(case, backend, self.counts, step)
         step(NO_STEP)
-        simulated = play(case, SimBackend(self._twin(backend)), self._twins)
+        simulated = play(case, SimBackend(self._counterpart(backend)), self._simulated)
         compare(case, real, simulated, self.counts)
 
-    def _twin(self, backend: Backend) -> SimConfig:
+    def _counterpart(self, backend: Backend) -> SimConfig:
         """Return a host like the target's, which also has as many vCPUs."""
         config = twin(self._target.arch, self._facts, _moment(backend))
         with open_kvm(backend, self._target.arch) as opened:
@@ -92,8 +92,8 @@ class RealCalls:
         return replace(config, capabilities={**config.capabilities, **limits})
 
 
-class Guests:
-    """Guests of random bytes, each followed by a tame one."""
+class RandomGuests:
+    """RandomGuests of random bytes, each followed by a tame one."""
 
     def __init__(self, target: Target) -> None:
         """Try *target*."""
@@ -124,7 +124,7 @@ class Readers:
 
 
 def trier(kind: str, name: str) -> Trier:
-    """Return what tries *kind* on the target *name*; LookupError where it cannot be had."""
+    """Return what tries *kind* on the target *name*; LookupError if it is not available."""
     if kind == "readers":
         if name not in READERS:
             raise LookupError(f"no reader is called {name}")
@@ -136,12 +136,12 @@ def trier(kind: str, name: str) -> Trier:
     if found.reason is not None:
         raise LookupError(found.reason)
     if kind == "guests":
-        return Guests(target)
+        return RandomGuests(target)
     return SimulatedCalls(target) if target.simulated else RealCalls(target, found.facts)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Try seeds until time is up; return 0, or 4 with a sentence where the target cannot be had."""
+    """Try seeds until time is up; return 0, or 4 with a sentence if the target is not available."""
     arguments = _parse(argv)
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -151,10 +151,10 @@ def main(argv: Sequence[str]) -> int:
         try:
             found = trier(arguments.kind, arguments.target)
         except LookupError as error:
-            _tell(absent=str(error))
+            _emit(absent=str(error))
             return 4
         _try_all(found, arguments, trace)
-    _tell(counts={name: getattr(found.counts, name) for name in found.counts.__dataclass_fields__})
+    _emit(counts={name: getattr(found.counts, name) for name in found.counts.__dataclass_fields__})
     return 0
 
 
@@ -168,9 +168,9 @@ def _try_all(found: Trier, arguments: argparse.Namespace, trace: mmap.mmap) -> N
         try:
             found.try_seed(seed, _marking(trace, seed))
         except Broken as broken:
-            _tell(seed=seed, step=broken.number, why=str(broken))
-        except Exception as error:  # noqa: BLE001 - whatever else comes is what we look for
-            _tell(seed=seed, step=TRACE.unpack(trace[:])[1], why=_why(error))
+            _emit(seed=seed, step=broken.number, why=str(broken))
+        except Exception as error:  # noqa: BLE001 - any other exception is what we look for
+            _emit(seed=seed, step=TRACE.unpack(trace[:])[1], why=_why(error))
         seed += 1
     faulthandler.cancel_dump_traceback_later()
 
@@ -193,7 +193,7 @@ def _moment(backend: Backend) -> Moment:
     return Moment(clocks.counter(), clocks.monotonic_raw_ns(), clocks.realtime_ns())
 
 
-def _tell(**fields: object) -> None:
+def _emit(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Spoilt files that the harness reads before or while it runs: kept cases, known issues.
 
-Each function draws a file that is right, spoils it, has it read, and returns how many entries
-came of it; `Refused` names the documented error where the reader gives one.
+Each function draws a correct file, spoils it, has it read, and returns how many entries the reader
+found; `Refused` names the documented error that the reader raised instead.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _replace(chance: random.Random, data: dict[str, Any]) -> None:
 
 
 def _seldom(chance: random.Random, spoil: Spoil, lines: list[bytes]) -> bytes:
-    # A file that no parser takes says nothing about what comes after the parser.
+    # A file that the parser refuses does not test the code after the parser.
     return b"".join(spoil(chance, lines) if chance.randrange(3) == 0 else lines)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files of results that were cut, repeated, reordered, mixed or spoilt, for everything that reads them.
+"""Files of results that were cut, repeated, reordered, mixed or spoilt, for each reader of them.
 
-Readers give a model or their documented error, never another exception; and what they read,
-every writer can write.
+A reader returns a model or raises its documented error, never another exception; and every writer
+can write what a reader returned.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VALUES: tuple[Any, ...] = (
 
 @dataclass(slots=True)
 class ReaderCounts:
-    """What was read, and to what it came."""
+    """How many files were read, and what the readers found in them."""
 
     files: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class ReaderCounts:
 
 
 def read_one(name: str, seed: int, counts: ReaderCounts) -> None:
-    """Make the files of *seed* and have the reader *name* read them; raises what no reader may raise."""
+    """Have the reader *name* read the files of *seed*; raises any exception that it may not raise."""
     chance = random.Random(f"{name} {seed}")  # noqa: S311 - repeatable, not secret
     READERS[name](chance, counts)
     counts.files += 1
@@ -75,8 +75,8 @@ def _ktap(chance: random.Random, counts: ReaderCounts) -> None:
     list(lint_ktap.lines("fuzz", lint_ktap.lint(decoded)))
 
 
-def _mutants(chance: random.Random, counts: ReaderCounts) -> None:
-    record = {"version": 1, "seconds": 3, "everything": False, "defects": [_mutant(chance) for _ in range(3)]}
+def _defects(chance: random.Random, counts: ReaderCounts) -> None:
+    record = {"version": 1, "seconds": 3, "everything": False, "defects": [_defect(chance) for _ in range(3)]}
     text = b"".join(spoilt(chance, json.dumps(_swapped(chance, record), indent=1).encode().splitlines(True)))
     try:
         found = defects.parse(text)
@@ -183,7 +183,7 @@ def _records(chance: random.Random) -> list[dict[str, Any]]:
     return [_swapped(chance, record) for record in found]
 
 
-def _mutant(chance: random.Random) -> dict[str, Any]:
+def _defect(chance: random.Random) -> dict[str, Any]:
     claim = "kvmtests/x86/test_clock.py::test_1"
     return _swapped(
         chance,
@@ -214,7 +214,7 @@ def _encoded(chance: random.Random, record: dict[str, Any]) -> bytes:
 
 
 def spoilt(chance: random.Random, lines: Sequence[bytes]) -> list[bytes]:
-    """Return *lines* as they may arrive."""
+    """Return *lines* after a few random edits."""
     found = list(lines)
     for _ in range(chance.randrange(MOST_EDITS)):
         found = chance.choice(_EDITS)(chance, found)
@@ -274,7 +274,7 @@ _EDITS: tuple[Callable[[random.Random, list[bytes]], list[bytes]], ...] = (
 READERS: dict[str, Reader] = {
     "journal": _journal,
     "ktap": _ktap,
-    "mutants": _mutants,
+    "defects": _defects,
     "lab-records": _lab_host,
     "cases": _input(fuzz_inputs.case),
     "known-issues": _input(fuzz_inputs.issues),

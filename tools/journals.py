@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Journals that a user names: read, or refused in one sentence."""
+"""Read journals that a user names, or refuse them in one sentence."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def read(paths: Sequence[Path]) -> Run:
     for path in paths:
         with path.open("rb") as lines:
             if not any(records.decoded(line) for line in lines):
-                raise NotAJournal(f"{path} is no journal: no line of it is a record")
+                raise NotAJournal(f"{path} is not a journal: no line of it is a record")
     return read_journal.read(paths)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The checkout as a directory of the kernel's selftests, and the same targets standing alone.
-# docs/kselftest.md tells both ways.
+# docs/kselftest.md describes both ways.
 #
 # The programs are made, not kept: each is a copy of one script under the name of a module of
-# kvmtests/, so there is no list that could fall behind.
+# kvmtests/, so there is no list that could become incomplete.
 
 # Whether make's command line, and not the environment, set the variable $(1).
 given = $(findstring command line,$(origin $(1)))
@@ -11,7 +11,7 @@ given = $(findstring command line,$(origin $(1)))
 KVM_PROGRAMS := $(foreach module,$(sort $(wildcard kvmtests/*/test_*.py)),\
 	$(subst /test_,_,$(patsubst kvmtests/%.py,kvm_%.sh,$(module))))
 
-# Copied, as the other folders, under the last part of its name.
+# Copied under the last part of its name, as the other folders are.
 VENDORED := .venv/vendor
 
 TEST_GEN_PROGS := $(KVM_PROGRAMS)
@@ -29,10 +29,10 @@ MADE = $(addprefix $(OUTPUT)/,$(KVM_PROGRAMS))
 EXTRA_CLEAN := .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 include $(LIB_MK)
 
-# With O= lib.mk takes files along only when it is started from the kernel's top Makefile.
-.PHONY: beside_programs
-all: $(if $(filter-out $(realpath $(CURDIR)),$(realpath $(OUTPUT))),beside_programs)
-beside_programs:
+# With O= lib.mk copies files only when it is started from the kernel's top Makefile.
+.PHONY: next_to_programs
+all: $(if $(filter-out $(realpath $(CURDIR)),$(realpath $(OUTPUT))),next_to_programs)
+next_to_programs:
 	@rsync -aq --copy-unsafe-links $(TEST_FILES) $(OUTPUT)/
 
 else
@@ -47,7 +47,7 @@ export FORMAT INSTALL_PATH
 
 .PHONY: all run_tests install gen_tar emit_tests
 
-run_tests: all $(SHIPPED) ## ask KVM as kselftest does: one program for each module, TAP
+run_tests: all $(SHIPPED) ## test KVM as kselftest does: one program for each module, TAP
 	@exec "$$PYTHON" -u -m tools.make $@ $(if $(and $(call given,T),$(T)),,$(KVM_PROGRAMS))
 
 install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
@@ -81,8 +81,8 @@ all: $(MADE)
 $(MADE): tools/kselftest_program.sh
 	@install -m 755 $< $@
 
-# What the suite imports, pure Python, for machines that have only python3.
-vendor: $(VENDORED)/.complete ## collect pytest and what it needs, to go along with `make install`
+# The pure Python packages that the suite imports, for hosts that have only python3.
+vendor: $(VENDORED)/.complete ## collect pytest and what it needs, for `make install` to copy
 
 $(VENDORED)/.complete: requirements/check.txt tools/vendor.py | venv
 	@$(VENV) -m tools.vendor $(VENDORED)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One subject of the suite as a kselftest program: flat TAP 13, exit status 0, 1 or 4.
 
-The small programs that the runner knows hand over here: ``kselftest.py kvm_x86_clock.sh``, or
-x86.clock, runs kvmtests/x86/test_clock.py on this machine's KVM. Nothing but python3, of any
-version, is needed to say what is missing. On TERM, which the runner sends when time is up, the
-document is completed.
+The small programs that the runner knows start this one: ``kselftest.py kvm_x86_clock.sh``, or
+x86.interrupter, runs kvmtests/x86/test_clock.py on this host's KVM. A python3 of any version is enough to
+report what is missing. On TERM, which the runner sends when time is up, the document is completed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDORED = (ROOT / "vendor", ROOT / ".venv/vendor")
-"""Where pure Python packages lie that an installed tree, or a checkout, brings along."""
+"""The folders of pure Python packages that come with an installed tree, or with a checkout."""
 
 SKIP = 4
 FAIL = 1
@@ -33,14 +32,14 @@ NEEDED = (3, 11)
 MODULES = ("pytest", "pytest_timeout")
 INTERNAL_ERROR = 3
 USAGE = (2, 4)
-"""What pytest, and the reporter, end with where the command line asks for what cannot be had."""
+"""The statuses of pytest and of the reporter for a command line that cannot be followed."""
 
 MARGIN_S = 3
 """How long before the runner's time is up the session ends by itself."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the subject, or program, that *argv* names first, with pytest's arguments behind it."""
+    """Run the subject, or program, that *argv* names first, with pytest's arguments after it."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0].startswith("-"):
         sys.stderr.write("usage: kselftest.py SUBJECT|PROGRAM [pytest's arguments]\n")
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def subjects() -> list[str]:
-    """Return the subjects of the suite: kvmtests/x86/test_clock.py is x86.clock."""
+    """Return the subjects of the suite: kvmtests/x86/test_clock.py is x86.interrupter."""
     modules = sorted((ROOT / "kvmtests").glob("*/test_*.py"))
     return [f"{module.parent.name}.{module.stem[len('test_') :]}" for module in modules]
 
@@ -70,15 +69,15 @@ def run(subject: str, arguments: Sequence[str]) -> int:
     """Print the TAP document of *subject*; return 0, 1 or 4."""
     if sys.version_info < NEEDED:
         return _skip("python3 is older than 3.11")
-    clock = Clock()
+    interrupter = Interrupter()
     try:
-        return _run(subject, arguments, clock)
+        return _run(subject, arguments, interrupter)
     except KeyboardInterrupt:  # Time was up while pytest was being imported.
-        print(f"TAP version 13\n1..1\nnot ok 1 {subject} # TIMEOUT {clock.expired}", flush=True)
+        print(f"TAP version 13\n1..1\nnot ok 1 {subject} # TIMEOUT {interrupter.expired}", flush=True)
         return FAIL
 
 
-def _run(subject: str, arguments: Sequence[str], clock: Clock) -> int:
+def _run(subject: str, arguments: Sequence[str], interrupter: Interrupter) -> int:
     sys.path[:0] = [str(ROOT), *(str(folder) for folder in VENDORED if folder.is_dir())]
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
@@ -93,12 +92,12 @@ def _run(subject: str, arguments: Sequence[str], clock: Clock) -> int:
     try:
         status = _pytest(subject, arguments, stream)
     except KeyboardInterrupt:
-        status = 0  # Time was up before pytest's session, or behind it.
-    clock.stop()
-    if clock.expired:
-        stream.expire(subject, clock.expired)
+        status = 0  # Time was up before pytest's session, or after it.
+    interrupter.stop()
+    if interrupter.expired:
+        stream.expire(subject, interrupter.expired)
     elif status == INTERNAL_ERROR or (status in USAGE and not stream.planned):
-        stream.expire(subject, "pytest could not run; its own words stand above", Verdict.ERROR)
+        stream.expire(subject, "pytest could not run; its own output is above", Verdict.ERROR)
     else:
         stream.finish()
     return stream.exit_status
@@ -113,7 +112,7 @@ def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
     import pytest
 
     os.chdir(ROOT)
-    # Nothing that happens to be installed or set on this machine takes part.
+    # Plug-ins and options that happen to be installed or set on this host are left out.
     os.environ.pop("PYTEST_ADDOPTS", None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     words = [str(module_of(subject)), *([] if "--target" in arguments else ["--target", "host"])]
@@ -121,10 +120,10 @@ def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
     return int(pytest.main([*words, *plugins, *arguments], plugins=[stream]))
 
 
-class Clock:
+class Interrupter:
     """Ends pytest as Ctrl-C would: on TERM, and shortly before the runner sends it.
 
-    Not with an alarm: pytest-timeout has the one that a process can have.
+    It uses a thread, as pytest-timeout already uses the process's only alarm.
     """
 
     def __init__(self) -> None:
@@ -163,7 +162,7 @@ def _limit_s() -> int:
 
 
 def _why_not_host() -> str:
-    """Return why this machine's KVM cannot be asked, or nothing."""
+    """Return why this host's KVM cannot be tested, or ""."""
     from fixtures.targets import named_target, probe
 
     target = named_target("host")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run installed programs of kselftest where there is no kernel tree: python3 is all it needs.
 
-Prints what the kernel's own runner prints: one TAP document, the output of each program behind
-"# ", then its result line. Differences are improvements: a program that ignores TERM is killed
-`GRACE_S` later, and the exit status tells (0 all well, 1 anything failed, 4 nothing ran).
+Prints what the kernel's own runner prints: one TAP document, the output of each program after "# ",
+then its result line. Two things are better than there: a program that ignores TERM is killed
+`GRACE_S` later, and the exit status has a meaning (0 all well, 1 anything failed, 4 nothing ran).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GRACE_S = 10
 """How long a program may take to end after TERM."""
 
 
-class Program(NamedTuple):
+class ListedProgram(NamedTuple):
     """One program: COLLECTION:NAME of kselftest-list.txt, and the folder it lies in."""
 
     collection: str
@@ -41,7 +41,7 @@ class Program(NamedTuple):
 
     @property
     def title(self) -> str:
-        """How the kernel's runner calls it."""
+        """The name that the kernel's runner gives it."""
         return f"selftests: {self.collection}: {self.name}"
 
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.programs:
         folder = options.directory.resolve()
-        chosen = [Program(options.collection[0], name, folder) for name in options.programs]
+        chosen = [ListedProgram(options.collection[0], name, folder) for name in options.programs]
     else:
         available = listed(options.base)
         if options.list:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         chosen = choose(available, options.collection, options.test)
     if not chosen:
-        parser.error("no such program or collection; --list tells them")
+        parser.error("no such program or collection; --list shows them")
     if options.dry_run:
         print("\n".join(str(program.folder / program.name) for program in chosen))
         return 0
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-l", "--list", action="store_true", help="list the programs as COLLECTION:PROGRAM")
     parser.add_argument("-c", "--collection", action="append", default=[], help="run all of a collection")
     parser.add_argument("-t", "--test", action="append", default=[], metavar="COLLECTION:PROGRAM")
-    parser.add_argument("-d", "--dry-run", action="store_true", help="only tell what would run")
+    parser.add_argument("-d", "--dry-run", action="store_true", help="only print what would run")
     parser.add_argument("-o", "--override-timeout", type=int, metavar="SECONDS", help="for each program")
     parser.add_argument("-s", "--summary", action="store_true", help="programs' output goes to output.log")
     parser.add_argument("--base", type=Path, default=Path(), help=argparse.SUPPRESS)
@@ -83,28 +83,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def listed(base: Path) -> list[Program]:
+def listed(base: Path) -> list[ListedProgram]:
     """Return the programs of kselftest-list.txt in *base*; none if there is no such file."""
     with suppress(OSError):
         lines = (base / "kselftest-list.txt").read_text().split()
         pairs = [line.partition(":")[::2] for line in lines]
-        return [Program(collection, name, (base / collection).resolve()) for collection, name in pairs]
+        return [ListedProgram(collection, name, (base / collection).resolve()) for collection, name in pairs]
     return []
 
 
-def choose(available: Iterable[Program], collections: Sequence[str], tests: Sequence[str]) -> list[Program]:
+def choose(
+    available: Iterable[ListedProgram], collections: Sequence[str], tests: Sequence[str]
+) -> list[ListedProgram]:
     """Return those of *available* that *collections* or *tests* name, all if both name nothing.
 
-    Nothing at all if one of the names is unknown: half of what was asked would look like all.
+    An empty list if one of the names is unknown: a part of them would look like all.
     """
     known = list(available)
     if not collections and not tests:
         return known
     names = {program: (program.collection, f"{program.collection}:{program.name}") for program in known}
-    asked = {*collections, *tests}
-    if asked - {name for pair in names.values() for name in pair}:
+    wanted = {*collections, *tests}
+    if wanted - {name for pair in names.values() for name in pair}:
         return []
-    return [program for program in known if asked & {*names[program]}]
+    return [program for program in known if wanted & {*names[program]}]
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -117,7 +119,7 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 class Runner:
-    """Runs programs one after the other, and says so on standard output."""
+    """Runs programs one after the other, and reports them on standard output."""
 
     def __init__(self, log: BinaryIO, override_timeout_s: int | None = None) -> None:
         self._log = log
@@ -126,7 +128,7 @@ class Runner:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def run(self, programs: Sequence[Program]) -> int:
+    def run(self, programs: Sequence[ListedProgram]) -> int:
         """Run *programs*; return 0, 1 if one failed, 4 if all were skipped.
 
         TERM and Ctrl-C end the running program; those that wait are skipped, and 1 comes back.
@@ -142,29 +144,29 @@ class Runner:
             return FAIL
         return 0 if 0 in statuses else SKIP
 
-    def _run_one(self, number: int, program: Program) -> int:
+    def _run_one(self, number: int, program: ListedProgram) -> int:
         if self._stopped:
             self._say(f"ok {number} {program.title} # SKIP not run\n")
             return SKIP
         timeout_s = self._timeout_s(program)
-        self._tell(f"# timeout set to {timeout_s}\n# {program.title}\n".encode())
+        self._write(f"# timeout set to {timeout_s}\n# {program.title}\n".encode())
         try:
             status = self._wait_for(program, timeout_s)
         except OSError as error:
-            self._tell(f"# cannot run {program.name}: {error.strerror}\n".encode())
+            self._write(f"# cannot run {program.name}: {error.strerror}\n".encode())
             status = 126
         word = "ok" if status in (0, SKIP) else "not ok"
-        behind = {0: "", SKIP: " # SKIP", TIMEOUT: f" # TIMEOUT {timeout_s} seconds"}
-        self._say(f"{word} {number} {program.title}{behind.get(status, f' # exit={status}')}\n")
+        directive = {0: "", SKIP: " # SKIP", TIMEOUT: f" # TIMEOUT {timeout_s} seconds"}
+        self._say(f"{word} {number} {program.title}{directive.get(status, f' # exit={status}')}\n")
         return status
 
-    def _timeout_s(self, program: Program) -> int:
+    def _timeout_s(self, program: ListedProgram) -> int:
         if self._override_timeout_s is not None:
             return self._override_timeout_s
         text = settings(program.folder).get("timeout", "")
         return int(text) if text.isdecimal() else DEFAULT_TIMEOUT_S
 
-    def _wait_for(self, program: Program, timeout_s: int) -> int:
+    def _wait_for(self, program: ListedProgram, timeout_s: int) -> int:
         """Return the exit status of *program*, 124 if its time was up, 128 + the signal it died of."""
         arguments = "KSELFTEST_" + re.sub(r"[^A-Z0-9_]", "_", program.name.upper()) + "_ARGS"
         self._process = subprocess.Popen(
@@ -179,7 +181,7 @@ class Runner:
         with self._process as process, _Limit(process, timeout_s) as limit:
             assert process.stdout is not None
             for line in process.stdout:
-                self._tell(b"# " + line + (b"" if line.endswith(b"\n") else b"\n"))
+                self._write(b"# " + line + (b"" if line.endswith(b"\n") else b"\n"))
             status = process.wait()
         if limit.expired:
             return TIMEOUT
@@ -190,7 +192,7 @@ class Runner:
         if self._process is not None:
             _signal(self._process, signal.SIGTERM)
 
-    def _tell(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         self._log.write(line)
         self._log.flush()
 
@@ -200,7 +202,7 @@ class Runner:
 
 
 class _Limit:
-    """Ends a program's group when its time is up: TERM, and KILL if that was not enough."""
+    """Ends a program's process group when its time is up, with TERM and, if it stays, KILL."""
 
     def __init__(self, process: subprocess.Popen[bytes], timeout_s: int) -> None:
         self.expired = False
@@ -227,7 +229,7 @@ class _Limit:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # The group, since shells do not pass TERM on. It lives as long as output may come.
+    # The whole group, since shells do not pass TERM on. It exists as long as output may come.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

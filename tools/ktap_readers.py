@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What each kernel CI's reader makes of one line of a KTAP file.
+"""The verdict and name that each kernel CI's reader takes from one line of a KTAP file.
 
 Every rule was observed by running the reader named, or read in its source: the KUnit parser
 and the kselftest runner of Linux 6.12, prove (TAP::Harness) 3.44, tap.py 3.2 as LKFT's wrapper
@@ -22,46 +22,46 @@ _BRACKETED = re.compile(r"\[\d{1,5}\]")
 _FOLD = re.compile(r"[^A-Za-z0-9_-]+")
 _VALUE = re.compile(r"\d")
 
-MOST_DIGITS = 18  # of a result's number; Python takes no integer of thousands of them
+MOST_DIGITS = 18  # of a result's number; Python converts no integer of thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
 class ResultLine:
-    """One result line: what stands before and behind the first ``#``."""
+    """One result line, split at the first ``#``."""
 
     ok: bool
     number: int | None
     name: str
-    behind: str  # From the first # on, or nothing.
+    comment: str  # From the first # on, or "".
 
     @property
     def directive(self) -> str:
-        """The first word behind the first ``#``, upper case."""
-        match = _DIRECTIVE.match(self.behind)
+        """The first word after the first ``#``, upper case."""
+        match = _DIRECTIVE.match(self.comment)
         return match[1].upper() if match else ""
 
 
 def parse(line: str) -> ResultLine | None:
-    """Return the result that *line*, not indented, holds; None if it is none."""
+    """Return the result that *line*, not indented, holds; None if it holds none."""
     match = _RESULT.match(line)
     if match is None:
         return None
-    name, mark, behind = match["rest"].partition("#")
+    name, mark, comment = match["rest"].partition("#")
     number = int(match["number"][-MOST_DIGITS:]) if match["number"] else None
-    return ResultLine(match["bad"] is None, number, name.strip(), mark + behind)
+    return ResultLine(match["bad"] is None, number, name.strip(), mark + comment)
 
 
 def kunit(line: ResultLine) -> str:
-    """The KUnit parser: a result needs number and name, SKIP counts wherever it stands behind."""
-    if line.number is None or not line.name or (line.behind and not line.behind.startswith("# ")):
+    """The KUnit parser: a result needs number and name, SKIP counts anywhere after the name."""
+    if line.number is None or not line.name or (line.comment and not line.comment.startswith("# ")):
         return "not seen"
-    if re.search(r"# SKIP\b", line.behind):
+    if re.search(r"# SKIP\b", line.comment):
         return "skip"
     return "pass" if line.ok else "fail"
 
 
 def prove(line: ResultLine) -> str:
-    """TAP::Harness: a skip has to be ok, what is still to do may fail."""
+    """TAP::Harness: a skip has to be ok, a TODO may fail."""
     if line.directive == "TODO":
         return "pass"
     if line.ok and line.directive.startswith("SKIP"):
@@ -98,14 +98,14 @@ VERDICTS: dict[str, Callable[[ResultLine], str]] = dict(
 
 
 def lkft_name(line: ResultLine) -> str:
-    """Return the name that LKFT publishes: slugged, a skip's reason behind it."""
-    reason = re.sub(r"^#\s*SKIP\S*\s*", "", line.behind, flags=re.IGNORECASE) if lkft(line) == "skip" else ""
+    """Return the name that LKFT publishes: slugged, with a skip's reason at its end."""
+    reason = re.sub(r"^#\s*SKIP\S*\s*", "", line.comment, flags=re.IGNORECASE) if lkft(line) == "skip" else ""
     name = _BRACKETED.sub("", f"{line.name} {reason}".strip())
     return _FOLD.sub("_", name).strip("_")
 
 
 def about_name(name: str) -> Iterator[tuple[str, str]]:
-    """Yield (reader, what becomes of it) for each reader that changes or refuses *name*."""
+    """Yield (reader, what happens to it) for each reader that changes or refuses *name*."""
     if not name:
         yield "KUnit, LKFT", "a result without a name is not seen, or published as unknown"
         return
@@ -117,7 +117,7 @@ def about_name(name: str) -> Iterator[tuple[str, str]]:
     if "/" in name:
         yield "SQUAD, LAVA", "the slash makes part of the name a suite or a folder"
     if len(name) > NAME_LIMIT:
-        yield "SQUAD", f"a name of {len(name)} characters, with its suite, may be dropped without a word"
+        yield "SQUAD", f"a name of {len(name)} characters, with its suite, may be dropped silently"
     if re.match(r"\d+\b", name):
         yield "netdev", "the leading number is taken off the name"
     if not name.isascii():
@@ -125,15 +125,15 @@ def about_name(name: str) -> Iterator[tuple[str, str]]:
 
 
 def about_directive(line: ResultLine) -> Iterator[tuple[str, str]]:
-    """Yield what readers do not make of the text behind the name of *line*."""
-    if not line.behind:
+    """Yield (reader, what happens) for each reader that does not know the text after the name of *line*."""
+    if not line.comment:
         return
     word = line.directive
-    if not _STRICT_DIRECTIVE.match(f" {line.behind}") or (word == "SKIP" and "# SKIP" not in line.behind):
-        yield "KUnit", "the directive is not known in this form: upper case, behind space, #, space"
+    if not _STRICT_DIRECTIVE.match(f" {line.comment}") or (word == "SKIP" and "# SKIP" not in line.comment):
+        yield "KUnit", "the directive is not known in this form: upper case, after space, #, space"
     if word in ("XFAIL", "XPASS", "TIMEOUT", "ERROR") or word not in ("SKIP", "TODO"):
-        yield "tap-parser", f"the text behind # becomes part of the name: {line.behind}"
-    if word == "SKIP" and _VALUE.search(line.behind) and re.search(r"\b\d+\b", line.behind):
+        yield "tap-parser", f"the text after # becomes part of the name: {line.comment}"
+    if word == "SKIP" and _VALUE.search(line.comment) and re.search(r"\b\d+\b", line.comment):
         yield "LKFT", "the reason is published as part of the name, and its numbers change from run to run"
 
 
@@ -151,7 +151,7 @@ TRIGGERS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"[\x00-\x08\x0b-\x1f\x7f]"),
         "JUnit, LAVA",
-        "a control character breaks what is made of it",
+        "a control character breaks the file that is made from it",
     ),
 )
 """Texts in a comment that a reader acts on: pattern, reader, what happens."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tell LAVA the results in a log of kselftest: one signal on the console for each.
+"""Report the results in a log of kselftest to LAVA, by one signal on the console for each.
 
-Runs on the board, behind run_kselftest.sh; needs nothing but python3. What it prints is what
-LAVA's own lava-test-case would.
+It runs on the board after run_kselftest.sh, needs nothing but python3, and prints what LAVA's own
+lava-test-case would.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Say what each kernel CI would make of a KTAP file: verdict flips, lost names, numbering.
+"""Report what each kernel CI would read from a KTAP file: verdict flips, lost names, numbering.
 
 Exit status: 0 every reader agrees, 1 something was found, 2 the file cannot be read.
 """
@@ -29,7 +29,7 @@ _TOTALS = re.compile(rf"# Totals: {_COUNTS}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a reader makes of a line and that was probably not meant."""
+    """One way in which a reader takes a line that was probably not meant."""
 
     line: int
     reader: str
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Lint:
-    """A file while its lines go by."""
+    """The findings and counts of one file, line by line."""
 
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, Counter[str]] = field(default_factory=lambda: {reader: Counter() for reader in READERS})
@@ -55,7 +55,7 @@ class Lint:
         self.findings.append(Finding(line, reader, text))
 
     def take(self, number: int, line: str) -> None:
-        """Look at one line."""
+        """Add the findings of one line."""
         self.last = line or self.last
         for pattern, reader, text in ktap_readers.TRIGGERS:
             # A nested document's own "# Subtest:" is indented, and meant.
@@ -71,7 +71,7 @@ class Lint:
             self._result(number, result)
 
     def end(self, text: str) -> None:
-        """Look at the file as a whole."""
+        """Add the findings that concern the file as a whole."""
         count = text.count("\n") + 1
         if not self.documents:
             self.say(1, "KUnit", "no version line: nothing is found at all")
@@ -85,7 +85,7 @@ class Lint:
         if self.indented:
             self.say(1, "all but KUnit", f"{self.indented} indented results are dropped")
         if text and not text.endswith("\n"):
-            self.say(count, "kselftest", "no newline at the end: the runner's own line is hidden behind #")
+            self.say(count, "kselftest", "no newline at the end: the runner's own line joins a comment")
         self._totals(count)
 
     def _version(self, number: int, kind: str, version: str) -> None:
@@ -96,13 +96,13 @@ class Lint:
         if (kind, version) == ("TAP", "14"):
             self.say(number, "prove", "TAP version 14 is rejected")
         if kind == "KTAP":
-            self.say(number, "netdev", "under the runner no result is found behind a KTAP version line")
+            self.say(number, "netdev", "under the runner no result is found after a KTAP version line")
 
     def _plan(self, number: int, planned: int) -> None:
         if self.planned is not None:
             self.say(number, "prove", "a second plan fails the file")
         if self.results:
-            self.say(number, "KUnit", "a plan behind results: the parser of 6.12 never ends")
+            self.say(number, "KUnit", "a plan after results: the parser of 6.12 never ends")
         if planned == 0:
             self.say(number, "KUnit", "no test ran: the exit status is 1")
         self.planned = planned
@@ -119,8 +119,8 @@ class Lint:
         for reader, verdict in verdicts.items():
             self.counts[reader][verdict] += 1
         if len(set(verdicts.values())) > 1:
-            told = ", ".join(f"{reader} {verdict}" for reader, verdict in verdicts.items())
-            self.say(number, "verdict flips", told)
+            verdict_of_each = ", ".join(f"{reader} {verdict}" for reader, verdict in verdicts.items())
+            self.say(number, "verdict flips", verdict_of_each)
         for reader, text in (*ktap_readers.about_name(result.name), *ktap_readers.about_directive(result)):
             self.say(number, reader, text)
         self._collisions(number, result)
@@ -138,13 +138,13 @@ class Lint:
     def _totals(self, line: int) -> None:
         totals = _TOTALS.match(self.last)
         if totals is None:
-            self.say(line, "netdev", "the last line is no Totals line: one sign of a pass is missing")
+            self.say(line, "netdev", "the last line is not a Totals line: one sign of a pass is missing")
         elif not self.indented and sum(map(int, totals.groups())) != self.results:
             self.say(line, "people", f"the Totals line does not count {self.results} results")
 
 
 def lint(text: str) -> Lint:
-    """Return what there is to say about *text*."""
+    """Return the findings and counts of *text*."""
     found = Lint()
     for number, line in enumerate(text.split("\n"), 1):
         found.take(number, line)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Start a command with the variables of make's command line: `make check K=...` comes through here.
+"""Start a command with the variables of make's command line, as `make check K=...` does.
 
 No shell reads a value. make exports what its command line set, `KVMTESTS_GIVEN` names it, and this
-module makes options of it. What stands in the environment under the same names is not taken.
-Runs on a bare python3: what a command needs is imported when it starts.
+module turns it into options. The environment's own variables of these names are ignored. Runs on a
+bare python3: what a command needs is imported when it starts.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Variables = Mapping[str, str]
 
 
 class UnusableValue(Exception):
-    """A variable holds what no command can use; its text is one sentence."""
+    """A variable holds what no command can use; the text is one sentence without a full stop."""
 
 
-class Command(NamedTuple):
-    """A module with a `main`, and how the variables become its words."""
+class Goal(NamedTuple):
+    """A module with a `main`, and the function that turns variables into its arguments."""
 
     module: str
     words: Callable[[Variables], list[str]]
@@ -39,12 +39,15 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Start the command of the goal that *argv* names first; return its exit status, 2 for a wrong value."""
-    if not argv or argv[0] not in COMMANDS:
-        sys.stderr.write(f"make is what starts this, with one of: {', '.join(COMMANDS)}.\n")
+    if not argv or argv[0] not in {*GOALS, *FORMER}:
+        sys.stderr.write(f"make starts this module, with one of: {', '.join(GOALS)}.\n")
         return USAGE
     goal, *more = argv
     streams.hold()
-    command = COMMANDS[goal]
+    if goal in FORMER:
+        sys.stderr.write(f"make {goal} is now make {FORMER[goal]}; the next release drops the old name.\n")
+        goal = FORMER[goal]
+    command = GOALS[goal]
     try:
         words = command.words(given(os.environ))
     except UnusableValue as error:
@@ -61,7 +64,7 @@ def given(environment: Mapping[str, str]) -> Variables:
 
 
 def check(variables: Variables) -> list[str]:
-    """Return the words of tools.check."""
+    """Return the arguments of tools.check."""
     return [
         *_jobs(variables),
         *_out(variables),
@@ -73,14 +76,14 @@ def check(variables: Variables) -> list[str]:
 
 
 def lab(variables: Variables) -> list[str]:
-    """Return the words of tools.lab: LAB's come first, so that an option may take what follows."""
+    """Return the arguments of tools.lab: LAB's come first, so that an option may take what follows."""
     options = {"KERNEL": "--kernel", "MODULES": "--modules"}
     paths = [f"{option}={_path(variables[name])}" for name, option in options.items() if variables.get(name)]
     return [*paths, *_shell_words(variables, "LAB"), *check(variables)]
 
 
 def bench(variables: Variables) -> list[str]:
-    """Return the words of tools.bench; without O= measurements do not take the place of claims."""
+    """Return the arguments of tools.bench; without O= reports go into a folder of their own."""
     number = variables.get("N")
     csv = variables.get("CSV")
     return [
@@ -93,19 +96,19 @@ def bench(variables: Variables) -> list[str]:
     ]
 
 
-def mutants(variables: Variables) -> list[str]:
-    """Return the words of tools.mutants."""
+def defects(variables: Variables) -> list[str]:
+    """Return the arguments of tools.defects."""
     return [*_out(variables), *_shell_words(variables, "ARGS")]
 
 
 def agree(variables: Variables) -> list[str]:
-    """Return the words of tools.agree."""
+    """Return the arguments of tools.agree."""
     folder = os.path.join(_folder(variables), "agreement")  # noqa: PTH118  # a Path would lose "./"
     return [f"--out={folder}", *_targets(variables), *_shell_words(variables, "ARGS")]
 
 
 def report(variables: Variables) -> list[str]:
-    """Return the words of tools.report; FROM may hold patterns, as a shell has them."""
+    """Return the arguments of tools.report; FROM may hold a shell's patterns."""
     named = [word for name in _shell_words(variables, "FROM") for word in _matching(_path(name))]
     if not named:
         raise UnusableValue('FROM names no journal, as in FROM="a/journal.jsonl b/journal.jsonl"')
@@ -114,32 +117,41 @@ def report(variables: Variables) -> list[str]:
 
 
 def test(variables: Variables) -> list[str]:
-    """Return pytest's words for the harness's own tests."""
+    """Return pytest's arguments for the harness's own tests."""
     jobs = variables.get("JOBS") or "auto"
     return ["fixtures", "reports", "tools", f"-n{jobs}", "--dist=loadfile", *_shell_words(variables, "ARGS")]
 
 
+def vectors_check(variables: Variables) -> list[str]:
+    """Return the arguments of tools.vectors.check."""
+    return [*_out(variables), *_shell_words(variables, "ARGS")]
+
+
 def clean(variables: Variables) -> list[str]:
-    """Return the words of tools.clean."""
+    """Return the arguments of tools.clean."""
     return ["--", _folder(variables)]
 
 
 def run_tests(variables: Variables) -> list[str]:
-    """Return the words of tools.kselftest_runner; where T names no programs, the recipe adds all."""
+    """Return the arguments of tools.kselftest_runner; if T names no programs, the recipe adds all."""
     return ["--base=.", "--directory=.", "--collection=kvmtests", "--", *_shell_words(variables, "T")]
 
 
-COMMANDS = {
-    "check": Command("tools.check", check),
-    "lab": Command("tools.lab", lab),
-    "bench": Command("tools.bench", bench),
-    "mutants": Command("tools.mutants", mutants),
-    "agree": Command("tools.agree", agree),
-    "report": Command("tools.report", report),
-    "test": Command("pytest", test),
-    "clean": Command("tools.clean", clean),
-    "run_tests": Command("tools.kselftest_runner", run_tests),
+GOALS = {
+    "check": Goal("tools.check", check),
+    "lab": Goal("tools.lab", lab),
+    "bench": Goal("tools.bench", bench),
+    "defects": Goal("tools.defects", defects),
+    "agree": Goal("tools.agree", agree),
+    "report": Goal("tools.report", report),
+    "vectors-check": Goal("tools.vectors.check", vectors_check),
+    "test": Goal("pytest", test),
+    "clean": Goal("tools.clean", clean),
+    "run_tests": Goal("tools.kselftest_runner", run_tests),
 }
+
+FORMER = {"mutants": "defects"}
+"""Goals of the last release under the names that they have now."""
 
 
 def _jobs(variables: Variables) -> list[str]:
@@ -170,7 +182,7 @@ def _further(variables: Variables) -> list[str]:
 
 
 def _shell_words(variables: Variables, name: str) -> list[str]:
-    # Quotes join words, as in a shell; nothing else of a shell is there.
+    # Quotes join words, as in a shell; nothing else that a shell does happens here.
     try:
         return shlex.split(variables.get(name, ""))
     except ValueError as error:
@@ -178,11 +190,11 @@ def _shell_words(variables: Variables, name: str) -> list[str]:
 
 
 def _path(name: str) -> str:
-    return os.path.expanduser(name)  # noqa: PTH111  # not every shell does it behind "O="
+    return os.path.expanduser(name)  # noqa: PTH111  # not every shell expands it after "O="
 
 
 def _matching(name: str) -> list[str]:
-    found = sorted(glob.glob(name))  # noqa: PTH207  # names stay as they are written
+    found = sorted(glob.glob(name))  # noqa: PTH207  # a Path would rewrite names
     return found if found and not os.path.lexists(name) else [name]
 
 

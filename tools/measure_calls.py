@@ -27,7 +27,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 
-TWIN = Path(__file__).with_name("twin") / "calls.c"
+C_BASELINE = Path(__file__).with_name("c_baseline") / "calls.c"
 FEW = 100  # runs of many samples, and creations, for the hundreds of other calls
 SAMPLES = 65_536
 PROGRAMS = {"tsc": 1, "hlt": 1, "mmio": 1, "tsc_triples": SAMPLES}
@@ -53,7 +53,7 @@ Ticks = dict[str, list[float]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure as *argv* asks; 0, or 1 with one sentence."""
+    """Measure as *argv* says; return 0, or 1 with one sentence."""
     parser = argparse.ArgumentParser(prog="tools.measure_calls", description=__doc__.splitlines()[0])
     parser.add_argument(
         "-n", type=int, default=1000, metavar="N", help="calls of each kind in each round (default: 1000)"
@@ -61,22 +61,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="alternations of Python and C (default: 5)")
     arguments = parser.parse_args(argv)
     try:
-        python, twin = measure(arguments.n, arguments.rounds)
+        python, baseline = measure(arguments.n, arguments.rounds)
     except (BenchError, OSError, subprocess.CalledProcessError) as error:
         print(f"measure_calls: {error}", file=sys.stderr)
         return 1
-    print(tabulate(rows(python, twin), headers=["first quartile, ticks", "C", "Python", "ratio"]))
+    print(tabulate(rows(python, baseline), headers=["first quartile, ticks", "C", "Python", "ratio"]))
     gain = quartile(python["single"]) / quartile(python["sample"])
     print(f"\n{gain:,.0f} times the samples per second of one exit per sample")
     return 0
 
 
-def rows(python: Ticks, twin: Ticks) -> list[list[object]]:
+def rows(python: Ticks, baseline: Ticks) -> list[list[object]]:
     """Return the table: for each call the first quartiles and Python's against C's."""
     table: list[list[object]] = []
     for name, title in TITLES.items():
         ours = quartile(python[name])
-        theirs = quartile(twin[name]) if name in twin else None
+        theirs = quartile(baseline[name]) if name in baseline else None
         ratio = f"{ours / theirs:.2f}" if theirs else ""
         table.append([title, _figure(theirs), _figure(ours), ratio])
     return table
@@ -90,7 +90,7 @@ def quartile(ticks: Sequence[float]) -> float:
 def measure(calls: int, rounds: int) -> tuple[Ticks, Ticks]:
     """Return ticks for each call, of Python and of C, *calls* in each of *rounds*."""
     python: Ticks = defaultdict(list)
-    twin: Ticks = defaultdict(list)
+    baseline: Ticks = defaultdict(list)
     with Kvm(host_backend(), X86Vm) as kvm, tempfile.TemporaryDirectory() as folder:
         vm = kvm.create_vm()
         vcpu = vm.create_vcpu(0)
@@ -99,9 +99,9 @@ def measure(calls: int, rounds: int) -> tuple[Ticks, Ticks]:
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
             for line in done.stdout.splitlines():
                 name, ticks = line.split()
-                twin[name].append(int(ticks) / (1000 if name == "sample" else 1))
+                baseline[name].append(int(ticks) / (1000 if name == "sample" else 1))
             _python_round(kvm, vm, vcpu, calls, python)
-    return python, twin
+    return python, baseline
 
 
 def _prepare(folder: Path, vcpu: X86Vcpu, calls: int) -> list[str]:
@@ -111,7 +111,7 @@ def _prepare(folder: Path, vcpu: X86Vcpu, calls: int) -> list[str]:
         (folder / f"{name}.sregs").write_bytes(bytes(vcpu.sregs))
         (folder / f"{name}.regs").write_bytes(bytes(vcpu.regs))
     program = folder / "calls"
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", program, TWIN], check=True, timeout=120)
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", program, C_BASELINE], check=True, timeout=120)
     return [str(program), str(folder), str(calls), str(FEW), str(SAMPLES)]
 
 
@@ -159,7 +159,7 @@ def _timed(vcpu: X86Vcpu, call: Callable[[], object], calls: int) -> list[int]:
 
 
 def _new_vm(kvm: Kvm[X86Vm]) -> None:
-    # What the twin does: no memory and no programs, the descriptor alone.
+    # As the C baseline does: only the descriptor, without memory and programs.
     backend = kvm.handle.backend
     backend.close(kvm.handle.call(KVM_CREATE_VM, 0, "default machine type"))
 

@@ -23,11 +23,11 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 
-TWIN = Path(__file__).with_name("twin") / "window.c"
+C_BASELINE = Path(__file__).with_name("c_baseline") / "window.c"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure as *argv* asks; 0, or 1 with one sentence."""
+    """Measure as *argv* says; return 0, or 1 with one sentence."""
     parser = argparse.ArgumentParser(prog="tools.measure_window", description=__doc__.splitlines()[0])
     parser.add_argument(
         "-n", type=int, default=2000, metavar="N", help="readings in each round (default: 2000)"
@@ -35,11 +35,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="alternations of Python and C (default: 5)")
     arguments = parser.parse_args(argv)
     try:
-        python, twin = measure(arguments.n, arguments.rounds)
+        python, baseline = measure(arguments.n, arguments.rounds)
     except (BenchError, OSError, subprocess.CalledProcessError) as error:
         print(f"measure_window: {error}", file=sys.stderr)
         return 1
-    rows = [_row("C", twin, twin), _row("Python", python, twin)]
+    rows = [_row("C", baseline, baseline), _row("Python", python, baseline)]
     print(tabulate(rows, headers=["caller", "median ticks", "5 %", "95 %", "ratio of medians"]))
     return 0
 
@@ -47,16 +47,16 @@ def main(argv: Sequence[str]) -> int:
 def measure(count: int, rounds: int) -> tuple[list[int], list[int]]:
     """Return window widths in ticks, from Python and from C, *count* in each of *rounds*."""
     python: list[int] = []
-    twin: list[int] = []
+    baseline: list[int] = []
     with Kvm(host_backend(), X86Vm) as kvm, tempfile.TemporaryDirectory() as folder:
         vcpu = kvm.create_vm().create_vcpu(0)
         command = _prepare(Path(folder), vcpu, count)
         vcpu.guest.read_tsc()
         for _ in range(rounds):
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            twin += map(int, done.stdout.split())
+            baseline += map(int, done.stdout.split())
             python += [vcpu.guest.read_tsc().window.width for _ in range(count)]
-    return python, twin
+    return python, baseline
 
 
 def _prepare(folder: Path, vcpu: X86Vcpu, count: int) -> list[str]:
@@ -65,7 +65,7 @@ def _prepare(folder: Path, vcpu: X86Vcpu, count: int) -> list[str]:
     for name, contents in files.items():
         (folder / name).write_bytes(contents)
     program = folder / "window"
-    subprocess.run(["cc", "-O2", "-Wall", "-o", program, TWIN], check=True)
+    subprocess.run(["cc", "-O2", "-Wall", "-o", program, C_BASELINE], check=True)
     return [str(program), *(str(folder / name) for name in files), str(count)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A command started by a Python that lacks what it needs: one sentence in place of a traceback.
+"""One sentence in place of a traceback if a command is started by a Python that lacks packages.
 
 Standard library only, and syntax that an older Python still parses.
 """
@@ -15,13 +15,13 @@ OURS = ("fixtures", "kvmtests", "reports", "tools")
 
 
 def say(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """Stand in for sys.excepthook: say where the missing module is to be had, and end with status 2."""
+    """Replace sys.excepthook: name the Python that has the missing module, and end with status 2."""
     if not isinstance(error, ImportError) or (error.name or "").partition(".")[0] in OURS:
         sys.__excepthook__(kind, error, where)
         return
     sys.stderr.write(
         f"{sys.executable} has no Python module {error.name}: "
-        "take .venv/bin/python, which `make venv` makes, in its place.\n"
+        "use .venv/bin/python, which `make venv` makes, instead.\n"
     )
     sys.stderr.flush()
     os._exit(USAGE)  # An excepthook cannot choose the status otherwise.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ask every host of a rack: the same claims on each, over SSH, into one journal and one report.
+"""Run the claims on every board of a rack, over SSH, into one journal and one report.
 
 ``.venv/bin/python -m tools.rack board-a board-b -- -k offset`` is pytest-xdist's ``--dist each`` with the
-options that this suite needs; docs/rack.md tells what the hosts need.
+options that this suite needs; docs/rack.md says what the boards need.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tools.arguments import Parser
 from tools.check import ROOT, run
 
 NOT_SENT = ("out", "docs", "kselftest_install")
-"""Folders of a checkout that no host needs; what begins with a dot stays here anyway."""
+"""Folders of a checkout that no board needs; names that begin with a dot are not sent anyway."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run pytest as *argv* asks; return its exit status."""
+    """Run pytest on the boards that *argv* names; return its exit status."""
     split = argv.index("--") if "--" in argv else len(argv)
     parser = Parser(prog="rack", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "hosts", nargs="+", metavar="HOST", help="as ssh knows it; targets become TARGET@HOST"
+        "hosts", nargs="+", metavar="HOST", help="a board, as ssh knows it; targets become TARGET@HOST"
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="where reports go")
     parser.add_argument("--ssh-config", type=Path, help="settings for ssh (default: your own)")
-    parser.add_argument("--python", default="python3", help="the hosts' Python, with requirements/check.txt")
-    parser.add_argument("--folder", default="kvmtests-rack", help="where on the hosts the suite goes")
-    parser.add_argument("--target", action="append", default=[], help="what to ask there (default: host)")
+    parser.add_argument("--python", default="python3", help="the boards' Python, with requirements/check.txt")
+    parser.add_argument("--folder", default="kvmtests-rack", help="where on the boards the suite goes")
+    parser.add_argument("--target", action="append", default=[], help="what to test there (default: host)")
     options = parser.parse_args(argv[:split])
     for host in options.hosts:
         if any("//" in part for part in parts(host, options)):
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def pytest_arguments(options: argparse.Namespace) -> list[str]:
-    """Return pytest's words for *options*."""
+    """Return pytest's arguments for *options*."""
     words = ["--dist=each", f"--report-dir={options.out.resolve()}", f"--rsyncdir={ROOT}"]
     words += [f"--rsyncignore={name}" for name in NOT_SENT]
     # pytest-xdist 3 has the only means to send the suite, and announces that 4 will not; the
@@ -52,13 +52,13 @@ def pytest_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def specification(host: str, options: argparse.Namespace) -> str:
-    """Return what execnet calls *host*; its name is that of the machine in all reports."""
+    """Return execnet's specification of *host*; its id is the board's name in all reports."""
     return "//".join(parts(host, options))
 
 
 def parts(host: str, options: argparse.Namespace) -> list[str]:
-    """Return what the specification of *host* is made of."""
-    # There, not here: this machine would refuse a target that it does not have itself. pytest
+    """Return the parts of execnet's specification of *host*."""
+    # There, not here: this host would refuse a target that it does not have itself. pytest
     # splits the variable as a shell would.
     targets = shlex.join(word for target in options.target or ["host"] for word in ("--target", target))
     found = [

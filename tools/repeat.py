@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Run the claims again and again, and say which verdicts change.
+"""Run the claims many times, and report which verdicts change.
 
 ``.venv/bin/python -m tools.repeat -n 50 --busy -- --target host`` repeats the whole suite on this
 host while a process of ours keeps another core busy. Every run leaves its reports below ``--out``.
@@ -29,10 +29,10 @@ Verdicts = dict[tuple[str, str], Counter[Verdict]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Repeat as *argv* asks; return the exit status."""
+    """Run the claims as often as *argv* says; return the exit status."""
     parser = argparse.ArgumentParser(prog="tools.repeat", description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=50, metavar="N", help="how often (default: 50)")
-    parser.add_argument("--busy", action="store_true", help="a process that computes all the time beside it")
+    parser.add_argument("--busy", action="store_true", help="a process that computes all the time next to it")
     parser.add_argument(
         "--out", type=Path, default=Path("out/repeat"), metavar="DIR", help="where reports go"
     )
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(out: Path, arguments: Sequence[str]) -> Path:
-    """Run the claims once in one process; return the journal. OSError where there is none."""
+    """Run the claims once in one process; return the journal. OSError if there is none."""
     command = [sys.executable, "-m", "pytest", "kvmtests", "-q", f"--report-dir={out.resolve()}", *arguments]
     subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
     journal = out / "journal.jsonl"
@@ -74,12 +74,12 @@ def changed(seen: Verdicts) -> Mapping[tuple[str, str], Counter[Verdict]]:
 
 
 def report(seen: Verdicts) -> str:
-    """Return what was seen, in words: one line for each test whose verdict changed."""
+    """Return a summary, with one line for each test whose verdict changed."""
     runs = max((verdicts.total() for verdicts in seen.values()), default=0)
     lines = [f"{runs} runs of {len(seen)} tests: {len(changed(seen))} changed their verdict"]
     for (target, nodeid), verdicts in sorted(changed(seen).items()):
-        told = ", ".join(f"{verdict} {times}" for verdict, times in sorted(verdicts.items()))
-        lines.append(f"{target} {nodeid}: {told}")
+        counts = ", ".join(f"{verdict} {times}" for verdict, times in sorted(verdicts.items()))
+        lines.append(f"{target} {nodeid}: {counts}")
     return "\n".join(lines)
 
 

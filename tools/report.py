@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Journals from any machines into one set of reports: make report FROM="a.jsonl b.jsonl" O=folder."""
+"""Make one set of reports from journals of any hosts: make report FROM="a.jsonl b.jsonl" O=folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the reports of the journals named in *argv*; return 0, or 2 with one sentence."""
     parser = Parser(prog="report", description=__doc__)
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL", help="a session's journal.jsonl")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where they go")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where reports go")
     parser.add_argument("--baseline", type=Path, metavar="JOURNAL", help="say what changed since this one")
     options = parser.parse_args(argv)
     comparison = None

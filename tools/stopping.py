@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ctrl-C, TERM and a terminal that hangs up as a question that long work asks itself."""
+"""Note Ctrl-C, TERM and the end of the terminal, for long work that looks from time to time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """Notes the first of `SIGNALS` while it is entered; what to do about it is the work's matter."""
+    """Notes the first of `SIGNALS` that comes while the context is active; the caller ends its work."""
 
     def __init__(self) -> None:
         self.by = ""
-        """The signal's name, "" as long as none came."""
+        """The signal's name, "" as long as none has come."""
 
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Handle the signals."""
         for number in SIGNALS:
             signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let signals do what they did before."""
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

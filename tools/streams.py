@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Standard streams that a command outlives: a reader that left, a full disk, a closed descriptor.
+"""Keep a command running when its standard streams fail: no reader, a full disk, a closed descriptor.
 
 Standard library only, and syntax that an older Python still parses.
 """
@@ -18,27 +18,27 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 PLAIN = {"·": ".", "…": "...", "–": "-", "→": "->", "×": "x", "±": "+-", "µ": "u"}
-"""What stands for characters of ours where an encoding lacks them."""
+"""Replacements for characters that an encoding lacks."""
 
 
 class Steady(io.FileIO):
-    """A descriptor that takes everything; what nobody can have any more is dropped."""
+    """A descriptor that accepts every write, and drops the data if nobody can receive it."""
 
     def write(self, data: Any, /) -> int:
-        """Write *data*; return its length, also where the descriptor refuses it."""
+        """Write *data*; return its length, also if the descriptor refuses it."""
         try:
             return super().write(data) or 0
         except BlockingIOError:
             raise
-        except OSError:  # EPIPE, ENOSPC, EIO: the run and its reports matter more than who listens.
+        except OSError:  # EPIPE, ENOSPC, EIO: the run and its reports matter more than its output.
             return len(memoryview(data).cast("B"))
 
 
 def hold() -> None:
-    """Keep standard output and error usable until this process ends, whatever becomes of them.
+    """Keep standard output and error usable until this process ends, even if nobody reads them.
 
-    A closed descriptor becomes /dev/null: else the first file that is opened would get its number,
-    and what is printed. Characters that an encoding lacks are replaced.
+    A closed descriptor becomes /dev/null, or else the first file that is opened would get its number
+    and everything printed. Characters that an encoding lacks are replaced.
     """
     for number in range(3):
         _fill(number)
@@ -48,7 +48,7 @@ def hold() -> None:
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Let this process get the signal *number* when its parent dies without a word, as make does on KILL."""
+    """Let this process get the signal *number* when its parent dies, as make does on KILL."""
     import ctypes
 
     parent = os.getppid()
@@ -74,7 +74,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 def _steady(stream: Any, number: int) -> io.TextIOWrapper:
     if stream is not None and (_is_steady(stream) or not _writes_to(stream, number)):
-        return stream  # type: ignore[no-any-return]  # one of ours, or somebody catches what is printed
+        return stream  # type: ignore[no-any-return]  # one of ours, or output is being captured
     raw = Steady(number, "w", closefd=False)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     by_line = number == 2 or raw.isatty()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's own selftests beside our claims, on this machine's KVM.
+"""Run the kernel's own selftests and our claims on this host's KVM, and compare the verdicts.
 
 ``.venv/bin/python -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
 kernel tree, runs each, runs the claims that assert the same, and prints both verdicts. Exit
-status 0 where they agree, 1 where not, 2 with one sentence for a tree or compiler that is missing.
+status 0 if they agree, 1 if not, 2 with one sentence for a tree or compiler that is missing.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ import tabulate
 from fixtures.architectures import name_of_this_computer
 from reports import read_journal
 from reports.model import Result, Verdict
-from tools.upstream_programs import BY_ARCHITECTURE, Program
+from tools.upstream_programs import BY_ARCHITECTURE, Selftest
 
 ROOT = Path(__file__).resolve().parent.parent
 SELFTESTS = Path("tools", "testing", "selftests", "kvm")
 LIMIT_S = 600
-"""Longest run of one program; the kernel's own runner gives them 120 s on an idle machine."""
+"""Longest run of one program; the kernel's own runner gives them 120 s on an idle host."""
 
 PASS, FAIL, SKIP, ERROR, ABSENT = "pass", "fail", "skip", "error", "-"
 
 
 class TreeError(Exception):
-    """The programs cannot be had from the tree; its text is one sentence for the user."""
+    """The programs cannot be built from the tree; the text is one sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table: a program, and what it and our claims said."""
+class ComparedTest:
+    """One row of the table: a program, its verdict, and our claims' verdict."""
 
-    program: Program
+    program: Selftest
     theirs: str
     said: str  # the program's last words
     ours: str
 
     @property
     def agreement(self) -> str:
-        """Return "yes", "NO", or "-" where one of them could not speak."""
+        """Return "yes", "NO", or "-" if one of them has no verdict."""
         if {self.theirs, self.ours} & {ERROR, ABSENT}:
             return "-"
         return "yes" if self.theirs == self.ours else "NO"
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(line.agreement != "NO" for line in lines) else 1
 
 
-def build(source: Path, out: Path, programs: Sequence[Program]) -> dict[str, Path]:
+def build(source: Path, out: Path, programs: Sequence[Selftest]) -> dict[str, Path]:
     """Build what the tree at *source* has of *programs*; return their paths by name."""
     folder = source / SELFTESTS
     if not (folder / "Makefile").is_file():
@@ -94,7 +94,7 @@ def build(source: Path, out: Path, programs: Sequence[Program]) -> dict[str, Pat
     return built
 
 
-def claims(out: Path, programs: Sequence[Program]) -> list[Result]:
+def claims(out: Path, programs: Sequence[Selftest]) -> list[Result]:
     """Return the results on target host of all claims that a program is compared with."""
     report = out / "claims"
     modules = {claim.partition("::")[0] for program in programs for claim in program.claims}
@@ -113,7 +113,7 @@ def claims(out: Path, programs: Sequence[Program]) -> list[Result]:
 
 
 def verdict_of(results: Sequence[Result], wanted: Sequence[str]) -> str:
-    """Return what the claims *wanted*, node ids without parameters, come to as one program."""
+    """Return the verdict of the claims *wanted*, node ids without parameters, as of one program."""
     verdicts = {result.verdict for result in results if result.nodeid.partition("[")[0] in wanted}
     if verdicts & {Verdict.FAIL, Verdict.XFAIL, Verdict.XPASS, Verdict.TIMEOUT}:
         return FAIL
@@ -127,24 +127,24 @@ def verdict_of(results: Sequence[Result], wanted: Sequence[str]) -> str:
 def judged(status: int, log: str) -> str:
     """Return the verdict of a program by its exit *status*: 0, 4 for a skip, anything else a failure.
 
-    A guest that KVM could not interpret never came to what it asserts.
+    A guest that KVM could not emulate never reached its assertions: that is an error.
     """
     if status in (0, 4):
         return SKIP if status else PASS
     return ERROR if "INTERNAL_ERROR" in log else FAIL
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[ComparedTest]) -> str:
     """Return the table of both verdicts, in Markdown."""
     rows = [(line.program.name, line.theirs, line.said, line.ours, line.agreement) for line in lines]
     heads = ("upstream program", "verdict", "says", "our claims", "agree")
     return tabulate.tabulate(rows, heads, tablefmt="github")
 
 
-def _line(program: Program, path: Path | None, results: Sequence[Result], out: Path) -> Line:
+def _line(program: Selftest, path: Path | None, results: Sequence[Result], out: Path) -> ComparedTest:
     ours = verdict_of(results, program.claims)
     if path is None:
-        return Line(program, ABSENT, "not in this tree", ours)
+        return ComparedTest(program, ABSENT, "not in this tree", ours)
     log = (out / f"{program.name}.log").resolve()
     with log.open("wb") as output:
         try:
@@ -158,13 +158,13 @@ def _line(program: Program, path: Path | None, results: Sequence[Result], out: P
                 timeout=LIMIT_S,
             ).returncode
         except subprocess.TimeoutExpired:
-            return Line(program, ERROR, f"did not end within {LIMIT_S} s", ours)
+            return ComparedTest(program, ERROR, f"did not end within {LIMIT_S} s", ours)
     text = log.read_text(errors="replace")
-    return Line(program, judged(status, text), next(_last_words(text), ""), ours)
+    return ComparedTest(program, judged(status, text), next(_last_words(text), ""), ours)
 
 
 def _last_words(text: str) -> Iterator[str]:
-    """Yield lines that say why, the latest first."""
+    """Yield lines that may say why a program ended so, the latest first."""
     for line in reversed(text.splitlines()):
         if line.strip() and not line.startswith(("# Totals", "Random seed")):
             yield line.strip().replace("|", "/")
@@ -185,7 +185,7 @@ def _make(folder: Path, out: Path, arguments: Sequence[str]) -> None:
         except FileNotFoundError as error:
             raise TreeError("make is not installed") from error
         except subprocess.CalledProcessError as error:
-            raise TreeError(f"building {arguments[-1]} failed; {log} tells why") from error
+            raise TreeError(f"building {arguments[-1]} failed; {log} says why") from error
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from fixtures.architectures import ARM64, X86_64
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Selftest:
     """One program of tools/testing/selftests/kvm, without folder and suffix, and its claims' node ids."""
 
     name: str
@@ -26,7 +26,7 @@ def _in(module: str, *tests: str) -> tuple[str, ...]:
 
 
 _X86 = (
-    Program(
+    Selftest(
         "kvm_clock_test",
         _in(
             "x86/test_kvmclock",
@@ -36,11 +36,11 @@ _X86 = (
         )
         + _in("x86/test_get_clock", "test_first_run_turns_the_master_clock_on"),
     ),
-    Program(
+    Selftest(
         "system_counter_offset_test",
         _in("x86/test_tsc_offset", "test_guest_tsc_is_host_tsc_plus_offset"),
     ),
-    Program(
+    Selftest(
         "tsc_msrs_test",
         _in(
             "x86/test_tsc_msrs",
@@ -53,8 +53,8 @@ _X86 = (
             "test_guest_tsc_write_shows_the_hosts_write_in_adjust",
         ),
     ),
-    Program("tsc_scaling_sync", _in("x86/test_tsc_khz", "test_scaled_vcpus_keep_together")),
-    Program(
+    Selftest("tsc_scaling_sync", _in("x86/test_tsc_khz", "test_scaled_vcpus_keep_together")),
+    Selftest(
         "hyperv_clock",
         _in(
             "x86/test_hyperv_clock",
@@ -68,8 +68,8 @@ _X86 = (
             "test_disabled_page_is_not_written",
         ),
     ),
-    Program("kvm_pv_test", _in("x86/test_pv_features", "test_msr_without_its_feature_does_not_exist")),
-    Program(
+    Selftest("kvm_pv_test", _in("x86/test_pv_features", "test_msr_without_its_feature_does_not_exist")),
+    Selftest(
         "steal_time",
         _in(
             "x86/test_steal_time",
@@ -78,22 +78,22 @@ _X86 = (
             "test_steal_is_what_the_thread_waited",
         ),
     ),
-    Program(
+    Selftest(
         "xen_shinfo_test",
         _in("x86/test_xen", "test_wall_clock_and_kvmclock_make_realtime", "test_xen_guest_reads_kvmclock"),
     ),
     # The claims about nesting need SVM, these programs need VMX: no target has both.
-    Program("vmx_tsc_adjust_test", ()),
-    Program("vmx_nested_tsc_scaling_test", ()),
+    Selftest("vmx_tsc_adjust_test", ()),
+    Selftest("vmx_nested_tsc_scaling_test", ()),
 )
 
 _ARM64 = (
-    Program(
+    Selftest(
         "arch_timer",
         _in("arm64/test_timer_deadlines", "test_timer_wakes_a_sleeping_vcpu")
         + _in("arm64/test_timers_and_offsets", "test_guest_waits_as_long_as_it_programmed"),
     ),
-    Program(
+    Selftest(
         "arch_timer_edge_cases",
         _in(
             "arm64/test_timers",
@@ -105,7 +105,7 @@ _ARM64 = (
             "arm64/test_timer_deadlines", "test_far_deadline_does_not_come_early", "test_last_deadline_counts"
         ),
     ),
-    Program(
+    Selftest(
         "get-reg-list",
         _in(
             "arm64/test_register_list",
@@ -115,10 +115,10 @@ _ARM64 = (
             "test_registers_can_be_written",
         ),
     ),
-    Program(
+    Selftest(
         "steal_time",
         _in("arm64/test_steal_time", "test_unaligned_address_is_refused", "test_address_is_set_once"),
     ),
 )
 
-BY_ARCHITECTURE: Mapping[str, tuple[Program, ...]] = {X86_64.name: _X86, ARM64.name: _ARM64}
+BY_ARCHITECTURE: Mapping[str, tuple[Selftest, ...]] = {X86_64.name: _X86, ARM64.name: _ARM64}

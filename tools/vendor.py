@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Copy what the suite imports into a folder that an installed tree brings along.
+"""Copy the packages that the suite imports into a folder that goes with an installed tree.
 
-Source is this environment, whose packages were installed by their hashes. Only pure Python goes
-along, so the folder serves every architecture; what is compiled (the simulator's CPU emulator)
-stays behind, and with it the simulated targets.
+They come from this environment, which installed them by their hashes. Only pure Python is copied, so
+the folder works on every architecture; compiled packages (the simulator's CPU emulator) are left
+out, and simulated targets with them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fixtures.lab.image import DISTRIBUTIONS
 
 
 class VendorError(Exception):
-    """A package cannot go along; its text is one sentence."""
+    """A package cannot be copied; the text is one sentence without a full stop."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def copy(folder: Path, distributions: Iterable[str] = DISTRIBUTIONS) -> None:
-    """Put all files of *distributions* into *folder*, in place of what is there.
+    """Put all files of *distributions* into *folder*, replacing what is there.
 
-    With their metadata: licences, and the entry points by which pytest finds plug-ins.
+    Their metadata comes along: licences, and the entry points by which pytest finds plug-ins.
     `VendorError` for one that is not installed here, or that is compiled.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -46,7 +46,7 @@ def copy(folder: Path, distributions: Iterable[str] = DISTRIBUTIONS) -> None:
         if "Root-Is-Purelib: true" not in (distribution.read_text("WHEEL") or ""):
             raise VendorError(f"{name} is compiled and would run on this architecture only")
         for file in distribution.files or ():
-            # Commands lie outside of the folder of packages; byte code is this Python's alone.
+            # Commands lie outside of the folder of packages; byte code only works with this Python.
             if ".." not in file.parts and file.suffix != ".pyc":
                 destination = folder / file
                 destination.parent.mkdir(parents=True, exist_ok=True)

@@ -23,14 +23,14 @@ GIVEN = "KVMTESTS_GIVEN"
 """The environment's name for the names of variables that make's command line set (tools/make.py)."""
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""What a file system says to a set-up that it cannot take."""
+"""The errors of a file system that cannot hold an environment."""
 
 LEAST_BYTES = 16 << 20
-"""An environment without packages takes as much: with less room left, that was the reason."""
+"""The size of an environment without packages: if less is free, that was the reason."""
 
 
 class Failed(Exception):
-    """There is no environment; the first argument is one sentence, the second what a program said."""
+    """There is no environment; the arguments are one sentence, and the output of a program that failed."""
 
 
 def main(argv: list[str]) -> int:
@@ -75,14 +75,14 @@ def _provide(environment: Path, name: str) -> None:
 
 
 def _is_another(environment: Path) -> str:
-    """Return the version of *environment* if the user asks for another one by PYTHON=, else ""."""
+    """Return the version of *environment* if PYTHON= on make's command line is another one, else ""."""
     version = _version(environment)
-    asked = "PYTHON" in os.environ.get(GIVEN, "").split()
-    return version if asked and version not in ("", _dotted(sys.version_info)) else ""
+    chosen = "PYTHON" in os.environ.get(GIVEN, "").split()
+    return version if chosen and version not in ("", _dotted(sys.version_info)) else ""
 
 
 def _version(environment: Path) -> str:
-    """Return which Python *environment* was made of, "3.11"; "" if there is none."""
+    """Return the version of the Python that *environment* was made from, "3.11"; "" if there is none."""
     if not (environment / "pyvenv.cfg").is_file():
         return ""
     pairs = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text().splitlines())
@@ -96,8 +96,8 @@ def _fingerprint(requirements: Path, environment: Path) -> str:
 
 
 def _make(environment: Path) -> None:
-    # venv refuses a path that PATH cannot hold. We need no PATH, and an environment that nothing
-    # is installed in yet can be moved.
+    # venv refuses a path that PATH cannot hold. We do not use PATH, and an environment can be moved
+    # as long as nothing is installed in it.
     elsewhere = tempfile.mkdtemp() if os.pathsep in str(environment) else ""
     try:
         folder = Path(elsewhere, "venv") if elsewhere else environment
@@ -123,16 +123,16 @@ def _install(environment: Path, requirements: Path) -> None:
 
 
 def _refusal(said: str, folder: Path) -> str:
-    """Return why the file system of *folder* refused what a program, which *said* that, wrote; or ""."""
+    """Return why the file system of *folder* refused a write, by a program's output *said*; or ""."""
     found = [os.strerror(number) for number in REFUSALS if os.strerror(number) in said]
-    # venv hides what pip said when it installed itself.
+    # venv hides the output of pip when it installs itself.
     if not found and shutil.disk_usage(folder if folder.exists() else folder.parent).free < LEAST_BYTES:
         found = [os.strerror(errno.ENOSPC)]
     return found[0] if found else ""
 
 
 def _works(python: Path) -> bool:
-    # A base interpreter that was upgraded or removed leaves a dangling environment behind.
+    # A base interpreter that was upgraded or removed leaves a broken environment.
     if not python.exists():
         return False
     return _run([str(python), "-c", "import pip, sys; assert sys.version_info >= (3, 11)"]).returncode == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The marker of tests that ask programs of others."""
+"""The markers of tests that need programs of others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the markers."""
     config.addinivalue_line("markers", "clients: needs a reader of reports; skips where it is missing")
     config.addinivalue_line("markers", "rack: makes two hosts in network namespaces; needs root and sshd")

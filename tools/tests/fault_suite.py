@@ -23,18 +23,18 @@ REPORTS = ("results.ktap", "results.tap", "junit.xml", "report.html", "kcidb.jso
 
 FIRST = """
 def test_first(vcpu):
-    "A claim in front of the fault."
+    "A claim before the fault."
     assert vcpu.guest.read_tsc().value
 """
 LAST = """
 def test_last(vcpu):
-    "A claim behind the fault."
+    "A claim after the fault."
     assert vcpu.guest.read_tsc().value
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedSession:
     """How a session ended, and what it left."""
 
     status: int
@@ -56,10 +56,10 @@ class Ended:
 
 
 class Suite:
-    """Tests in *folder*, on the simulated x86 host unless told otherwise."""
+    """Tests in *folder*, by default on the simulated x86 host."""
 
     def __init__(self, folder: Path, tests: str, conftest: str = "", target: str = "sim-x86_64") -> None:
-        """Write the files; *conftest* comes behind that of the tree."""
+        """Write the files; *conftest* is appended to that of the tree."""
         self.folder = folder
         self.out = folder / "out"
         self.target = target
@@ -78,7 +78,7 @@ class Suite:
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--target", self.target]
         return [*words, "--report-dir", str(self.out), *arguments, str(self.folder)]
 
-    def run(self, *arguments: str, before: Sequence[str] = ()) -> Ended:
+    def run(self, *arguments: str, before: Sequence[str] = ()) -> EndedSession:
         """Run the suite to its end, under the command *before*, if any."""
         process = self.start([*before, *self.command(*arguments)])
         return self.end(process)
@@ -95,7 +95,7 @@ class Suite:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str]) -> Ended:
+    def end(self, process: subprocess.Popen[str]) -> EndedSession:
         """Wait for *process*; it is killed where it does not end."""
         try:
             output, _ = process.communicate(timeout=LIMIT_S)
@@ -103,7 +103,7 @@ class Suite:
             process.kill()
             output, _ = process.communicate()
             raise AssertionError(f"the session did not end: {output[-2000:]}") from None
-        return Ended(process.returncode, output, self.out)
+        return EndedSession(process.returncode, output, self.out)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -124,7 +124,7 @@ def is_running(pid: int) -> bool:
 
 
 def namespaces() -> bool:
-    """Whether this process may make mounts that nobody else sees."""
+    """Whether this process may make mounts that no other process sees."""
     if shutil.which("unshare") is None:
         return False
     return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0

@@ -34,7 +34,7 @@ from tools.tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120.0
-"""Until a run has ended: a test that was begun may come to its own limit, and machines are shared."""
+"""Until a run has ended: a test may reach its own limit first, and the computer may be busy."""
 
 SIGNALS: dict[str, tuple[signal.Signals, ...]] = {
     "make": (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL),
@@ -109,7 +109,7 @@ class Tally:
         yield from self.findings
 
 
-class Journal:
+class RawJournal:
     """The records of a journal as far as they are whole, read without the readers that are judged here."""
 
     def __init__(self, path: Path) -> None:
@@ -134,7 +134,7 @@ class Journal:
         return self.collected - self.results.keys()
 
 
-class Run:
+class MakeRun:
     """`make KIND` in a process of its own, with a folder of reports that an earlier run left."""
 
     def __init__(self, kind: str, words: Sequence[str], out: Path) -> None:
@@ -142,7 +142,7 @@ class Run:
         self.out = out
         self.mark = uuid.uuid4().hex
         self.started_ns = time.time_ns()
-        self.before = Journal(out / "journal.jsonl").first
+        self.before = RawJournal(out / "journal.jsonl").first
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
         self.output = (out.parent / f"{out.name}.output").open("w+", encoding="utf-8", errors="replace")
         self._make = subprocess.Popen(
@@ -174,10 +174,10 @@ class Run:
             time.sleep(0.01)
         return None
 
-    def journal(self) -> Journal:
+    def journal(self) -> RawJournal:
         """Return this run's journal; an empty one while the earlier run's is still there."""
-        found = Journal(self.out / "journal.jsonl")
-        return found if found.first != self.before else Journal(Path(os.devnull))
+        found = RawJournal(self.out / "journal.jsonl")
+        return found if found.first != self.before else RawJournal(Path(os.devnull))
 
     def end(self) -> tuple[int | None, list[processes.Process]]:
         """Wait; return make's status, None where it does not end, and the processes that are left."""
@@ -191,7 +191,7 @@ class Run:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what *argv* asks; return the exit status."""
+    """Kill runs as *argv* says; return the exit status."""
     arguments = parsed(argv)
     words = arguments.words or SELECTION[arguments.kind]
     tally = Tally()
@@ -203,7 +203,7 @@ def main(argv: Sequence[str]) -> int:
             kill = Kill.drawn(seed, arguments.role or ROLES[arguments.kind])
             out = folder / f"run-{seed}"
             shutil.copytree(folder / "earlier", out)
-            found = list(judged(Run(arguments.kind, words, out), kill, whole, tally))
+            found = list(judged(MakeRun(arguments.kind, words, out), kill, whole, tally))
             tally.findings += [f"{kill}: {text}" for text in found]
             print(f"{kill}: {'; '.join(found) or 'nothing found'}", flush=True)
             shutil.rmtree(out)
@@ -216,18 +216,18 @@ def _undisturbed(kind: str, words: Sequence[str], out: Path) -> Whole:
     """Run once, which is the earlier run of all others."""
     out.mkdir()
     began_s = time.monotonic()
-    run = Run(kind, words, out)
+    run = MakeRun(kind, words, out)
     while processes.of_run(run.mark):
         time.sleep(0.05)
     status, _ = run.end()
     took_s = time.monotonic() - began_s
-    results = Journal(out / "journal.jsonl").results
+    results = RawJournal(out / "journal.jsonl").results
     if not results:
         raise SystemExit(f"kills: make {kind} {' '.join(words)} ran no test (status {status}).")
     return Whole(took_s, len(results))
 
 
-def judged(run: Run, kill: Kill, whole: Whole, tally: Tally) -> Iterator[str]:
+def judged(run: MakeRun, kill: Kill, whole: Whole, tally: Tally) -> Iterator[str]:
     """Yield what does not hold of *run*, to which *kill* is done."""
     recorded = run.kill(kill, whole)
     status, left = run.end()
@@ -246,20 +246,20 @@ def judged(run: Run, kill: Kill, whole: Whole, tally: Tally) -> Iterator[str]:
         yield from (f"{name} of the earlier run is still there" for name in _old_reports(run))
     if journal.lacking:
         tally.stopped += 1
-        yield from _untold(run, status)
+        yield from _unreported(run, status)
 
 
-def _old_reports(run: Run) -> list[str]:
+def _old_reports(run: MakeRun) -> list[str]:
     paths = [run.out / name for name in REPORTS]
     return [path.name for path in paths if path.exists() and path.stat().st_mtime_ns < run.started_ns]
 
 
-def _untold(run: Run, status: int | None) -> Iterator[str]:
+def _unreported(run: MakeRun, status: int | None) -> Iterator[str]:
     """Yield where a run that lacks results does not say so."""
     if status == 0:
         yield "status 0 of a stopped run"
     folder = run.out
-    if not (folder / REPORTS[0]).exists():  # it was killed: who has the journal makes the reports
+    if not (folder / REPORTS[0]).exists():  # it was killed: reports can be made from its journal
         folder = run.out / "reported"
         words = [sys.executable, "-m", "tools.report", "--out", str(folder), str(run.out / "journal.jsonl")]
         subprocess.run(words, cwd=ROOT, capture_output=True, check=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two hosts on this machine: network and host names of their own, an SSH server in each."""
+"""Two hosts on one computer, each with its own network, host name and SSH server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NAMES = ("alpha", "beta")
 PROGRAMS = ("ip", "ssh", "ssh-keygen", "unshare")
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 SUBNET = "198.18.213"
-"""Of the range that RFC 2544 sets aside for tests of network devices: nobody's real network."""
+"""In the range that RFC 2544 reserves for tests of network devices, so not a real network."""
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 
 def missing() -> str:
-    """Return what keeps this machine from having a rack, or nothing."""
+    """Return why there can be no rack on this computer, or ""."""
     if os.geteuid() != 0:
         return "two hosts need root"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -56,7 +56,7 @@ def rack(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _network(number: int, name: str) -> Iterator[str]:
-    """Make the namespace of host *number*, joined to this machine; yield its address there."""
+    """Make the namespace of host *number*, connected to this computer; yield its address there."""
     space = _space(name)
     near, far = f"{SUBNET}.{4 * number + 1}", f"{SUBNET}.{4 * number + 2}"
     _run("ip", "netns", "add", space)

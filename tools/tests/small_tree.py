@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A checkout with the reporter, the commands, one small module of claims, and no bench."""
+"""A checkout with the reporter, the commands and one small module of claims, without the harness."""
 
 from __future__ import annotations
 

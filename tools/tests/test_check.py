@@ -122,7 +122,7 @@ def test_named_file_is_all_that_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["1", "0", "-5", "abc", ""])
 def test_too_few_measurements_are_a_sentence(capsys: pytest.CaptureFixture[str], number: str) -> None:
-    """`make bench N=1`: a step between two readings needs two."""
+    """`make bench N=1` is refused: a difference of two readings needs two."""
     with pytest.raises(SystemExit) as ended:
         bench.main([f"-n={number}"])
 

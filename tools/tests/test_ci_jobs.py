@@ -122,7 +122,7 @@ def test_kernelci_entry_names_one_job_throughout(capsys: pytest.CaptureFixture[s
 
 
 def test_signals_are_what_lava_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Words apart by one space, one "=" in each, no ">" inside; verdicts are LAVA's; hostile names, too."""
+    """Even for hostile names: one space between words, one "=" in each, no ">" inside, LAVA's verdicts."""
     run = hostile_run()
     log = write_file(tmp_path / "log", ktap.flat(run))
 

@@ -11,6 +11,7 @@ from reports import benchmark_csv, lock, read_journal
 from reports.files import WRITERS, write_reports
 from reports.tests import samples
 from tools import clean
+from tools.vectors import document
 
 SESSION = b'{"type":"session","version":1,"time_ns":1,"machine":"m","facts":{}}\n'
 
@@ -39,19 +40,19 @@ def files(folder: Path) -> set[str]:
 
 
 def test_reports_go_and_their_folder(reports: Path) -> None:
-    """A folder in which all is ours goes altogether."""
+    """A folder that holds nothing but our files is removed whole."""
     assert clean.clean_reports(reports) == ""
 
     assert not reports.exists()
 
 
 def test_every_report_of_fixed_name_is_known() -> None:
-    """A writer that is added to the reporter is added here, too."""
+    """Each report that the reporter writes is in the list of what is removed."""
     assert set(WRITERS) <= set(clean.REPORTS)
 
 
 def test_files_of_others_stay(reports: Path) -> None:
-    """What we gave no name to stays where it is, in whichever folder."""
+    """Files with names that we do not give stay where they are, in any folder."""
     others = {"notes.txt", "bench/mine.ods", "lab/lab-arm64-vhe/core", "squad/more.json", "vmlinux"}
     for name in others:
         (reports / name).write_text("mine")
@@ -73,7 +74,7 @@ def test_files_of_others_stay(reports: Path) -> None:
     ],
 )
 def test_folder_without_a_journal_of_ours_stays(tmp_path: Path, first: bytes | None) -> None:
-    """A kernel build has files of our names, perhaps; its journal, if any, is none of ours."""
+    """A kernel build has files of our names, perhaps; its journal, if any, is not ours."""
     build = tmp_path / "build"
     (build / "bench").mkdir(parents=True)
     for name in ("vmlinux", "report.html", "results.csv", "bench/a.csv"):
@@ -88,7 +89,7 @@ def test_folder_without_a_journal_of_ours_stays(tmp_path: Path, first: bytes | N
 
 
 def test_links_are_not_followed(reports: Path, tmp_path: Path) -> None:
-    """Neither a linked folder nor a linked file of our names leads us out of the folder."""
+    """A link of one of our names, to a folder or to a file, removes nothing at its other end."""
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "a.csv").write_text("mine")
@@ -102,7 +103,7 @@ def test_links_are_not_followed(reports: Path, tmp_path: Path) -> None:
     (reports / "report.html").symlink_to(kept / "a.csv")
     (tmp_path / "link").symlink_to(reports)
 
-    assert clean.clean_reports(tmp_path / "link") == "it is a link, or no folder"
+    assert clean.clean_reports(tmp_path / "link") == "it is a link, or not a folder"
     assert clean.clean_reports(reports) == ""
 
     assert files(kept) == {"a.csv", "results.txt"}
@@ -142,15 +143,33 @@ def test_benchmarks_within_a_folder_go(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == {"notes.txt"}
 
 
-def test_pages_of_defects_go_without_a_journal(tmp_path: Path) -> None:
-    """`make mutants` writes no journal; what it writes is known by its content, other reports are not."""
-    (tmp_path / "mutants.json").write_text('{"version": 1, "defects": []}')
-    for name in ("mutants.html", "results.csv"):
-        (tmp_path / name).touch()
+@pytest.mark.parametrize(
+    ("name", "text", "other"),
+    [
+        pytest.param("defects.json", '{"version": 1, "defects": []}', "defects.html", id="defects"),
+        pytest.param("mutants.json", '{"version": 1, "defects": []}', "mutants.html", id="last-release"),
+        pytest.param("vectors.json", "\n".join(document.lines(drawn=0)), None, id="vectors"),
+    ],
+)
+def test_files_written_without_a_journal_go(tmp_path: Path, name: str, text: str, other: str | None) -> None:
+    """`make defects` and `make vectors-check` write no journal: their files are known by their content."""
+    (tmp_path / name).write_text(text)
+    for each in ("results.csv", *([other] if other else [])):
+        (tmp_path / each).touch()
 
     clean.clean_reports(tmp_path)
 
     assert files(tmp_path) == {"results.csv"}
+
+
+@pytest.mark.parametrize("name", ["defects.json", "vectors.json"])
+def test_files_of_other_content_stay(tmp_path: Path, name: str) -> None:
+    """A name alone does not make a file ours where no journal is."""
+    (tmp_path / name).write_text('{"version": 1, "format": "mine"}')
+
+    assert clean.clean_reports(tmp_path) == "it holds no journal of ours"
+
+    assert files(tmp_path) == {name}
 
 
 def test_folder_in_use_stays(reports: Path) -> None:
@@ -164,21 +183,22 @@ def test_folder_in_use_stays(reports: Path) -> None:
 
 
 def test_checkout_keeps_what_is_not_ours(tmp_path: Path) -> None:
-    """Programs are known by their text, the environment by what it is, caches by their names."""
+    """Programs are known by their text or place, the environment by its content, caches by their names."""
     program = (clean.ROOT / "tools/kselftest_program.sh").read_text(encoding="utf-8")
     for name, text in {"kvm_x86_a.sh": program, "kvm_mine.sh": "#!/bin/sh\n"}.items():
         (tmp_path / name).write_text(text)
-    for name in (".venv/pyvenv.cfg", ".mypy_cache/x", "tools/__pycache__/a.pyc", "linux/__pycache__/a.pyc"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    made = ("tools/__pycache__/a.pyc", "contrib/vectors/build/check-c", ".venv/pyvenv.cfg", ".mypy_cache/x")
+    for name in (*made, "linux/__pycache__/a.pyc", "contrib/vectors/build/mine"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
 
     clean.clean_checkout(tmp_path)
 
-    assert files(tmp_path) == {"kvm_mine.sh", "linux/__pycache__/a.pyc"}
+    assert files(tmp_path) == {"kvm_mine.sh", "linux/__pycache__/a.pyc", "contrib/vectors/build/mine"}
 
 
 def test_environment_that_is_a_link_or_another_folder_stays(tmp_path: Path) -> None:
-    """Somebody who keeps it elsewhere, or keeps something else there, loses nothing."""
+    """A .venv that is a link, or that holds something else, stays."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/pyvenv.cfg").touch()
     (tmp_path / "one").mkdir()
@@ -196,7 +216,7 @@ def test_environment_that_is_a_link_or_another_folder_stays(tmp_path: Path) -> N
 def test_words_that_name_no_folder_clean_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
-    """Who asks for help, or mistypes, keeps everything."""
+    """--help and mistyped arguments remove nothing."""
     monkeypatch.setattr(clean, "ROOT", tmp_path)
     (tmp_path / ".mypy_cache").mkdir()
 

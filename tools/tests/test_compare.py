@@ -57,7 +57,7 @@ def test_status_tells_whether_something_got_slower(
 
 
 def test_simulated_figures_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A figure of a simulated target is never shown as a machine's."""
+    """A figure of a simulated target is never shown as a real host's."""
     old = journal(tmp_path / "old.jsonl", values(100, seed=1), "sim-x86_64")
     new = journal(tmp_path / "new.jsonl", values(200, seed=2), "sim-x86_64")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bench breaks while it runs: the fault is named, all other results stay (docs/faults.md)."""
+"""The harness fails while it runs: the fault is named, all other results stay (docs/faults.md)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_worker_killed_between_two_tests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_suspended_process(tmp_path: Path, workers: str) -> None:
-    """A process that stood still for seconds goes on: nothing is lost, nothing fails."""
+    """A process that stood still for seconds continues: nothing is lost, nothing fails."""
     suite = Suite(tmp_path, SIGNALS_ITS_PID)
     process = suite.start(suite.command("-n", workers))
     stopped = victim(tmp_path)
@@ -98,7 +98,7 @@ import pytest
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_process_stopped_for_longer_than_the_limit_of_its_test(tmp_path: Path, workers: str) -> None:
-    """A test that stood still for longer than its own time limit is no time-out: it continues."""
+    """A test that stood still for longer than its own time limit is not a timeout: it continues."""
     suite = Suite(tmp_path, OUTLASTS)
     process = suite.start(suite.command("-n", workers))
     stopped = victim(tmp_path)
@@ -152,7 +152,7 @@ def test_hung_test_is_a_timeout(tmp_path: Path, work: str) -> None:
 
 SPINS = """
 def test_victim(vcpu):
-    "A guest within its limit, as long as its time is what the bench was awake."
+    "A guest within its limit, if that counts only the time in which the harness ran."
     import os, pathlib, time
     here = pathlib.Path(__file__).parent
     vcpu.run_limit_s = 2
@@ -165,7 +165,7 @@ def test_victim(vcpu):
 
 
 def test_guest_of_a_suspended_process_is_not_hung(tmp_path: Path) -> None:
-    """A guest's limit counts the time in which the bench could have seen it leave."""
+    """A guest's limit counts the time in which the harness could have seen it leave."""
     suite = Suite(tmp_path, SPINS)
     process = suite.start(suite.command())
     stopped = victim(tmp_path)
@@ -209,7 +209,7 @@ def stuck_vcpu(target):
 
 
 def test_vcpu_thread_that_nothing_ends(tmp_path: Path) -> None:
-    """A KVM_RUN that ignores its kicks is a timeout of its test; the next test runs beside it."""
+    """A KVM_RUN that ignores its kicks is a timeout of its test; the next test runs next to it."""
     ended = Suite(tmp_path, STUCK, STUCK_BACKEND).run()
 
     assert ended.status == 1
@@ -393,7 +393,7 @@ def test_victim(vcpu):
 
 
 def test_removed_folder(tmp_path: Path) -> None:
-    """A journal whose folder is removed while the run goes on is there again at its end, whole."""
+    """A journal whose folder is removed during the run is there again at its end, whole."""
     ended = Suite(tmp_path, REMOVES_FOLDER).run()
 
     assert ended.status == 0, ended.output

@@ -61,7 +61,7 @@ def test_no_hostile_input_breaks_the_bench(kind: str, capsys: pytest.CaptureFixt
 
 
 def test_cases_are_the_same_everywhere() -> None:
-    """A seed names a case: what was found on one machine is played again on another."""
+    """A seed names a case: what was found on one host is played again on another."""
     assert draw.case("x86_64", 7) == draw.case("x86_64", 7)
     assert draw.case("x86_64", 7) != draw.case("x86_64", 8)
 
@@ -92,10 +92,10 @@ def test_wrong_errno_is_noticed() -> None:
             raise OSError(22, "")
 
     parts = replace(x86_parts("upstream"), attributes=WrongErrno)
-    asked = replace(OFFSET, request=kvm.KVM_HAS_DEVICE_ATTR)
+    query = replace(OFFSET, request=kvm.KVM_HAS_DEVICE_ATTR)
 
     with pytest.raises(Broken, match="EINVAL, ENXIO is due"):
-        play(Case("x86_64", (asked,)), SimBackend(replace(X86, parts=parts)), FuzzCounts())
+        play(Case("x86_64", (query,)), SimBackend(replace(X86, parts=parts)), FuzzCounts())
 
 
 def test_different_errnos_of_two_backends_are_noticed() -> None:
@@ -114,7 +114,7 @@ def test_different_errnos_of_two_backends_are_noticed() -> None:
 def test_process_that_dies_is_named_and_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A crash is reported with its seed, and the seeds behind it are tried, too."""
+    """A crash is reported with its seed, and the seeds after it are also tried."""
     package = tmp_path / "tools"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tools.tests import kills, processes
-from tools.tests.kills import Journal, Kill, Tally, Whole
+from tools.tests.kills import Kill, RawJournal, Tally, Whole
 
 COUNTS = {
     "check": int(os.environ.get("KVMTESTS_KILLS", "0")),
@@ -70,17 +70,17 @@ def records(*results: str) -> bytes:
 
 
 def test_journal_that_is_torn_has_its_whole_records(tmp_path: Path) -> None:
-    """A record without its line's end is none; what was collected and has no result is lacking."""
+    """A line without its end is not a record; a test that was collected and has no result is lacking."""
     (tmp_path / "journal.jsonl").write_bytes(records("a pass") + b'{"type":"result","nodeid":"b"')
 
-    journal = Journal(tmp_path / "journal.jsonl")
+    journal = RawJournal(tmp_path / "journal.jsonl")
 
     assert journal.results == {"a": "pass"}
     assert journal.lacking == {"b"}
-    assert Journal(tmp_path / "none").lacking == set()
+    assert RawJournal(tmp_path / "none").lacking == set()
 
 
-class Ended(kills.Run):
+class EndedRun(kills.MakeRun):
     """A run that was killed, with status and processes as they are given."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Ended(kills.Run):
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Journal and reports of a run that was stopped behind its first test, as they should be."""
+    """Journal and reports of a run that was stopped after its first test, as they should be."""
     (tmp_path / "journal.jsonl").write_bytes(records("a pass"))
     for name in kills.REPORTS:
         (tmp_path / name).write_text("NOT FINISHED: 1 of 2 tests did not run")
@@ -114,7 +114,7 @@ def out(tmp_path: Path) -> Path:
 def judged(out: Path, status: int = 1, left: tuple[processes.Process, ...] = ()) -> list[str]:
     """Return what does not hold of the run that left *out*; it was killed with the result of a recorded."""
     kill = Kill.drawn(1, ("main",))
-    return list(kills.judged(Ended(out, {"a": "pass"}, status, list(left)), kill, WHOLE, Tally()))
+    return list(kills.judged(EndedRun(out, {"a": "pass"}, status, list(left)), kill, WHOLE, Tally()))
 
 
 def test_run_that_was_stopped_well_has_no_finding(out: Path) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a tree with the reporter, the program and no bench: what a test needs to be quick."""
+    """Return a tree with the reporter and the program, without the harness, which makes tests quick."""
     plant(tmp_path)
     return tmp_path
 
@@ -117,7 +117,7 @@ def test_own_limit_comes_before_the_runners(tree: Path) -> None:
 
 
 def test_missing_module_is_a_skip_with_its_reason(tree: Path) -> None:
-    """A machine with nothing but python3 skips with 4."""
+    """A host with nothing but python3 skips with 4."""
     suite(tree)
 
     process = program(tree, "-S", "-I")
@@ -128,7 +128,7 @@ def test_missing_module_is_a_skip_with_its_reason(tree: Path) -> None:
 
 
 def test_vendored_packages_are_found(tree: Path) -> None:
-    """Packages that the tree brings along stand in for those of the machine."""
+    """The tree's own packages are used if the host has none."""
     suite(tree)
     (tree / "vendor").mkdir()
     for name in kselftest.MODULES:
@@ -140,7 +140,7 @@ def test_vendored_packages_are_found(tree: Path) -> None:
     assert process.returncode == 77
 
 
-def test_command_line_that_cannot_be_had_is_an_error(tree: Path) -> None:
+def test_refused_command_line_is_an_error(tree: Path) -> None:
     """What pytest refuses is a failure of the program, never a skip that looks well."""
     suite(tree)
 
@@ -151,8 +151,8 @@ def test_command_line_that_cannot_be_had_is_an_error(tree: Path) -> None:
     assert list(verdicts(output).values()) == ["error"]
 
 
-def test_plug_ins_of_the_machine_stay_out(tree: Path) -> None:
-    """A plug-in that this machine happens to have, and that is broken, breaks nothing."""
+def test_plug_ins_of_the_host_stay_out(tree: Path) -> None:
+    """A broken plug-in that this host happens to have breaks nothing."""
     suite(tree)
     (tree / "broken_plugin.py").write_text("raise RuntimeError")
     (tree / "broken-1.dist-info").mkdir()

@@ -114,7 +114,7 @@ def test_program_that_cannot_run_is_a_failure(base: Path) -> None:
 
 
 def test_arguments_and_limit_reach_the_program(base: Path) -> None:
-    """KSELFTEST_NAME_ARGS are words of the command line; kselftest_timeout tells the limit."""
+    """KSELFTEST_NAME_ARGS are words of the command line; kselftest_timeout is the limit."""
     install(base, it='echo "$1/$2/$kselftest_timeout"')
 
     done = run(base, "-o", "7", KSELFTEST_IT_SH_ARGS="--target 'two words'")
@@ -123,7 +123,7 @@ def test_arguments_and_limit_reach_the_program(base: Path) -> None:
 
 
 def test_term_ends_the_document(base: Path) -> None:
-    """The running program is told, those that wait are skipped, the plan holds."""
+    """The running program gets TERM, those that wait are skipped, the plan holds."""
     install(base, slow="echo begun; sleep 60 & wait", waits="exit 0")
 
     process = subprocess.Popen(command(base, "-o", "0"), stdout=subprocess.PIPE, text=True)
@@ -142,7 +142,7 @@ def test_term_ends_the_document(base: Path) -> None:
 
 
 def test_programs_can_be_chosen(base: Path) -> None:
-    """-l lists, -t takes one, -c a collection, -d only tells; an unknown name runs nothing."""
+    """-l lists, -t takes one, -c a collection, -d only prints; an unknown name runs nothing."""
     install(base, one="exit 0", two="exit 0")
 
     assert run(base, "-l").stdout == "kvmtests:one.sh\nkvmtests:two.sh\n"

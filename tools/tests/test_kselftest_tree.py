@@ -31,11 +31,11 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of a machine with the usual commands and a python3 without packages."""
+    """Return the environment of a host with the usual commands and a python3 without packages."""
     commands = tmp_path / "bare"
     commands.mkdir()
     (commands / "python3").symlink_to(Path(sys.executable).resolve())
-    # Isolated mode cannot be asked for by a variable; no user site and no PYTHONPATH come near it.
+    # No variable sets isolated mode; without user site and PYTHONPATH this is close to it.
     return {"PATH": f"{commands}:/usr/bin:/bin", "PYTHONNOUSERSITE": "1", **ARGUMENTS}
 
 

@@ -27,7 +27,7 @@ SHAPES = (
     "not ok 1 a # TODO later",
     "ok 1 a # skip lower",
     "not ok 1 a # TIMEOUT 5 s",
-    "not ok 1 a # ERROR bench",
+    "not ok 1 a # ERROR harness",
     "ok 1 a # time=5ms",
 )
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -50,7 +50,7 @@ def test_our_own_flat_document_has_no_finding_that_changes_a_verdict() -> None:
 
     found = lint_ktap.lint(text)
 
-    # That tap-parser keeps the words behind # in the name is the price of naming XFAIL.
+    # tap-parser keeps the words after # in the name: the price of naming XFAIL.
     assert {finding.reader for finding in found.findings} <= {"tap-parser"}
     assert len({tuple(sorted(counts.items())) for counts in found.counts.values()}) == 1
 

@@ -37,8 +37,13 @@ def end(number, frame):
     pathlib.Path("ended").write_text("written")
     raise SystemExit(1)
 """
-COMMANDS = ("agree", "bench", "check", "clean", "kselftest_runner", "lab", "mutants", "report")
-GOALS = ("agree", "bench", "check", "clean", "lab", "mutants", "report", "run_tests", "install", "gen_tar")
+COMMANDS = (
+    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "report", "vectors/check",
+)  # fmt: skip
+GOALS = (
+    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "report", "run_tests", "install",
+    "gen_tar", "vectors-check",
+)  # fmt: skip
 VARIABLES = (
     "ALL", "ARGS", "BASELINE", "CSV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
     "MODULES", "N", "O", "T", "TARGET",
@@ -97,7 +102,7 @@ def test_no_shell_reads_a_value(checkout: Path, goal: str, value: str) -> None:
 
 
 def test_python_is_one_program(checkout: Path) -> None:
-    """PYTHON names a program and is no line of shell either."""
+    """PYTHON names a program; no shell reads it either."""
     done = run(checkout, "clean", "PYTHON=python3; touch pwned;")
 
     assert done.returncode != 0
@@ -181,6 +186,15 @@ def test_value_without_use_is_a_sentence(checkout: Path, goal: str, words: list[
     assert done.returncode == 2
     assert done.stderr.startswith(sentence)
     assert done.stdout == ""
+
+
+def test_former_name_of_a_command_works_and_says_the_new_one(checkout: Path) -> None:
+    """`make mutants` is `make defects`; standard output stays the command's."""
+    former, now = (run(checkout, goal, "O=there", "ARGS=C01 --all") for goal in ("mutants", "defects"))
+
+    assert argv(former) == argv(now) == ["--out=there", "C01", "--all"]
+    assert former.stderr == "make mutants is now make defects; the next release drops the old name.\n"
+    assert (former.returncode, now.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("folder", ["with a space", "with:colon", "quote'd $(touch pwned)", "-dash"])

@@ -38,5 +38,5 @@ def test_bare_python_is_a_sentence_at_most(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
     if " has no Python module " in done.stderr:
         assert done.returncode == 2
-        assert done.stderr.endswith(": take .venv/bin/python, which `make venv` makes, in its place.\n")
+        assert done.stderr.endswith(": use .venv/bin/python, which `make venv` makes, instead.\n")
         assert done.stderr.count("\n") == 1

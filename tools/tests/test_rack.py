@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.rack, pytest.mark.timeout(300)]
 def hosts(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Path]:
     """Give the SSH settings of two hosts."""
     if "rack" not in (pytestconfig.option.markexpr or ""):
-        pytest.skip("network namespaces are made when asked for: pytest -m rack")
+        pytest.skip("network namespaces are made only with: pytest -m rack")
     reason = rack.missing()
     if reason:
         pytest.skip(reason)
@@ -31,8 +31,8 @@ def hosts(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Path]:
         yield settings
 
 
-def test_every_claim_is_asked_on_both_hosts(hosts: Path, tmp_path: Path) -> None:
-    """Both hosts get the checkout, run the same claims, and are told apart by their names."""
+def test_every_claim_runs_on_both_hosts(hosts: Path, tmp_path: Path) -> None:
+    """Both hosts get the checkout and run the same claims; their names distinguish the results."""
     words = [
         sys.executable,
         "-m",

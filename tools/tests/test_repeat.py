@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Repetitions: verdicts that change are found and told."""
+"""Repeated runs: verdicts that change are found and reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_changed_verdicts_are_found() -> None:
 
 
 def test_report_names_each_change() -> None:
-    """The report counts runs and tests, and tells the verdicts of each that changed."""
+    """The report counts runs and tests, and shows the verdicts of each that changed."""
     assert repeat.report(seen()).splitlines() == [
         "3 runs of 3 tests: 2 changed their verdict",
         "host t.py::rare: skip 2",

@@ -14,11 +14,11 @@ from reports.tests import samples
 from tools import report
 
 
-def journal(path: Path, verdict: str, machine: str = "m") -> Path:
+def journal(path: Path, verdict: str, host: str = "m") -> Path:
     """Write a journal of one result."""
     nodeid = "kvmtests/x86/test_a.py::test_a[host]"
     records: list[dict[str, object]] = [
-        {"type": "session", "version": 1, "machine": machine, "time_ns": 1},
+        {"type": "session", "version": 1, "machine": host, "time_ns": 1},
         {"type": "target", "name": "host"},
         {
             "type": "result",
@@ -46,8 +46,8 @@ def test_rendering_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     )
 
 
-def test_machines_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same target of two machines is two targets of one report."""
+def test_hosts_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same target of two hosts is two targets of one report."""
     one = journal(tmp_path / "one.jsonl", "pass", "one")
     two = journal(tmp_path / "two.jsonl", "fail", "two")
 
@@ -90,7 +90,7 @@ def test_file_that_is_no_journal_is_a_sentence_and_status_2(
     assert report.main([str(good), str(tmp_path / "other"), *where]) == 2
     assert report.main([str(good), "--baseline", str(tmp_path / "other"), *where]) == 2
 
-    sentence = f"report: {tmp_path}/other is no journal: no line of it is a record\n"
+    sentence = f"report: {tmp_path}/other is not a journal: no line of it is a record\n"
     assert capsys.readouterr().err == 2 * sentence
     assert not (tmp_path / "out").exists()
 

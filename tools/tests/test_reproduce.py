@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools import vendor
-from tools.tests.fault_suite import ROOT, Ended, Suite
+from tools.tests.fault_suite import ROOT, EndedSession, Suite
 
 DEFECT = "C01"
 
@@ -20,7 +20,9 @@ DEFECT = "C01"
 pytestmark = pytest.mark.timeout(300)
 
 
-def repeated(suite: Suite, ended: Ended, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def repeated(
+    suite: Suite, ended: EndedSession, name: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Return what a shell in the suite's folder makes of the printed line of the test *name*."""
     (line,) = (result.repro for result in ended.results.values() if result.repro and name in result.name)
     assert f"reproduce: {line}\n" in ended.output
@@ -94,7 +96,7 @@ def test_test_that_kills_its_process(tmp_path: Path, workers: str) -> None:
             timeout=100,
             check=False,
         )
-        ended = Ended(merged.returncode, merged.stdout, suite.out)
+        ended = EndedSession(merged.returncode, merged.stdout, suite.out)
 
     done = repeated(suite, ended, "test_dies")
 
@@ -154,7 +156,7 @@ def test_failure_under_a_defect(tmp_path: Path) -> None:
 
 
 def test_module_that_cannot_be_imported(tmp_path: Path) -> None:
-    """A module has a line, too."""
+    """A module that cannot be imported also has a line."""
     suite = Suite(tmp_path, "import nonsense_of_ours\n")
     ended = suite.run()
 
@@ -164,7 +166,7 @@ def test_module_that_cannot_be_imported(tmp_path: Path) -> None:
 
 
 def test_checkout_names_its_own_environment(tmp_path: Path) -> None:
-    """Where .venv is there the line begins with it, whichever Python the run had."""
+    """If there is a .venv, the line begins with it, whichever Python the run had."""
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
     suite = Suite(tmp_path, "def test_fails(target):\n    assert 0\n")
     ended = suite.run()
@@ -176,14 +178,14 @@ def test_checkout_names_its_own_environment(tmp_path: Path) -> None:
 
 
 def test_installed_tree_names_what_runs_there(tmp_path: Path) -> None:
-    """Without .venv the line takes the packages that the tree brings along, and the machine's python3."""
+    """Without .venv the line uses the tree's own packages and the host's python3."""
     suite = Suite(tmp_path, "")
     vendor.copy(tmp_path / "vendor")
     commands = tmp_path / "bare"
     commands.mkdir()
     (commands / "python3").symlink_to(Path(sys.executable).resolve())
     path = f"{commands}:/usr/bin:/bin"
-    # The simulator's CPU emulator is compiled, and stays behind: no target is asked here.
+    # The simulator's CPU emulator is compiled and is not copied: no target is used here.
     plugins = "pytest_plugins = ['fixtures.plugins.reproduce', 'reports.plugin']\n"
     (tmp_path / "conftest.py").write_text(plugins)
     (tmp_path / "test_claims.py").write_text("def test_fails():\n    assert 0\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Verdicts of the kernel's selftests beside those of the claims."""
+"""Verdicts of the kernel's selftests, compared with those of the claims."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from reports.model import Result, Verdict
 from tools import upstream
-from tools.upstream_programs import BY_ARCHITECTURE, Program
+from tools.upstream_programs import BY_ARCHITECTURE, Selftest
 
 # A tree whose one program is a script: what a real one needs of make, and nothing of a compiler.
 TREE = """\
@@ -56,7 +56,7 @@ def test_exit_status_is_the_verdict(status: int, log: str, verdict: str) -> None
     ],
 )
 def test_claims_come_to_one_verdict(verdicts: Sequence[Verdict], expected: str) -> None:
-    """One broken claim makes the program's row fail, a known issue too; other claims do not count."""
+    """One claim that fails, or is a known issue, makes the program's row fail; other claims do not count."""
     results = [result(f"test_a.py::test_it[{number}]", each) for number, each in enumerate(verdicts)]
     results.append(result("test_a.py::test_other", Verdict.TIMEOUT))
 
@@ -73,13 +73,13 @@ def test_claims_come_to_one_verdict(verdicts: Sequence[Verdict], expected: str) 
         ("skip", "-", "-"),
     ],
 )
-def test_only_spoken_verdicts_are_compared(theirs: str, ours: str, agreement: str) -> None:
-    """A program that could not speak neither agrees nor disagrees."""
-    assert upstream.Line(Program("steal_time", ()), theirs, "", ours).agreement == agreement
+def test_only_verdicts_are_compared(theirs: str, ours: str, agreement: str) -> None:
+    """A program without a verdict neither agrees nor disagrees."""
+    assert upstream.ComparedTest(Selftest("steal_time", ()), theirs, "", ours).agreement == agreement
 
 
 def test_every_claim_exists() -> None:
-    """Each claim that stands beside a program is a test of the suite."""
+    """Each claim that is compared with a program is a test of the suite."""
     for program in (program for programs in BY_ARCHITECTURE.values() for program in programs):
         for claim in program.claims:
             module, _, test = claim.partition("::")
@@ -100,7 +100,7 @@ def test_programs_of_a_tree_are_built(tmp_path: Path) -> None:
 
 
 def test_no_kernel_tree_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is no kernel tree ends with status 2 and says what is missing."""
+    """A folder that is not a kernel tree ends with status 2, and the message names what is missing."""
     status = upstream.main([str(tmp_path), "--out", str(tmp_path / "out")])
 
     assert status == 2

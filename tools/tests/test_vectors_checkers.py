@@ -221,7 +221,7 @@ BAD_FILES = [
 
 @pytest.mark.parametrize("text", BAD_FILES)
 def test_bad_file_is_one_sentence(checker: Path, text: str, tmp_path: Path) -> None:
-    """What is no vectors file is refused with one sentence and status 2."""
+    """A file that holds no vectors is refused with one sentence and status 2."""
     path = tmp_path / "bad.json"
     path.write_text(text, encoding="utf-8")
 

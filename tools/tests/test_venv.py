@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The environment: made once, of the Python that was asked for, or one sentence why not."""
+"""The environment is made once, from the chosen Python, or one sentence says why not."""
 
 from __future__ import annotations
 

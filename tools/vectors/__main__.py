@@ -11,7 +11,7 @@ from tools.vectors import document
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write what *argv* asks for; 0, or 1 if the reader of the output has gone."""
+    """Write the vectors that *argv* describes; return 0, or 1 if the output cannot be written."""
     parser = argparse.ArgumentParser(prog="tools.vectors", description="Write migration vectors as JSON.")
     parser.add_argument(
         "--seed", type=int, default=document.SEED, help=f"of drawn vectors (default: {document.SEED})"

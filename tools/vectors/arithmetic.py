@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What C does to numbers where nobody takes care: the raw material of shortcuts."""
+"""Careless arithmetic in C, of which shortcuts are made."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def case(elapsed_ns: int, **changes: int) -> dict[str, int]:
 
 
 def draw(numbers: Draw) -> dict[str, int]:
-    """Return two brackets; CLOCK_REALTIME may have been stepped in between, back too."""
+    """Return two brackets; CLOCK_REALTIME may have been stepped in between, also backwards."""
     bits = numbers.counter_bits("bits")
     source_ns = EPOCH_NS + numbers.number("realtime", 10**17)
     elapsed_ns = numbers.duration_ns("blackout") + numbers.step_ns("step")

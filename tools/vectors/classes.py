@@ -6,7 +6,7 @@ from __future__ import annotations
 CLASSES = {
     "product-overflow": "A product of two counters or times needs up to 128 bits and is kept in 64.",
     "floating-point": "A count or a time goes through a double, which has 53 bits.",
-    "early-rounding": "A quotient is rounded before it is multiplied, so its rounding is multiplied too.",
+    "early-rounding": "A quotient is rounded before it is multiplied, so its rounding is also multiplied.",
     "rounding-direction": "A quotient is rounded towards zero or to the nearest where it must be the floor.",
     "narrow-variable": "A time or an offset is kept in 32 bits.",
     "sign": "A difference is taken the wrong way round, or x86's sign is used on arm64.",

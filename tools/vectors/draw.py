@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Numbers that follow from a name: the same on every computer and Python, in whatever order asked.
+"""Numbers that follow from a name: the same on every computer and Python, in any order.
 
 `random` promises this for few of its methods, and one more call would change all later vectors.
 """

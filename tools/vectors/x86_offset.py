@@ -121,7 +121,7 @@ def _pair(values: Values, side: str) -> ClockPair:
 
 METHOD = Method(
     name="x86-offset",
-    sentence="The KVM_VCPU_TSC_OFFSET with which a guest's TSC goes on elsewhere without TSC scaling.",
+    sentence="The KVM_VCPU_TSC_OFFSET with which a guest's TSC continues elsewhere without TSC scaling.",
     formula="O_d = O_s + floor((K_d - K_s) * khz / 10^6) + T_s - T_d mod 2^64; K_d - K_s is signed",
     source="Documentation/virt/kvm/devices/vcpu.rst, 4.1",
     inputs=INPUTS,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make mutants: its table, its exit status, and runs that hang or die."""
+"""make defects: its table, its exit status, and runs that hang or die."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tools import mutants
-from tools.mutant_jobs import Job, Notice, Outcome, run_all
-from tools.mutants import Verdict, main, silent_claims, summary, table, write
+from tools import defects
+from tools.defect_jobs import Job, JobOutcome, Notice, run_all
+from tools.defects import DefectVerdict, main, silent_claims, summary, table, write
 from tools.stopping import Stop
 
-VERDICT = Verdict(
+VERDICT = DefectVerdict(
     id="C01",
     symptom="KVM_SET_CLOCK ignores the realtime.",
     part="clock",
@@ -41,8 +41,8 @@ UNNOTICED = replace(VERDICT, id="C02", by_name=False, first="", first_s=0.0, tes
 BY_OTHERS = replace(VERDICT, id="C03", by_name=False, first="kvmtests/x86/test_b.py::test_b[sim-x86_64]")
 
 
-def test_table_tells_who_noticed() -> None:
-    """By the claim that is there for it, by others, or not at all."""
+def test_table_shows_which_claim_noticed() -> None:
+    """A defect is noticed by the claim that is there for it, by others, or by none."""
     lines = table([VERDICT, UNNOTICED, BY_OTHERS]).splitlines()[2:]
 
     assert [line.split()[0] for line in lines] == ["C01", "C02", "C03"]
@@ -51,14 +51,14 @@ def test_table_tells_who_noticed() -> None:
 
 
 def test_summary_names_the_unnoticed() -> None:
-    """The last line counts, and names what nobody noticed."""
+    """The last line counts, and names the defects that no claim noticed."""
     text = summary([VERDICT, UNNOTICED, BY_OTHERS], 12.4)
 
     assert text == ("2 of 3 defects noticed, 1 by the claim that is there for them; 12 s; unnoticed: C02")
 
 
 def test_claims_that_never_fail_are_silent() -> None:
-    """A claim that was asked about every defect and noticed none is named."""
+    """A claim that ran for every defect and noticed none is named."""
     assert silent_claims([VERDICT, UNNOTICED]) == ("kvmtests/x86/test_set_clock.py::test_b",)
 
 
@@ -69,7 +69,7 @@ def test_unknown_defect_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_and_page_are_written(tmp_path: Path) -> None:
-    """The page tells what the JSON holds, and is made of it again byte by byte."""
+    """The page shows what the JSON holds, and is made from it again byte by byte."""
     verdicts = [VERDICT, UNNOTICED, BY_OTHERS]
 
     found, page = write(verdicts, tmp_path / "out", 12.4)
@@ -83,7 +83,7 @@ def test_json_and_page_are_written(tmp_path: Path) -> None:
 
 
 def test_page_of_another_file_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is missing, or is none of ours, is usage."""
+    """A file that is missing, or that is not ours, is status 2."""
     (tmp_path / "x.json").write_text("[]")
 
     assert main(["--page", str(tmp_path / "x.json"), "--out", str(tmp_path)]) == 2
@@ -97,7 +97,7 @@ def test_page_of_another_file_is_a_sentence(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_run_that_hangs_is_stopped() -> None:
-    """A process without end is killed, counts as a timeout, and keeps no other one waiting."""
+    """A process that does not end is killed, counts as a timeout, and delays no other."""
     outcomes = run_all([_job("hang"), _job("well")], processes=2, limit_s=1.0, work=act)
 
     assert [notice.verdict for notice in outcomes["hang"].notices] == ["timeout"]
@@ -105,7 +105,7 @@ def test_run_that_hangs_is_stopped() -> None:
 
 
 def test_run_that_dies_is_trouble() -> None:
-    """A process that ends without a word has noticed nothing, and says so."""
+    """A process that ends without a result has noticed nothing, and its exit status is reported."""
     outcomes = run_all([_job("die")], processes=1, limit_s=30.0, work=act)
 
     assert outcomes["die"].notices == []
@@ -113,7 +113,7 @@ def test_run_that_dies_is_trouble() -> None:
 
 
 def test_stopped_run_keeps_what_ended() -> None:
-    """Once told to stop, nothing is waited for, and what did not end has no outcome."""
+    """After a signal no run is waited for, and a run that did not end has no outcome."""
     stop = Stop()
     timer = threading.Timer(3, lambda: setattr(stop, "by", "SIGINT"))
     timer.start()
@@ -128,7 +128,7 @@ def test_ctrl_c_does_not_cut_a_run_short() -> None:
     """A terminal sends it to every process: half of a run would look like one that noticed nothing."""
     outcomes = run_all([_job("interrupted")], processes=1, limit_s=30.0, work=act)
 
-    assert outcomes["interrupted"].asked == ("went on",)
+    assert outcomes["interrupted"].asked == ("continued",)
 
 
 def test_what_was_judged_is_written(
@@ -136,25 +136,25 @@ def test_what_was_judged_is_written(
 ) -> None:
     """After Ctrl-C or TERM the JSON, its page and the last line say what was judged, and what was not."""
 
-    def some(jobs: Iterable[Job], *_: object, stop: Stop) -> dict[str, Outcome]:
+    def some(jobs: Iterable[Job], *_: object, stop: Stop) -> dict[str, JobOutcome]:
         if stop.by:
             return {}
         signal.raise_signal(signal.SIGTERM)
         noticed = [Notice("kvmtests/x86/test_a.py::test_a[x]", "fail", "", 0.1)]
-        return {next(iter(jobs)).name: Outcome(noticed)}
+        return {next(iter(jobs)).name: JobOutcome(noticed)}
 
-    monkeypatch.setattr(mutants, "run_all", some)
-    monkeypatch.setattr(mutants, "warm_up", lambda _: "")
+    monkeypatch.setattr(defects, "run_all", some)
+    monkeypatch.setattr(defects, "warm_up", lambda _: "")
 
     status = main(["C01", "C02", "C03", "--no-baseline", "--out", str(tmp_path)])
 
     assert status == 2
-    found = json.loads((tmp_path / "mutants.json").read_text())
+    found = json.loads((tmp_path / "defects.json").read_text())
     assert [defect["id"] for defect in found["defects"]] == ["C01"]
     assert found["stopped"] == {"by": "SIGTERM", "wanted": 3}
     sentence = "stopped by SIGTERM, 2 of 3 defects not judged"
     assert sentence in capsys.readouterr().out
-    assert sentence in (tmp_path / "mutants.html").read_text()
+    assert sentence in (tmp_path / "defects.html").read_text()
 
 
 def _job(name: str) -> Job:
@@ -162,13 +162,13 @@ def _job(name: str) -> Job:
 
 
 def act(job: Job, pipe: Connection) -> None:
-    """Hang, die, be interrupted, or notice nothing, as the job is called."""
+    """Hang, die, be interrupted, or notice nothing, as the job's name says."""
     if job.name == "interrupted":
         os.kill(os.getpid(), signal.SIGINT)
-        pipe.send(Outcome(asked=("went on",)))
+        pipe.send(JobOutcome(asked=("continued",)))
         return
     if job.name == "hang":
         time.sleep(60)
     if job.name == "die":
         os._exit(3)
-    pipe.send(Outcome())
+    pipe.send(JobOutcome())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Inject each defect into the simulated targets and see which claims notice it (`make mutants`).
+"""Inject each defect into the simulated targets and see which claims notice it (`make defects`).
 
 Exit status: 0 each defect was noticed, 1 one was not, 2 usage, the suite fails without defects, or
-the run was stopped: then what was judged until there is written all the same.
+the run was stopped; what had been judged by then is written all the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reports import html_defects
 from reports.files import ReportError, write_file
 from reports.lock import Held, Lock
 from tools.arguments import Parser
-from tools.mutant_jobs import Job, Outcome, run_all, warm_up
+from tools.defect_jobs import Job, JobOutcome, run_all, warm_up
 from tools.stopping import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,8 +36,8 @@ USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the suite says of one defect."""
+class DefectVerdict:
+    """Which claims noticed one defect, and how soon."""
 
     id: str
     symptom: str
@@ -48,11 +48,11 @@ class Verdict:
     by_name: bool  # whether that claim failed
     first: str  # the first claim that failed, with its parameters; "" where none did
     first_s: float
-    tests: tuple[str, ...]  # all that failed among those that were asked
-    asked: tuple[str, ...]  # test functions
-    message: str  # of the claim by name, else of the first one
+    tests: tuple[str, ...]  # all that failed among those that ran
+    asked: tuple[str, ...]  # the test functions that ran
+    message: str  # of the claim that is there for it if that failed, else of the first one
     seconds: float
-    trouble: str  # why the claims could not be asked, or ""
+    trouble: str  # why the claims could not run, or ""
 
     @property
     def noticed(self) -> bool:
@@ -75,12 +75,12 @@ def main(argv: Sequence[str]) -> int:
         with Stop() as stop, Lock(Path(arguments.out)):
             return _run(wanted, arguments, stop)
     except Held as error:
-        print(f"mutants: {error}")
+        print(f"defects: {error}")
         return USAGE
 
 
 def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) -> int:
-    """Inject the defects *wanted* until all are judged, or *stop* was told to; return the exit status."""
+    """Inject the defects *wanted* until all are judged or a signal comes; return the exit status."""
     started_s = time.monotonic()
     targets = sorted({target for defect in wanted for target in defect.targets})
     if trouble := warm_up({TARGETS[target].arch: target for target in targets}.values()):
@@ -89,7 +89,7 @@ def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) ->
     broken = _baseline(targets, arguments, stop) if arguments.baseline else frozenset()
     verdicts = _judge(wanted, arguments, broken, stop)
     if not verdicts:
-        print(f"mutants: stopped by {stop.by} before any defect was judged")
+        print(f"defects: stopped by {stop.by} before any defect was judged")
         return USAGE
     seconds = time.monotonic() - started_s
     stopped = reported.Stopped(stop.by, len(wanted)) if len(verdicts) < len(wanted) else None
@@ -107,16 +107,16 @@ def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) ->
         print("claims that failed for none of them:", *silent_claims(verdicts), sep="\n  ")
     troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
     if broken or troubles:
-        print("fails without a defect, and tells nothing:", *sorted(broken), *troubles, sep="\n  ")
+        print("fails without a defect, and shows nothing:", *sorted(broken), *troubles, sep="\n  ")
         return USAGE
     return 0 if all(verdict.noticed for verdict in verdicts) else UNNOTICED
 
 
 def _render(source: Path, folder: Path) -> int:
-    """Write the page of the mutants.json in *source* into *folder*; return the exit status."""
+    """Write the page of the defects.json in *source* into *folder*; return the exit status."""
     try:
         found = reported.parse(source.read_bytes())
-        print(write_file(folder / "mutants.html", html_defects.page(found)))
+        print(write_file(folder / "defects.html", html_defects.page(found)))
     except (OSError, reported.DefectsError, ReportError) as error:
         print(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
         return USAGE
@@ -125,20 +125,20 @@ def _render(source: Path, folder: Path) -> int:
 
 def _baseline(targets: Sequence[str], arguments: argparse.Namespace, stop: Stop) -> frozenset[str]:
     """Return the claims that fail without a defect."""
-    asked = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
-    outcomes = run_all(asked, arguments.jobs, 4 * arguments.limit, stop=stop).values()
+    jobs = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
+    outcomes = run_all(jobs, arguments.jobs, 4 * arguments.limit, stop=stop).values()
     names = {name for outcome in outcomes for name in outcome.names}
     return frozenset(names | {outcome.trouble for outcome in outcomes if outcome.trouble})
 
 
 def _judge(
     defects: Sequence[Defect], arguments: argparse.Namespace, broken: frozenset[str], stop: Stop
-) -> list[Verdict]:
-    """Ask the module of the claim that is there for a defect first; everything where that is silent.
+) -> list[DefectVerdict]:
+    """Run the module of the claim that is there for a defect first; all claims if that notices nothing.
 
-    Return the verdicts of those defects for which that came to its end before *stop* was told to.
+    Return the verdicts of those defects whose runs ended before a signal came.
     """
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, JobOutcome] = {}
     if not arguments.all:
         first = [_job(defect, defect.targets[:1], (_module(defect),)) for defect in defects]
         outcomes = _without(run_all(first, arguments.jobs, arguments.limit, stop=stop), broken)
@@ -156,7 +156,7 @@ def _judge(
     return [_verdict(defect, outcomes[defect.id]) for defect in defects if defect.id in outcomes]
 
 
-def _without(outcomes: dict[str, Outcome], broken: frozenset[str]) -> dict[str, Outcome]:
+def _without(outcomes: dict[str, JobOutcome], broken: frozenset[str]) -> dict[str, JobOutcome]:
     for outcome in outcomes.values():
         outcome.notices = [notice for notice in outcome.notices if notice.name not in broken]
     return outcomes
@@ -174,11 +174,11 @@ def _folder(defect: Defect) -> str:
     return "kvmtests/" + defect.noticed_by.split("/")[0]
 
 
-def _verdict(defect: Defect, outcome: Outcome) -> Verdict:
+def _verdict(defect: Defect, outcome: JobOutcome) -> DefectVerdict:
     named = [notice for notice in outcome.notices if f"kvmtests/{defect.noticed_by}[" in notice.name]
     shown = (named or list(outcome.notices))[:1]
     first = outcome.notices[:1]
-    return Verdict(
+    return DefectVerdict(
         id=defect.id,
         symptom=defect.symptom,
         part=defect.part,
@@ -196,7 +196,7 @@ def _verdict(defect: Defect, outcome: Outcome) -> Verdict:
     )
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
+def table(verdicts: Sequence[DefectVerdict]) -> str:
     """Return one line for each defect."""
     rows = [
         (
@@ -211,7 +211,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
     return tabulate(rows, ("defect", "noticed", "claims", "after s", "by"), tablefmt="simple")
 
 
-def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
+def summary(verdicts: Sequence[DefectVerdict], seconds: float) -> str:
     """Return one sentence with the counts."""
     noticed = sum(verdict.noticed for verdict in verdicts)
     by_name = sum(verdict.by_name for verdict in verdicts)
@@ -220,8 +220,8 @@ def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
     return f"{text}; {seconds:.0f} s" + (f"; unnoticed: {unnoticed}" if unnoticed else "")
 
 
-def silent_claims(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return the test functions that were asked and failed for none of the defects."""
+def silent_claims(verdicts: Sequence[DefectVerdict]) -> tuple[str, ...]:
+    """Return the test functions that ran and failed for none of the defects."""
     failed = {name.partition("[")[0] for verdict in verdicts for name in verdict.tests}
     return tuple(sorted({name for verdict in verdicts for name in verdict.asked} - failed))
 
@@ -231,14 +231,14 @@ def _short(name: str) -> str:
 
 
 def write(
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[DefectVerdict],
     folder: Path,
     seconds: float,
     *,
     everything: bool = False,
     stopped: reported.Stopped | None = None,
 ) -> tuple[Path, Path]:
-    """Write mutants.json and the page of it into *folder*; return both. ReportError if that cannot be."""
+    """Write defects.json and its page into *folder*; return both paths. ReportError if that fails."""
     record = {
         "version": reported.VERSION,
         "seconds": round(seconds, 1),
@@ -253,8 +253,8 @@ def write(
         "impossible": list(IMPOSSIBLE.items()),
     }
     text = json.dumps(record, indent=1) + "\n"
-    return write_file(folder / "mutants.json", [text]), write_file(
-        folder / "mutants.html", html_defects.page(reported.parse(text))
+    return write_file(folder / "defects.json", [text]), write_file(
+        folder / "defects.html", html_defects.page(reported.parse(text))
     )
 
 
@@ -262,16 +262,16 @@ def _present() -> list[list[str]]:
     return [[row, f"{where}: {shown}"] for row, (where, shown) in PRESENT.items()]
 
 
-def _record(verdict: Verdict) -> dict[str, object]:
+def _record(verdict: DefectVerdict) -> dict[str, object]:
     fields = asdict(verdict)
     return {**fields, "asked": len(verdict.asked), "noticed": verdict.noticed}
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog="mutants", description=__doc__.splitlines()[0])
+    parser = Parser(prog="defects", description=__doc__.splitlines()[0])
     parser.add_argument("defects", nargs="*", metavar="ID", help="only these (default: all)")
     parser.add_argument(
-        "--out", default="out", metavar="DIR", help="where mutants.json and mutants.html go (default: out)"
+        "--out", default="out", metavar="DIR", help="where defects.json and defects.html go (default: out)"
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
@@ -279,12 +279,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=60.0, metavar="S", help="seconds for the claims of one module"
     )
-    parser.add_argument("--all", action="store_true", help="ask every claim of one target about every defect")
+    parser.add_argument("--all", action="store_true", help="run every claim of one target for every defect")
     parser.add_argument(
         "--no-baseline", dest="baseline", action="store_false", help="do not run the suite without a defect"
     )
     parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="run nothing: write the page of this mutants.json"
+        "--page", type=Path, metavar="FILE", help="run nothing: write the page of this earlier defects.json"
     )
     return parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The C twin of Vcpu.timed_run(): host TSC, KVM_RUN, host TSC, on the same guest.
+ * The C baseline of Vcpu.timed_run(): host TSC, KVM_RUN, host TSC, on the same guest.
  *
  * usage: window MEMORY SREGS REGS COUNT
  *

@@ -30,7 +30,7 @@ class Job:
     defect: str
     targets: tuple[str, ...]
     paths: tuple[str, ...]
-    first: str = ""  # the test function that goes before all others, "module::function"
+    first: str = ""  # the test function that runs before all others, "module::function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Notice:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a run found."""
+class JobOutcome:
+    """The claims that failed in a run, and those that ran."""
 
     notices: list[Notice] = field(default_factory=list)
     asked: tuple[str, ...] = ()  # the test functions, without their parameters
     seconds: float = 0.0
-    trouble: str = ""  # why the run says nothing: pytest or its process failed
+    trouble: str = ""  # why nothing follows from the run: pytest or its process failed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,25 +61,25 @@ class Outcome:
 Work = Callable[[Job, Connection], None]
 
 
-class Listener:
+class FailureListener:
     """Collects failures; stops the run at the first hang, which would repeat in most claims."""
 
     def __init__(self, first: str) -> None:
-        self.outcome = Outcome()
+        self.outcome = JobOutcome()
         self._first = first
         self._started_s = time.monotonic()
         self._session: pytest.Session | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Remember whom to stop."""
+        """Remember the session, which the first hang stops."""
         self._session = session
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the claim that should notice before the others."""
+        """Put the claim that should notice the defect before the others."""
         items.sort(key=lambda item: item.nodeid.partition("[")[0] != self._first)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note which claims are asked."""
+        """Note which claims run."""
         functions = dict.fromkeys(item.nodeid.partition("[")[0] for item in session.items)
         self.outcome.asked = tuple(functions)
 
@@ -96,9 +96,9 @@ class Listener:
 
 
 def warm_up(targets: Iterable[str]) -> str:
-    """Import pytest's plug-ins and the claims about *targets* once, for forked processes to find there.
+    """Import pytest's plug-ins and the claims about *targets* once, so that forked processes have them.
 
-    Return "", or pytest's words where it could not.
+    Return "", or the end of pytest's output if it failed.
     """
     with _captured() as said:
         status = pytest.main(["kvmtests", "--collect-only", *_QUIET, *_named(targets)])
@@ -112,15 +112,15 @@ def run_all(
     limit_s: float,
     work: Work | None = None,
     stop: Stop | None = None,
-) -> dict[str, Outcome]:
+) -> dict[str, JobOutcome]:
     """Return what each job found, by name; one that takes longer than *limit_s* is a timeout.
 
-    *work* is what a forked process does with its job: `ask`, unless somebody hands in another.
-    Once *stop* was told to, jobs without an outcome are left out: nothing is known of them.
+    *work* is what a forked process does with its job, `run_claims` by default. Once *stop* has seen
+    a signal, jobs without an outcome are left out: nothing is known of them.
     """
     waiting = list(jobs)[::-1]
     running: dict[str, _Running] = {}
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, JobOutcome] = {}
     while waiting or running:
         if stop is not None and stop.by:
             for each in running.values():
@@ -128,7 +128,7 @@ def run_all(
             break
         while waiting and len(running) < processes:
             job = waiting.pop()
-            running[job.name] = _Running(job, limit_s, work or ask)
+            running[job.name] = _Running(job, limit_s, work or run_claims)
         wait([each.pipe for each in running.values()], timeout=0.5)
         for name, each in list(running.items()):
             outcome = each.finished()
@@ -150,14 +150,14 @@ class _Running:
         self.process.start()
         theirs.close()
 
-    def finished(self) -> Outcome | None:
-        """Return the outcome once there is one, or the time is over."""
+    def finished(self) -> JobOutcome | None:
+        """Return the outcome once there is one or the time is over, else None."""
         seconds = time.monotonic() - self.started_s
         if self.pipe.poll():
             outcome = self._received()
         elif seconds > self.limit_s:
             self.process.kill()
-            outcome = Outcome(
+            outcome = JobOutcome(
                 [Notice(" ".join(self.job.paths), "timeout", f"no end after {self.limit_s:g} s", seconds)]
             )
         else:
@@ -168,25 +168,25 @@ class _Running:
         return outcome
 
     def end(self) -> None:
-        """End the process, whatever it has found so far."""
+        """Kill the process; what it has found so far is lost."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
 
-    def _received(self) -> Outcome:
+    def _received(self) -> JobOutcome:
         try:
             outcome = self.pipe.recv()
         except EOFError:
             self.process.join()
-            return Outcome(trouble=f"the process ended with {self.process.exitcode}")
-        assert isinstance(outcome, Outcome)
+            return JobOutcome(trouble=f"the process ended with {self.process.exitcode}")
+        assert isinstance(outcome, JobOutcome)
         return outcome
 
 
 def _work_alone(work: Work, job: Job, pipe: Connection) -> None:
-    """Do *work* in this forked process, which its parent alone ends.
+    """Do *work* in this forked process, which only its parent ends.
 
-    A terminal's Ctrl-C reaches it, too: half of a run would look like one that noticed nothing.
+    A terminal's Ctrl-C also reaches it: half of a run would look like one that noticed nothing.
     """
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)  # Unlike SIG_IGN not inherited by programs.
@@ -194,9 +194,9 @@ def _work_alone(work: Work, job: Job, pipe: Connection) -> None:
     work(job, pipe)
 
 
-def ask(job: Job, pipe: Connection) -> None:
-    """Run pytest as *job* says and send its `Outcome`."""
-    listener = Listener(job.first)
+def run_claims(job: Job, pipe: Connection) -> None:
+    """Run pytest as *job* describes and send its `JobOutcome`."""
+    listener = FailureListener(job.first)
     defect = ("--defect", job.defect) if job.defect else ()
     with _captured() as said:
         status = pytest.main([*job.paths, *_QUIET, *_named(job.targets), *defect], plugins=[listener])

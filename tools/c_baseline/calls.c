@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The C twin of tools/measure_calls.py: the same system calls on the same guests.
+ * The C baseline of tools/measure_calls.py: the same system calls on the same guests.
  *
  * usage: calls FOLDER CALLS FEW SAMPLES
  *

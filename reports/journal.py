@@ -39,7 +39,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 VERSION = 1
@@ -110,8 +109,8 @@ class Journal:
 
     def start(self, nodeid: str, time_ns: int, host: str = "") -> None:
         """Record that *nodeid* is about to run, and sync the record to the disk if `sync` says so."""
-        where = f',"host":{_quoted(host)}' if host else ""
-        self._append(f'{{"type":"start","nodeid":{_quoted(nodeid)},"time_ns":{time_ns}{where}}}')
+        where = {HOST: host} if host else {}
+        self.write("start", nodeid=nodeid, time_ns=time_ns, **where)
         now_s = time.monotonic()
         if self.sync is Sync.START or (self.sync is Sync.SECOND and now_s - self._synced_s >= 1):
             self._synced_s = now_s
@@ -119,12 +118,7 @@ class Journal:
 
     def result(self, fields: Mapping[str, str | int]) -> None:
         """Record how a test ended: texts and integers, under names of ours."""
-        # Two records a test: the encoder, which Python sets up again for each, takes three times as long.
-        words = [
-            f'"{name}":{_quoted(value) if isinstance(value, str) else value}'
-            for name, value in fields.items()
-        ]
-        self._append(f'{{"type":"result",{",".join(words)}}}')
+        self.write("result", **fields)
 
     def collection(self, nodeids: list[str], **where: str) -> None:
         """Record what will run, in order."""

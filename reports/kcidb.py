@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 from . import names
@@ -44,12 +43,6 @@ _STATUS = {
 # Our objects hold no cycles; not looking for them saves a tenth of the time.
 _ENCODE = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
-PIECE = 200
-"""Objects encoded at a time."""
-
-_OPENING = '{"path":"'
-"""How the encoder begins an object of `_tests`: inside of texts quotes are escaped, so nothing else does."""
-
 Object = dict[str, Any]
 
 
@@ -64,7 +57,10 @@ def submission(run: Run) -> Iterator[str]:
     yield '],\n"builds":[\n'
     yield ",\n".join(map(_ENCODE, builds))
     yield '],\n"tests":['
-    yield from _lines(_tests(run), _shared(run, session), session)
+    shared = {target.name: _shared(target, session) for target in run.targets}
+    for number, (target, test) in enumerate(_tests(run), 1):
+        yield "\n" if number == 1 else ",\n"
+        yield _ENCODE({"id": f"{ORIGIN}:{session}-{number}", **shared[target], **test})
     yield "]}\n"
 
 
@@ -104,17 +100,12 @@ def _tests(run: Run) -> Iterator[tuple[str, Object]]:
                 yield result.target, _measurement(test, sample, simulated=result.target in simulated)
 
 
-def _shared(run: Run, session: str) -> dict[str, str]:
-    """Return for each target what all its tests have in common, encoded once, without its braces."""
+def _shared(target: ReportTarget, session: str) -> Object:
+    """Return what all tests of *target* have in common."""
     return {
-        target.name: _ENCODE(
-            {
-                "build_id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
-                "origin": ORIGIN,
-                "environment": _environment(target),
-            }
-        )[1:-1]
-        for target in run.targets
+        "build_id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
+        "origin": ORIGIN,
+        "environment": _environment(target),
     }
 
 
@@ -180,18 +171,3 @@ def _words(target: ReportTarget) -> Object:
         "generation": target.generation,
         "simulated": target.simulated,
     }
-
-
-def _lines(tests: Iterable[tuple[str, Object]], shared: dict[str, str], session: str) -> Iterator[str]:
-    """Yield *tests* as the inside of a JSON list, one a line, numbered from 1."""
-    number = 0
-    waiting = iter(tests)
-    while piece := list(islice(waiting, PIECE)):
-        # One call for the whole piece costs a third of one each; what tests share is added to its result.
-        bodies = _ENCODE([test for _, test in piece])[1:-1].split(_OPENING)[1:]
-        lines = []
-        for (target, _), body in zip(piece, bodies, strict=True):
-            number += 1
-            head = f'{{"id":"{ORIGIN}:{session}-{number}",{shared[target]},"path":"'
-            lines.append(f"{head}{body.removesuffix(',')}")
-        yield (",\n" if number > len(piece) else "\n") + ",\n".join(lines)

@@ -100,8 +100,7 @@ def _place(result: Result) -> str:
 
 def _entry(result: Result) -> str:
     log = _log(result)
-    said = f', "log": {_ENCODE(log)}' if log else ""
-    return f'{{"result": "{word(result)}"{said}}}'
+    return _ENCODE({"result": word(result), "log": log} if log else {"result": word(result)})
 
 
 def _log(result: Result) -> str:

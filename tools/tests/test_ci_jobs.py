@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Jobs for kernel CIs, held against their validators where those can be had."""
+"""Jobs for kernel CIs, checked by their validators if those are installed."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class KeepsRefusedOffset(TscAttributes):
 
 @pytest.mark.timeout(SECONDS + 240)
 @pytest.mark.parametrize("kind", fuzz.KINDS)
-def test_no_hostile_input_breaks_the_bench(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_hostile_input_breaks_the_harness(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Calls, guests and files of a seed: no crash, no hang, no other errno, no changed state."""
     hosts = ["sim-x86_64", "sim-arm64-vhe", "sim-arm64-nvhe-series"]
     targets = fuzz_readers.READERS if kind == fuzz.READERS else hosts

@@ -147,7 +147,7 @@ def test_process_that_is_left_is_found(out: Path) -> None:
     assert "1234 (qemu-system-aarch64 -S)" in found
 
 
-def test_old_report_beside_a_new_journal_is_found(out: Path) -> None:
+def test_old_report_next_to_a_new_journal_is_found(out: Path) -> None:
     """A report that is older than the run belongs to another."""
     os.utime(out / "junit.xml", (1, 1))
 

@@ -194,7 +194,7 @@ def test_program_knows_its_subject_by_its_name(tree: Path) -> None:
     assert verdicts(done.stdout)["x86.clock.test_passes"] == "pass"
 
 
-def test_machine_without_python_skips(tree: Path) -> None:
+def test_host_without_python_skips(tree: Path) -> None:
     """Without python3 the program is a skip with its reason."""
     commands = tree / "bin"
     commands.mkdir()

@@ -72,7 +72,7 @@ def test_exit_status_decides_the_line(base: Path, lines: str, line: str, status:
     assert done.returncode == status
 
 
-def test_output_stands_behind_a_number_sign(base: Path) -> None:
+def test_output_follows_a_number_sign(base: Path) -> None:
     """Every line of a program, an unfinished last one included, is a comment of the document."""
     install(base, it="echo ok 1 inner; echo problem >&2; printf unfinished")
 

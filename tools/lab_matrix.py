@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -17,6 +17,7 @@ from reports import read_journal
 from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict, by_target, counts
 
 FILE = "lab-matrix.md"
+EMULATORS = {"qemu": "QEMU", "bochs": "Bochs"}  # by the fact that has their version
 NOTHING = 4
 LETTERS = {
     Verdict.XFAIL: "k",
@@ -65,14 +66,18 @@ def _machines(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
 
 
 def _booted(machines: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
-    heads = ["machine", "kernel", "mode that came", "QEMU", "claims", "seconds"]
+    heads = ["machine", "kernel", "mode that came", "emulator", "claims", "seconds"]
     rows = []
     for target, results in machines:
         facts = dict(target.facts)
         seconds = sum(result.duration_ns for result in results) / 1e9
-        came = [facts.get("kernel", "did not boot"), target.mode or "-", facts.get("qemu", "")]
+        came = [facts.get("kernel", "did not boot"), target.mode or "-", _emulator(facts)]
         rows.append([target.name, *came, _cell(results), f"{seconds:.0f}"])
     return _table(rows, heads)
+
+
+def _emulator(facts: Mapping[str, object]) -> str:
+    return next((f"{name} {facts[key]}" for key, name in EMULATORS.items() if facts.get(key)), "")
 
 
 def _subjects(machines: Sequence[tuple[ReportTarget, list[Result]]]) -> str:

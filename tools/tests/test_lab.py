@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.lab import availability, cache, own_kernel
-from fixtures.lab.errors import QemuMissing
+from fixtures.lab.errors import EmulatorMissing
 from fixtures.lab.machines import MATRIX, STANDARD
 from tools import lab
 
@@ -107,7 +107,7 @@ def test_missing_emulator_names_its_package(monkeypatch: pytest.MonkeyPatch) -> 
     """Without QEMU the sentence says what to install."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
 
-    with pytest.raises(QemuMissing, match=r"apt install qemu-system-arm"):
+    with pytest.raises(EmulatorMissing, match=r"apt install qemu-system-arm"):
         availability.check(lab.chosen(["lab-arm64-vhe"])[0])
 
 

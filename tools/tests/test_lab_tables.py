@@ -61,7 +61,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
     run = Run(
         targets=(
             ReportTarget("lab-arm64-vhe@6.1", "lab", "arm64", "vhe", facts=facts),
-            ReportTarget("lab-x86_64-svm@6.1", "lab", "x86_64"),
+            ReportTarget("lab-x86_64-svm@6.1", "lab", "x86_64", facts=(("bochs", "3.0"),)),
             ReportTarget("sim-x86_64", "sim", "x86_64"),
         ),
         results=(
@@ -77,9 +77,36 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
 
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lab_matrix.page(run).splitlines()]
 
-    assert ["lab-arm64-vhe@6.1", "6.1.0", "vhe", "7.2", "2, 1 k, 1 s", "0"] in lines
+    assert ["lab-arm64-vhe@6.1", "6.1.0", "vhe", "QEMU 7.2", "2, 1 k, 1 s", "0"] in lines
+    assert ["lab-x86_64-svm@6.1", "did not boot", "-", "Bochs 3.0", "1 FAIL, 1 not run", "0"] in lines
     assert ["subject", "vhe 6.1"] in lines
     assert ["arm64.timers", "2, 1 k"] in lines
     assert ["x86.clock", "1 FAIL, 1 not run"] in lines
     assert ["an-issue", "lab-arm64-vhe@6.1"] in lines
     assert "sim-x86_64" not in str(lines)
+
+
+def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine's clock passes otherwise than ours, phases told at once share what passed here."""
+    now = [100.0]
+    monkeypatch.setattr("fixtures.lab.timing.time.monotonic", lambda: now[0])
+    account = Timing(now[0], own_time=True)
+    account.end("image")
+    now[0] = 120
+    for phase, at_s in (("kernel", 0.5), ("python", 0.75), ("devices", 1)):
+        account.end_inside(phase, at_s, 1)
+    now[0] = 130
+    account.end_inside("pytest", 1.25, 1.25)
+
+    assert account.seconds() == {"image": 0, "kernel": 10, "python": 5, "devices": 5, "pytest": 10}
+
+
+def test_phase_of_the_emulators_own_time_ends_once() -> None:
+    """A second end of a phase is recognised there, too, and no time is given that cannot be."""
+    account = Timing(own_time=True)
+    account.end("image")
+    account.end_inside("kernel", 1e14, 1)
+
+    assert account.has_ended("kernel")
+    assert not account.has_ended("python")
+    assert account.seconds()["kernel"] < 60

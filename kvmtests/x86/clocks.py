@@ -22,6 +22,9 @@ moves kvmclock by what the TSC and CLOCK_MONOTONIC_RAW have drifted apart since 
 Over the time that a claim takes both together stay below a microsecond.
 """
 
+FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
+"""Fraction bits of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
+
 
 def timed(vm: X86Vm, call: Callable[[], Result]) -> tuple[Window, Result]:
     """Return the host TSC values between which *call* happened, and its result."""
@@ -62,3 +65,9 @@ def flags_after_entry(*vcpus: X86Vcpu) -> ClockFlags:
     """Return KVM_GET_CLOCK's flags after each of *vcpus*, of one VM, has entered its guest."""
     enter_all(vcpus)
     return vcpus[0].vm.clock().flags
+
+
+def fraction_bits(vcpu: X86Vcpu) -> int:
+    """Return how many fraction bits the processor's TSC multiplier has."""
+    _, ebx, ecx, edx = vcpu.guest.cpuid(0)
+    return FRACTION_BITS[b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))]

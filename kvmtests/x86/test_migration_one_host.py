@@ -11,8 +11,11 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86 import tsc
+from fixtures.migration.x86.scaled import Scaling
+from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
-from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets, restore, save
+from kvmtests.x86.clocks import fraction_bits
+from kvmtests.x86.moves import Scaled, new_guest, new_vm, places, require_offsets, restore, resume, save
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
@@ -20,6 +23,14 @@ pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 # kvmclock is rounded on either side, and CLOCK_MONOTONIC_RAW and the TSC drift apart between
 # two snapshots of the master clock by about 1 ppm of the few ms that a test lasts.
 LINE_MARGIN_NS = 40
+
+# Of the host's frequency, in parts per thousand.
+SCALED = [
+    pytest.param(500, id="half"),
+    pytest.param(999, id="a-thousandth-less"),
+    pytest.param(1234, id="a-quarter-more"),
+    pytest.param(3000, id="three-times"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +56,45 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> No
     for old, new in zip(before, places(moved), strict=True):
         line = old.line(source.tsc_khz)
         assert new.line(source.tsc_khz) in Window(line, line).widened(margin)
+
+
+@pytest.mark.parametrize(
+    "blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
+)
+@pytest.mark.parametrize("permille", SCALED)
+def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns: int) -> None:
+    """A guest with a frequency of its own goes on in the new VM, by the scaled arithmetic, on its line.
+
+    The record counts in whole kHz of what the multiplier gives, which may be one less than asked for:
+    1/kHz of the time since the last snapshot.
+    """
+    guest = scaled_guest(kvm, permille)
+    [before] = places(guest)
+    source = save(guest)
+    guest.time.sleep_ns(blackout_ns)
+
+    moved = new_vm(kvm)
+    khz, host_khz = source.tsc_khz, moved.tsc_khz
+    scaling = Scaling.estimated(khz, host_khz, fraction_bits(guest.vcpus[0]))
+    Scaled(scaling, scaling).restore(source, moved, source.clock.realtime_ns)
+    resume(moved)
+
+    [after] = places(moved)
+    line = before.line(khz)
+    margin_ns = LINE_MARGIN_NS + 2 * after.kvmclock_ns // khz
+    assert after.line(khz) in Window(line, line).widened(ticks_at_khz(margin_ns, khz) + 1)
+    assert moved.vcpus[0].tsc_khz == khz
+
+
+def scaled_guest(kvm: Kvm[X86Vm], permille: int) -> X86Vm:
+    """Return a guest at *permille* of the host's frequency; `CapabilityMissing` without scaling."""
+    guest = new_vm(kvm)
+    guest.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    guest.tsc_khz = guest.tsc_khz * permille // 1000
+    guest.create_vcpu(0)
+    resume(guest)
+    guest.time.sleep_ns(NSEC_PER_MSEC)
+    return guest
 
 
 def test_vcpus_keep_their_distance(kvm: Kvm[X86Vm]) -> None:

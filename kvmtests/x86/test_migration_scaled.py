@@ -15,13 +15,10 @@ from fixtures.host_pair import HostDifference, HostPair
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86 import scaled as x86_scaled
-from fixtures.migration.x86 import tsc
 from fixtures.migration.x86.procedure import ByOffset
 from fixtures.migration.x86.scaled import Scaling
-from fixtures.migration.x86.tsc import ClockPair, Source
 from fixtures.uapi import kvm as uapi
-from kvmtests.x86.moves import new_vm, places, resume, save
+from kvmtests.x86.moves import Scaled, new_vm, places, resume, save
 
 pytestmark = [pytest.mark.thorough]
 
@@ -45,20 +42,6 @@ BLACKOUTS = [
     pytest.param(7800 * NSEC_PER_SEC, id="2h10min"),
     pytest.param(40 * 86400 * NSEC_PER_SEC, id="40-days"),
 ]
-
-
-class Scaled(ByOffset):
-    """The procedure with the scaled arithmetic."""
-
-    def __init__(self, old: Scaling, new: Scaling) -> None:
-        """Move from a multiplier *old* to *new*."""
-        self.old = old
-        self.new = new
-
-    def offsets(self, source: Source, destination: ClockPair) -> tuple[int, ...]:
-        """Return the offset of each vCPU, with the elapsed time as kvmclock has it."""
-        elapsed_ns = tsc.elapsed_by_kvmclock(source.clock, destination)
-        return x86_scaled.offsets(source, self.old, destination, self.new, elapsed_ns)
 
 
 def start(hosts: HostPair[X86Vm], khz: int) -> X86Vm:

@@ -1,103 +1,65 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The TSC of a guest that is a hypervisor by AMD's SVM, L1, and of that guest's guest, L2.
+"""The TSC of a guest that is a hypervisor, by AMD's SVM or Intel's VMX, L1, and of that guest's guest, L2.
 
-L2's TSC is L1's plus the VMCB's offset, and user space always reads and writes L1's, whichever of the
-two the vCPU ran last. Source: AMD APM 2, 15.30.5; arch/x86/kvm/x86.c:
-kvm_calc_nested_tsc_offset(), kvm_get_msr_common().
+L2's TSC is L1's plus the offset that L1 chose, and user space always reads and writes L1's, whichever of
+the two the vCPU ran last. What only one vendor has: test_nested_svm.py, test_nested_vmx.py. Source: AMD
+APM 2, 15.30.5; Intel SDM 3C, 26.5.3; arch/x86/kvm/x86.c: kvm_calc_nested_tsc_offset(),
+kvm_get_msr_common().
 """
 
 from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import Window, signed, wrap
-from fixtures.kvm.errors import CapabilityMissing
+from fixtures.counters import Window, wrap
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.nested import Nested
+from fixtures.kvm.x86.nested_vmx import hypervisor
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.uapi import kvm as uapi
-from fixtures.uapi.x86 import svm
-from fixtures.uapi.x86.msr_index import (
-    MSR_AMD64_TSC_RATIO,
-    MSR_IA32_TSC,
-    MSR_IA32_TSC_ADJUST,
-    MSR_VM_HSAVE_PA,
-)
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.tables import OFFSETS
-from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading, timed
+from kvmtests.x86.clocks import check_tsc_continues, continued, timed
+from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_in_l2, check_lines, require_tsc_adjust
 
 pytestmark = [pytest.mark.thorough]
 
-LEAF_7_EBX_TSC_ADJUST = 1 << 1
-LEAF_8000000A_EDX_TSCRATEMSR = 1 << 4
-RATIO_FRACTION_BITS = 32  # AMD APM 2, 15.30.5
-L1_TSC = 2**45  # where L1's TSC is set, or by how much it is moved
-L2_OFFSET = 2**64 - 2**50
-"""Far from each other and from 0: a reading shows which of them it includes, or that it includes both."""
-
-RATIOS = [
-    pytest.param(1 << 31, id="half"),
-    pytest.param(5 << 30, id="a-quarter-more"),
-    pytest.param(3 << 32, id="three-times"),
-]
 ORDERS = [
     pytest.param(("state", "offset"), id="offset-last"),
     pytest.param(("offset", "state"), id="offset-first"),
 ]
-INVALID = [pytest.param("intercepts", id="does-not-intercept-vmrun"), pytest.param("asid", id="asid-0")]
 
 
 @pytest.fixture
 def nested(vcpu: X86Vcpu) -> Nested:
     """A hypervisor on vCPU 0, with a guest."""
-    return Nested(vcpu)
+    return hypervisor(vcpu)
 
 
 @pytest.fixture
 def tsc_adjust(nested: Nested) -> None:
     """The CPUID of L1 announces IA32_TSC_ADJUST."""
-    if not nested.vcpu.guest.cpuid(7)[1] & LEAF_7_EBX_TSC_ADJUST:
-        raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
-
-
-@pytest.fixture
-def tsc_ratio(nested: Nested) -> None:
-    """L1 may scale the TSC of L2."""
-    nested.vcpu.require_capability(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
-    if not nested.vcpu.guest.cpuid(0x8000000A)[3] & LEAF_8000000A_EDX_TSCRATEMSR:
-        raise CapabilityMissing("X86_FEATURE_TSCRATEMSR")
-
-
-def check_lines(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has continued for L1 and user space, and L2's with it.
-
-    The vCPU is in L1.
-    """
-    check_tsc_continues(nested.vcpu, value, since)
-    seen = nested.run("tsc")
-    assert seen.value in seen.window.shifted(nested.tsc_offset)
-
-
-def check_in_l2(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has continued for user space, and L2's with it.
-
-    The vCPU is in L2, and stays there.
-    """
-    by_host, by_l2 = host_reading(nested.vcpu), nested.again()
-    assert by_host.value in continued(value, since, by_host.window)
-    assert by_l2.value in continued(value, since, by_l2.window).shifted(nested.tsc_offset)
+    require_tsc_adjust(nested)
 
 
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
-    """RDTSC of L2 is L1's TSC, which differs from the host's, + the VMCB's tsc_offset, modulo 2**64."""
+    """RDTSC of L2 is L1's TSC, which differs from the host's, + the offset that L1 gave, modulo 2**64."""
     nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC)
     nested.tsc_offset = tsc_offset
 
     seen = nested.run("tsc")
 
     assert seen.value in seen.window.shifted(tsc_offset)
+
+
+def test_l2_reads_its_tsc_by_rdtscp(nested: Nested) -> None:
+    """RDTSCP, which L1 does not intercept, gives L2 the TSC of L2 as RDTSC does."""
+    nested.tsc_offset = L2_OFFSET
+
+    seen = nested.run("rdtscp")
+
+    assert seen.value in seen.window.shifted(L2_OFFSET)
 
 
 def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
@@ -217,40 +179,9 @@ def test_intercepted_write_does_nothing(nested: Nested) -> None:
 
     exit_code = nested.vmrun()
 
-    assert exit_code == svm.SVM_EXIT_MSR
+    assert exit_code == nested.MSR_WRITE_EXIT
     assert nested.vcpu.get_msr(MSR_IA32_TSC_ADJUST) == adjust
     check_lines(nested, start.value, since=start.window)
-
-
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
-@pytest.mark.parametrize("invalid", INVALID)
-def test_failed_vmrun_changes_nothing(nested: Nested, invalid: str) -> None:
-    """A VMRUN that fails for its VMCB leaves L1's TSC and TSC_ADJUST where L1 and L2 had put them."""
-    vcpu = nested.vcpu
-    nested.tsc_offset = L2_OFFSET
-    lowered = wrap(vcpu.guest.read_tsc().value - 2**32)
-    vcpu.guest.wrmsr(MSR_IA32_TSC, lowered)
-    by_l1 = vcpu.get_msr(MSR_IA32_TSC_ADJUST)
-    written, _ = timed(vcpu.vm, lambda: nested.run("wrmsr", MSR_IA32_TSC, wrap(lowered - 2**32)))
-    by_l2 = vcpu.get_msr(MSR_IA32_TSC_ADJUST)
-
-    nested.prepare("tsc")
-    make_invalid(nested.vmcb.control, invalid)
-    exit_code = nested.vmrun()
-
-    assert exit_code == svm.SVM_EXIT_ERR
-    assert signed(by_l1) <= -(2**32)
-    assert signed(by_l2) <= -2 * 2**32
-    assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == by_l2
-    check_lines(nested, wrap(lowered - 2**32), written)
-
-
-def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
-    """Change a VMCB so that VMRUN refuses it."""
-    if invalid == "asid":
-        control.asid = 0
-    else:
-        control.intercepts[svm.INTERCEPT_WORD4] = 0
 
 
 @pytest.mark.usefixtures("stable_tsc")
@@ -258,13 +189,14 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
 def test_restored_l2_continues(kvm: Kvm[X86Vm], nested: Nested, order: tuple[str, str]) -> None:
     """A vCPU that gets state and offset of one in L2, in either order, continues in L2 on its TSC.
 
-    L1 also finds its own there. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state().
+    L1 also finds its own there. Source: arch/x86/kvm/svm/nested.c: svm_set_nested_state();
+    arch/x86/kvm/vmx/nested.c: vmx_set_nested_state().
     """
     nested.vcpu.tsc_offset = L1_TSC
     nested.tsc_offset = L2_OFFSET
     nested.enter("tsc")
     destination = kvm.create_vm().create_vcpu(0)
-    restored = Nested(destination)
+    restored = hypervisor(destination)
 
     transfers = {
         "state": lambda: hand_over(nested, restored),
@@ -283,10 +215,10 @@ def test_restored_l2_continues(kvm: Kvm[X86Vm], nested: Nested, order: tuple[str
 def hand_over(source: Nested, destination: Nested) -> None:
     """Give *destination* memory and state of *source*, which is in L2, except for the clocks."""
     source.vcpu.finish_exit()
-    destination.vcpu.guest.load("vmrun")  # the program that it continues, from whichever place
+    destination.vcpu.guest.load(source.PROGRAM)  # the program that it continues, from whichever place
     destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
     destination.vcpu.sregs = source.vcpu.sregs
-    destination.vcpu.set_msr(MSR_VM_HSAVE_PA, source.vcpu.get_msr(MSR_VM_HSAVE_PA))
+    destination.restore_msrs(source)
     destination.vcpu.regs = source.vcpu.regs
     destination.vcpu.nested_state = source.vcpu.nested_state
     destination.tsc_offset = source.tsc_offset
@@ -295,19 +227,3 @@ def hand_over(source: Nested, destination: Nested) -> None:
 def hand_offset_over(source: Nested, destination: Nested) -> None:
     """Give *destination* the offset of *source*, on the same host."""
     destination.vcpu.tsc_offset = source.vcpu.tsc_offset
-
-
-@pytest.mark.usefixtures("tsc_ratio")
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_l2_reads_the_scaled_tsc(nested: Nested, ratio: int) -> None:
-    """With the multiplier that L1 chose, RDTSC of L2 is (L1's TSC * ratio >> 32) + the VMCB's offset.
-
-    KVM multiplies both ratios and offsets beforehand and cuts off twice: two ticks.
-    """
-    nested.vcpu.guest.wrmsr(MSR_AMD64_TSC_RATIO, ratio)
-    nested.tsc_offset = L2_OFFSET
-
-    seen = nested.run("tsc")
-
-    first, last = (tsc * ratio >> RATIO_FRACTION_BITS for tsc in (seen.before, seen.after))
-    assert seen.value in Window(wrap(first), wrap(last)).shifted(L2_OFFSET).widened(2)

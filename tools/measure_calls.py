@@ -19,7 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from fixtures.host_backend import host_backend
-from fixtures.kvm.errors import BenchError
+from fixtures.kvm.errors import HarnessError
 from fixtures.kvm.exits import Exit, IoExit, MmioExit
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         python, baseline = measure(arguments.n, arguments.rounds)
-    except (BenchError, OSError, subprocess.CalledProcessError) as error:
+    except (HarnessError, OSError, subprocess.CalledProcessError) as error:
         print(f"measure_calls: {error}", file=sys.stderr)
         return 1
     print(tabulate(rows(python, baseline), headers=["first quartile, ticks", "C", "Python", "ratio"]))

@@ -18,7 +18,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from fixtures.host_backend import host_backend
-from fixtures.kvm.errors import BenchError
+from fixtures.kvm.errors import HarnessError
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         python, baseline = measure(arguments.n, arguments.rounds)
-    except (BenchError, OSError, subprocess.CalledProcessError) as error:
+    except (HarnessError, OSError, subprocess.CalledProcessError) as error:
         print(f"measure_window: {error}", file=sys.stderr)
         return 1
     rows = [_row("C", baseline, baseline), _row("Python", python, baseline)]

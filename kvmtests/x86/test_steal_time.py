@@ -19,7 +19,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window
 from fixtures.guests import layout
-from fixtures.kvm.errors import BenchError, GuestFault
+from fixtures.kvm.errors import GuestFault, HarnessError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.x86.guest import GENERAL_PROTECTION, StealTime
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -69,7 +69,7 @@ def wait_for_a_crowded_cpu() -> None:
     try:
         while run_delay_ns() < enough_ns:
             if time.monotonic() > deadline_s:
-                raise BenchError("the scheduler never made this thread wait for its CPU")
+                raise HarnessError("the scheduler never made this thread wait for its CPU")
     finally:
         rival.kill()
         rival.wait()

@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
-from fixtures.kvm.errors import BenchError
+from fixtures.kvm.errors import HarnessError
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
@@ -52,7 +52,7 @@ def at_once(kvm: Kvm[X86Vm], *writes: Write, pauses_within_ms: int = 400) -> lis
         last_ns = span.raw_ns.width
         if last_ns <= (pauses_ms + pauses_within_ms) * NSEC_PER_MSEC:
             return vcpus
-    raise BenchError(
+    raise HarnessError(
         f"this host is too busy: {ATTEMPTS} times the writes took too long, {last_ns} ns at last"
     )
 

@@ -21,6 +21,7 @@ MODULES = "./lib/modules/6.12/kernel"
 KERNEL = [
     entry("./boot/vmlinuz-6.12", VMLINUX),
     entry(f"{MODULES}/kvm-amd.ko", b"\x7fELF\0depends=kvm\0"),
+    entry(f"{MODULES}/kvm-intel.ko", b"\x7fELF\0depends=kvm\0"),
     entry(f"{MODULES}/kvm.ko", b"\x7fELF\0depends=\0"),
     entry(f"{MODULES}/unneeded.ko", b"\x7fELF\0depends=\0"),
     entry("./lib/modules/6.12/modules.builtin", b"kernel/virtio-pci.ko\nkernel/virtio-console.ko\n"),
@@ -82,7 +83,7 @@ def test_every_damaged_file_is_mended_or_told(pristine: Path, tmp_path: Path, ma
 
 def test_only_modules_that_are_loaded_are_kept(pristine: Path) -> None:
     """A kernel is unpacked with the modules that lab hosts load and what those depend on."""
-    assert sorted(path.name for path in pristine.rglob("*.ko")) == ["kvm-amd.ko", "kvm.ko"]
+    assert sorted(path.name for path in pristine.rglob("*.ko")) == ["kvm-amd.ko", "kvm-intel.ko", "kvm.ko"]
 
 
 @pytest.mark.parametrize("folder", lab_damage.FOLDERS)

@@ -87,7 +87,7 @@ def check(script: Script, target: Target, facts: Mapping[str, Fact], count: Coun
     """Play *script* on *target*; `Disagreed` if its simulated counterpart answers otherwise."""
     transcript = play(script, target.make_backend())
     count.scripts += 1
-    count.steps += len(script.steps)
+    count.steps += len(script.actions)
     found = judge(transcript, facts)
     if found is not None:
         raise Disagreed(script, found)
@@ -121,7 +121,7 @@ def replay(target: Target, facts: Mapping[str, Fact], cases: Mapping[Path, Scrip
             agreed = False
             print(f"{target.name}: {path}\n  {error}")
         except KeyError as error:
-            raise Unplayable(f"{path} cannot be played: no step knows {error}") from error
+            raise Unplayable(f"{path} cannot be played: no action knows {error}") from error
     return agreed
 
 
@@ -171,15 +171,15 @@ def draw(
 
 def smallest(error: Disagreed, check_script: Callable[[Script], None]) -> Disagreed:
     """Return *error* of a script from which no single step can be taken without making it agree."""
-    number = len(error.script.steps)
+    number = len(error.script.actions)
     while number:
         number -= 1
-        steps = error.script.steps
+        steps = error.script.actions
         try:
             check_script(Script(error.script.arch, steps[:number] + steps[number + 1 :]))
         except Disagreed as smaller:
             error = smaller
-            number = min(number, len(error.script.steps))
+            number = min(number, len(error.script.actions))
     return error
 
 
@@ -190,7 +190,7 @@ def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Na
     found: dict[str, Script] = {}
 
     def take(script: Script) -> None:
-        if len(script.steps) >= LEAST_KEPT and len(found) < arguments.keep:
+        if len(script.actions) >= LEAST_KEPT and len(found) < arguments.keep:
             found.setdefault(str(script), script)
 
     drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, most=MOST_KEPT)

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from fixtures.agreement.counterpart import twin
+from fixtures.agreement.counterpart import counterpart_of
 from fixtures.agreement.transcript import Moment
 from fixtures.backends.protocol import Backend
 from fixtures.facts import Fact
@@ -86,7 +86,7 @@ class RealCalls:
 
     def _counterpart(self, backend: Backend) -> SimConfig:
         """Return a host like the target's, which also has as many vCPUs."""
-        config = twin(self._target.arch, self._facts, _moment(backend))
+        config = counterpart_of(self._target.arch, self._facts, _moment(backend))
         with open_kvm(backend, self._target.arch) as opened:
             limits = {cap: opened.check_extension(cap) for cap in (KVM_CAP_MAX_VCPUS, KVM_CAP_MAX_VCPU_ID)}
         return replace(config, capabilities={**config.capabilities, **limits})

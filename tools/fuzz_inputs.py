@@ -61,7 +61,7 @@ def case(chance: random.Random, spoil: Spoil) -> int:
     except agree.Unplayable as error:
         raise Refused(type(error).__name__) from None
     str(found).encode("utf-8", "replace")
-    return len(found.steps)
+    return len(found.actions)
 
 
 def issues(chance: random.Random, spoil: Spoil) -> int:

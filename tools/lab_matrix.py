@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lab's kernel matrix as a page: kernel by mode by subject, from the journals of its runs.
 
-`make lab LAB=--matrix` writes it beside the reports, as lab-matrix.md; docs/lab-matrix.md is one of these.
+`make lab LAB=--matrix` writes it next to the reports, as lab-matrix.md; docs/lab-matrix.md is one of these.
 """
 
 from __future__ import annotations

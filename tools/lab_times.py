@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Say where the lab's time went: the phases of every machine of a run, in seconds.
 
-`make lab LAB=--timing` prints it behind the run. The first boot counts; a machine that died
+`make lab LAB=--timing` prints it after the run. The first boot counts; a machine that died
 and booted again has "+1".
 """
 

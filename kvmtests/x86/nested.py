@@ -21,7 +21,7 @@ def require_tsc_adjust(nested: Nested) -> None:
 
 
 def check_lines(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has gone on, for L1 and user space, and L2's beside it.
+    """Fail unless L1's TSC, *value* in *since*, has gone on, for L1 and user space, and L2's next to it.
 
     The vCPU is in L1.
     """
@@ -31,7 +31,7 @@ def check_lines(nested: Nested, value: int, since: Window) -> None:
 
 
 def check_in_l2(nested: Nested, value: int, since: Window) -> None:
-    """Fail unless L1's TSC, *value* in *since*, has gone on for user space, and L2's beside it.
+    """Fail unless L1's TSC, *value* in *since*, has gone on for user space, and L2's next to it.
 
     The vCPU is in L2, and stays there.
     """

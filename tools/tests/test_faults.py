@@ -329,7 +329,7 @@ def test_victim(kvm, little_memory):
 
 
 def test_memory_limit(tmp_path: Path) -> None:
-    """Memory that cannot be had is an error with the errno in words, of the test that wanted it."""
+    """Memory that is not available is an error with the errno in words, of the test that wanted it."""
     ended = Suite(tmp_path, NEEDS_MEMORY).run()
 
     assert ended.status == 1

@@ -34,7 +34,7 @@ def asked(*words: str) -> list[str]:
 
 
 def test_standard_machines_come_with_the_near_targets() -> None:
-    """Without names all standard machines are asked, beside every simulated target."""
+    """Without names all standard lab hosts are tested, next to every simulated target."""
     targets = asked()
 
     assert set(STANDARD) <= set(targets)

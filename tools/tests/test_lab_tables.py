@@ -38,7 +38,7 @@ def test_phases_last_from_one_end_to_the_next(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_times_of_a_run_make_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A row for each machine, from the files beside its logs; a second boot shows."""
+    """A row for each machine, from the files next to its logs; a second boot shows."""
     folder = tmp_path / "lab" / "lab-arm64-vhe"
     folder.mkdir(parents=True)
     timing.write(folder, "lab-arm64-vhe", [{"image": 0.25, "tests": 9.75}, {"image": 0.25}])

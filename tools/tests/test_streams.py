@@ -44,7 +44,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         pytest.param(">&- 2>&- <&-", id="all-closed"),
     ],
 )
-def test_run_ends_well_whoever_reads(tmp_path: Path, rest: str) -> None:
+def test_run_ends_well_whatever_reads_it(tmp_path: Path, rest: str) -> None:
     """The run finishes, writes its reports, and returns its status; nothing is said about the pipe."""
     status = tmp_path / "status"
 

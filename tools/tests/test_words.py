@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The words of docs/words.md: what this tree does not say, and the places that rightly do.
+
+A word is looked for in identifiers as well: `SimHost` and `sim_host` both hold "host".
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What is not said, what is said instead, and the contexts in which the word means something else.
+WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "bench": (
+        r"\bbench\b",
+        "harness, or benchmark",
+        (
+            r"make[. ]bench", r"tools[./]bench", r"bench/", r"bench reports", r"\bbench:", r"\"bench\"",
+            r"lab bench defects", r"def bench", r"import bench", r"bench\.main", r", bench\)", r"micro-bench",
+        ),
+    ),
+    "mutant": (
+        r"\bmutants?\b|\bmutations?\b",
+        "defect",
+        (r"make mutants", r"\"mutants\"", r"mutants\.(?:json|html)", r"mutants:", r"defects mutants agree"),
+    ),
+    "twin": (r"\btwins?\b", "counterpart, or C baseline", ()),
+    "shadow": (r"\bshadows?\b", "counterpart", (r"shadow VMCS", r"shadow paging", r"box-shadow")),
+    "bugs.md": (r"\bbugs\.md\b", "the id's row in docs/defects.md", ()),
+    "NS_PER_S": (r"\bNS PER S\b", "NSEC_PER_SEC of fixtures/counters.py", ()),
+    "beside": (r"\bbeside\b", "next to, alongside", ()),
+    "dearer": (r"\bdearer\b", "more expensive", ()),
+    "anew": (r"\banew\b", "again, from scratch", ()),
+    "whoever": (r"\bwhoever\b", "any code that, a caller that", ()),
+    "cannot be had": (r"\bcannot be had\b|\bto be had\b|\bcan be had\b", "is not available", ()),
+    "but with": (r"\bbut (?:with|for|in)\b", "except with, except in", ()),
+    "behind": (
+        r"\bbehind\b",
+        "after, of time",
+        (
+            r"behind the (?:same )?seam", r"memory (?:of this process )?behind it", r"open file behind",
+            r"(?:second|seconds|3ms)[- ]behind", r"leaves none behind", r"signature behind it",
+            r"id=\"behind\"", r"behind (?:its|their) (?:line|intended frequency)", r"a second behind and",
+        ),
+    ),
+}  # fmt: skip
+
+SELF = "tools/tests/test_words.py"
+ELSEWHERE = ("LICENSE", "requirements/", "docs/words.md", "docs/renamed.md", SELF)
+"""Not our text, or text about the words themselves."""
+
+
+def _lines() -> list[tuple[str, int, str]]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    lines = []
+    for name in filter(None, listed):
+        path = ROOT / name
+        if name.startswith(ELSEWHERE) or not path.is_file():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        lines += [(name, number, line) for number, line in enumerate([name, *text.splitlines()])]
+    return lines
+
+
+def _spelled_out(line: str) -> str:
+    """Return *line* with identifiers parted into their words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", line).replace("_", " ")
+
+
+def _uses(pattern: str, allowed: tuple[str, ...], line: str) -> bool:
+    text = _spelled_out(line)
+    for context in allowed:
+        text = re.sub(context, "", text, flags=re.IGNORECASE)
+    return re.search(pattern, text, re.IGNORECASE) is not None
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_tree_uses_the_words_of_its_glossary(word: str) -> None:
+    """No file says *word* where docs/words.md has another one for the thing."""
+    pattern, better, allowed = WORDS[word]
+
+    found = [
+        f"{name}:{number}: {line.strip()}" for name, number, line in _lines() if _uses(pattern, allowed, line)
+    ]
+
+    assert not found, f"{len(found)} lines say {word!r}; say {better}:\n" + "\n".join(found)
+
+
+def test_words_inside_identifiers_are_seen() -> None:
+    """CamelCase and snake_case hold words as sentences do; an allowed context is no use of its word."""
+    pattern, _, allowed = WORDS["twin"]
+
+    seen = [_uses(pattern, allowed, line) for line in ("class SimTwin:", "sim_twins", "a twin", "entwined")]
+
+    assert seen == [True, True, True, False]
+    assert not _uses(WORDS["behind"][0], WORDS["behind"][2], "the model behind the seam")

@@ -18,6 +18,7 @@ import pytest
 
 from fixtures.agreement import corpus
 from fixtures.architectures import ROWS, X86_64
+from fixtures.lab import cache, parts
 from fixtures.plugins import known_issues
 from tools import agree
 
@@ -83,6 +84,21 @@ def issues(chance: random.Random, spoil: Spoil) -> int:
         facts = {"kernel": "6.12.3-1", "arch": X86_64.name}
         issue.predicts("kvmtests/x86/test_tsc.py::test_x[plus-1]", facts)
         issue.symptom.search("1 is 5 before the start of [7, 9]")
+    return len(found)
+
+
+def lab_lists(chance: random.Random, spoil: Spoil) -> int:
+    """Read a list of packages as the lab's cache keeps it; a damaged one counts as absent, with a note."""
+    entries = [
+        {"name": f"part_{number}_amd64.deb", "uri": f"u/{number}.deb", "size": number, "sha256": "0" * 64}
+        for number in range(chance.randrange(1, 6))
+    ]
+    for entry in entries:
+        if chance.randrange(8) == 0:
+            entry[chance.choice(list(entry))] = chance.choice(_VALUES)
+    lines = json.dumps(entries, indent=1).encode().splitlines(keepends=True)
+    found = _in_file(_seldom(chance, spoil, lines), parts.listed)
+    cache.take_notes()
     return len(found)
 
 

@@ -276,6 +276,7 @@ READERS: dict[str, Reader] = {
     "ktap": _ktap,
     "defects": _defects,
     "lab-records": _lab_host,
+    "lab-lists": _input(fuzz_inputs.lab_lists),
     "cases": _input(fuzz_inputs.case),
     "known-issues": _input(fuzz_inputs.issues),
 }

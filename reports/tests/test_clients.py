@@ -42,7 +42,9 @@ def hostile_run() -> Run:
         key = {"nodeid": f"kvmtests/x86/test_clock.py::test_a[sim-a-{nasty}-{number}]", "target": "sim-a"}
         found.append({"type": "log", **key, "text": f"{nasty}\n{nasty}"})
         said = {"message": nasty, "reason": nasty, "known_issue": "pvm", "file": "a.py", "line": 3}
-        found.append({"type": "result", **key, **said, "verdict": verdicts[number % len(verdicts)]})
+        # Markup fails, so that a page shows it as soon as it opens.
+        verdict = "fail" if "<script>" in nasty else verdicts[number % len(verdicts)]
+        found.append({"type": "result", **key, **said, "verdict": verdict})
     return run_of([*found, {"type": "end", "time_ns": 2, "exit_status": 1}])
 
 

@@ -7,7 +7,7 @@ pytest_plugins = [
     "fixtures.plugins.reproduce",
     "fixtures.plugins.steps",
     "fixtures.plugins.time_limit",
-    "fixtures.plugins.machines",
+    "fixtures.plugins.vms",
     "fixtures.plugins.second_host",
     "fixtures.plugins.benchmark",
     "fixtures.plugins.verdicts",

@@ -164,7 +164,7 @@ def _records(chance: random.Random) -> list[dict[str, Any]]:
     count = chance.randrange(1, 8)
     ids = [f"kvmtests/x86/test_clock.py::test_{number}[sim-a-{number}]" for number in range(count)]
     found: list[dict[str, Any]] = [
-        {"type": "session", "version": 1, "machine": "m", "time_ns": 1, "facts": {"kernel": "6.12"}},
+        {"type": "session", "version": 1, "host": "m", "time_ns": 1, "facts": {"kernel": "6.12"}},
         {"type": "target", "name": "sim-a", "kind": "sim", "simulated": True, "facts": {"counter_hz": 10**9}},
         {"type": "collection", "nodeids": ids},
     ]

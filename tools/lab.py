@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ask stock kernels: boot the lab's machines under QEMU and run the suite inside them (`make lab`).
+"""Ask stock kernels: boot the lab's hosts under QEMU and run the suite inside them (`make lab`).
 
 Says once what it fetches and how large that is; later runs need no network. Exit status: as
 tools/check.py, and 2 where a part or a program is missing.
@@ -16,7 +16,7 @@ from pathlib import Path
 from fixtures.architectures import ARCHITECTURES
 from fixtures.lab import availability, cache, image, kernel, own_kernel, packages, parts
 from fixtures.lab.errors import BadKernel, LabError, of_system
-from fixtures.lab.machines import MATRIX, STANDARD, Machine, find
+from fixtures.lab.hosts import MATRIX, STANDARD, LabHost, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
@@ -38,9 +38,9 @@ def main(argv: Sequence[str]) -> int:
         os.environ[own_kernel.MODULES] = str(arguments.modules.resolve())
     try:
         paths(arguments.pytest_arguments, ROOT)
-        machines = chosen(arguments.target, matrix=arguments.matrix)
-        fetch(machines, update=arguments.update)
-        prepare(machines)
+        lab_hosts = chosen(arguments.target, matrix=arguments.matrix)
+        fetch(lab_hosts, update=arguments.update)
+        prepare(lab_hosts)
     except (LabError, Unusable) as error:
         return _refuse(str(error))
     except OSError as error:
@@ -51,34 +51,34 @@ def main(argv: Sequence[str]) -> int:
     if arguments.fetch:
         return 0
     keep_byte_code()
-    status = run(pytest_arguments(arguments, machines))
+    status = run(pytest_arguments(arguments, lab_hosts))
     conclude(arguments)
     return status
 
 
-def chosen(names: Sequence[str], *, matrix: bool = False) -> list[Machine]:
-    """Return the machines among *names*, or the standard ones that can boot the kernel given.
+def chosen(names: Sequence[str], *, matrix: bool = False) -> list[LabHost]:
+    """Return the lab hosts among *names*, or the standard ones that can boot the kernel given.
 
     Other targets in *names* are pytest's to judge.
     """
-    machines = [machine for name in names or STANDARD if (machine := find(name)) is not None]
+    lab_hosts = [lab_host for name in names or STANDARD if (lab_host := find(name)) is not None]
     own = own_kernel.given()
     if own is not None and not names:
-        machines = [machine for machine in machines if _boots(own.image, machine.arch)]
-    if own is not None and not machines:
+        lab_hosts = [lab_host for lab_host in lab_hosts if _boots(own.image, lab_host.arch)]
+    if own is not None and not lab_hosts:
         raise BadKernel(f"{own.image} is no kernel for any of the lab's architectures")
     if matrix:
-        series = [found for machine in machines for suffix in MATRIX if (found := _with(machine, suffix))]
-        return list({machine.name: machine for machine in series}.values())
-    return machines
+        series = [found for lab_host in lab_hosts for suffix in MATRIX if (found := _with(lab_host, suffix))]
+        return list({lab_host.name: lab_host for lab_host in series}.values())
+    return lab_hosts
 
 
-def fetch(machines: Sequence[Machine], *, update: bool = False) -> None:
-    """Download what *machines* lack, saying beforehand what and how large."""
+def fetch(lab_hosts: Sequence[LabHost], *, update: bool = False) -> None:
+    """Download what *lab_hosts* lack, saying beforehand what and how large."""
     own = own_kernel.given() is not None
-    for machine in machines:  # before anything is fetched
-        availability.check_own_kernel(machine)
-    sets = {each.name: each for machine in machines for each in parts.sets_of(machine, own_kernel=own)}
+    for lab_host in lab_hosts:  # before anything is fetched
+        availability.check_own_kernel(lab_host)
+    sets = {each.name: each for lab_host in lab_hosts for each in parts.sets_of(lab_host, own_kernel=own)}
     unknown = [each for each in sets.values() if update or not each.known()]
     if unknown:
         archives = sorted({(each.suite, ARCHITECTURES[each.arch].debian) for each in unknown})
@@ -99,19 +99,19 @@ def fetch(machines: Sequence[Machine], *, update: bool = False) -> None:
         parts.fetch(sets[name])
 
 
-def prepare(machines: Sequence[Machine]) -> None:
+def prepare(lab_hosts: Sequence[LabHost]) -> None:
     """Build what is built once, and say what is still in the way; `LabError`."""
-    for machine in machines:
-        availability.check(machine)
-    for arch in dict.fromkeys(machine.arch for machine in machines):
+    for lab_host in lab_hosts:
+        availability.check(lab_host)
+    for arch in dict.fromkeys(lab_host.arch for lab_host in lab_hosts):
         image.base(arch)
     if own_kernel.given() is None:
-        for arch, series in dict.fromkeys((machine.arch, machine.kernel) for machine in machines):
+        for arch, series in dict.fromkeys((lab_host.arch, lab_host.kernel) for lab_host in lab_hosts):
             kernel.from_packages(parts.kernel_set(arch, series))
 
 
 def keep_byte_code() -> None:
-    """Let pytest keep what it compiles, for this process and its workers: the machines' archive takes it."""
+    """Let pytest keep what it compiles, for this process and its workers: the lab hosts' archive takes it."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
 
@@ -126,10 +126,10 @@ def conclude(arguments: argparse.Namespace) -> None:
         _say(f"kernel by mode by subject: {path}")
 
 
-def pytest_arguments(arguments: argparse.Namespace, machines: Iterable[Machine]) -> list[str]:
-    """Return pytest's command line: the machines, and without named targets all that `make check` asks."""
+def pytest_arguments(arguments: argparse.Namespace, lab_hosts: Iterable[LabHost]) -> list[str]:
+    """Return pytest's command line: the lab hosts, and without named targets all that `make check` asks."""
     others = [name for name in arguments.target if find(name) is None]
-    names = [*others, *(machine.name for machine in machines)]
+    names = [*others, *(lab_host.name for lab_host in lab_hosts)]
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
@@ -154,8 +154,8 @@ def _boots(kernel: Path, arch: str) -> bool:
     return True
 
 
-def _with(machine: Machine, suffix: str) -> Machine | None:
-    return find(f"{machine.name.partition('@')[0]}@{suffix}")
+def _with(lab_host: LabHost, suffix: str) -> LabHost | None:
+    return find(f"{lab_host.name.partition('@')[0]}@{suffix}")
 
 
 def _what(part_set: PartSet, found: Sequence[packages.Package]) -> str:
@@ -174,18 +174,18 @@ def _say(line: str) -> None:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="lab", description=__doc__.splitlines()[0])
-    parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this machine")
+    parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this lab host")
     parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
-    parser.add_argument("--matrix", action="store_true", help="each machine with every kernel of the matrix")
+    parser.add_argument("--matrix", action="store_true", help="each lab host with every kernel of the matrix")
     parser.add_argument("--all", action="store_true", help="the claims marked thorough, too")
-    parser.add_argument("--timing", action="store_true", help="say where each machine's time went")
+    parser.add_argument("--timing", action="store_true", help="say where each lab host's time went")
     parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")
     parser.add_argument("--modules", type=Path, metavar="DIR", help="the build's modules, where KVM is one")
     parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")
     parser.add_argument("--update", action="store_true", help="ask Debian for newer packages")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
-        "--jobs", type=jobs, default="auto", metavar="N", help="worker processes, each runs one machine"
+        "--jobs", type=jobs, default="auto", metavar="N", help="worker processes, each runs one lab host"
     )
     parser.add_argument("-k", dest="keyword", metavar="EXPRESSION", help="only tests that match")
     parser.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENTS", help="pytest's own arguments")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fixtures.lab import cache, image, kernel, parts
 from fixtures.lab.errors import LabError, PartsMissing
-from fixtures.lab.machines import Machine, find
+from fixtures.lab.hosts import LabHost, find
 from fixtures.lab.packages import Archive, Package
 from tools import lab
 
@@ -76,9 +76,9 @@ class Damage:
         yield from self.wrong
 
 
-def copied(original: Path, pristine: Path, machines: Sequence[Machine]) -> Path:
-    """Copy what *machines* need of the cache *original* to *pristine* and build from it; `LabError`."""
-    sets = {each.name: each for machine in machines for each in parts.sets_of(machine)}.values()
+def copied(original: Path, pristine: Path, lab_hosts: Sequence[LabHost]) -> Path:
+    """Copy what *lab_hosts* need of the cache *original* to *pristine* and build from it; `LabError`."""
+    sets = {each.name: each for lab_host in lab_hosts for each in parts.sets_of(lab_host)}.values()
     with in_cache(original):
         files = [path for each in sets for path in (each.list_file, *each.sound_files())]
     try:
@@ -90,25 +90,25 @@ def copied(original: Path, pristine: Path, machines: Sequence[Machine]) -> Path:
     with in_cache(pristine):
         for each in sets:
             parts.seal(each)
-        lab.prepare(machines)
+        lab.prepare(lab_hosts)
     return pristine
 
 
-def products(machines: Sequence[Machine]) -> str:
-    """Return the checksum of all that boots on *machines*; `LabError` says what is in the way."""
+def products(lab_hosts: Sequence[LabHost]) -> str:
+    """Return the checksum of all that boots on *lab_hosts*; `LabError` says what is in the way."""
     made = b""
-    for machine in machines:
-        chosen = kernel.from_packages(parts.kernel_set(machine.arch, machine.kernel))
-        modules = chosen.module_files(machine.all_modules)
-        made += b"".join([image.base(machine.arch), chosen.image.read_bytes(), *modules])
+    for lab_host in lab_hosts:
+        chosen = kernel.from_packages(parts.kernel_set(lab_host.arch, lab_host.kernel))
+        modules = chosen.module_files(lab_host.all_modules)
+        made += b"".join([image.base(lab_host.arch), chosen.image.read_bytes(), *modules])
     return cache.digest(made)
 
 
-def try_all(pristine: Path, scratch: Path, machines: Sequence[Machine]) -> Damage:
+def try_all(pristine: Path, scratch: Path, lab_hosts: Sequence[LabHost]) -> Damage:
     """Damage every file of *pristine* in turn, in a copy at *scratch*; *pristine* stays as it is."""
     found = Damage()
     with in_cache(pristine):
-        good = products(machines)
+        good = products(lab_hosts)
     copy = scratch / "cache"
     files = [path for name in FOLDERS for path in sorted((pristine / name).rglob("*")) if path.is_file()]
     for path in files:
@@ -117,14 +117,14 @@ def try_all(pristine: Path, scratch: Path, machines: Sequence[Machine]) -> Damag
             renew(pristine, copy, relative)
             kind(copy / relative)
             with in_cache(copy), mirror(pristine):
-                _judge(found, f"{kind.__name__} {relative}", relative.parts[0], machines, good)
+                _judge(found, f"{kind.__name__} {relative}", relative.parts[0], lab_hosts, good)
                 cache.take_notes()
     return found
 
 
-def _judge(found: Damage, case: str, folder: str, machines: Sequence[Machine], good: str) -> None:
+def _judge(found: Damage, case: str, folder: str, lab_hosts: Sequence[LabHost], good: str) -> None:
     try:
-        if products(machines) != good:
+        if products(lab_hosts) != good:
             found.wrong.append(f"{case}: what boots is damaged, and nothing was said")
             return
         (found.mended if cache.take_notes() else found.harmless)[folder] += 1
@@ -136,8 +136,8 @@ def _judge(found: Damage, case: str, folder: str, machines: Sequence[Machine], g
         return
     try:
         with contextlib.redirect_stdout(None):
-            lab.fetch(machines)
-        if "\n" in sentence or "--fetch" not in sentence or products(machines) != good:
+            lab.fetch(lab_hosts)
+        if "\n" in sentence or "--fetch" not in sentence or products(lab_hosts) != good:
             found.wrong.append(f"{case}: {sentence}")
             return
     except Exception as error:  # noqa: BLE001  # as above
@@ -214,14 +214,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cache", type=Path, default=cache.root(), help="the cache that is copied")
     parser.add_argument("target", nargs="*", default=["lab-arm64-vhe", "lab-x86_64-svm"], help="lab targets")
     arguments = parser.parse_args(argv)
-    machines = [machine for name in arguments.target if (machine := find(name)) is not None]
+    lab_hosts = [lab_host for name in arguments.target if (lab_host := find(name)) is not None]
     with tempfile.TemporaryDirectory(prefix="kvmtests-lab-") as name:
         try:
-            pristine = copied(arguments.cache, Path(name) / "pristine", machines)
+            pristine = copied(arguments.cache, Path(name) / "pristine", lab_hosts)
         except LabError as error:
             sys.stderr.write(f"lab_damage: {error}.\n")
             return NOTHING_RAN
-        found = try_all(pristine, Path(name), machines)
+        found = try_all(pristine, Path(name), lab_hosts)
     print(f"{found.cases} cases, {len(found.wrong)} of them wrong")
     for line in found.lines():
         print(line)

@@ -38,12 +38,12 @@ out. An empty cell: no claim of the subject concerns that kernel's mode.
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the page for the journals that *argv* names; 4 if no machine was judged in them."""
+    """Print the page for the journals that *argv* names; 4 if no lab host was judged in them."""
     parser = argparse.ArgumentParser(prog="tools.lab_matrix", description=__doc__.splitlines()[0])
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     run = read_journal.read(parser.parse_args(argv).journals)
-    if not _machines(run):
-        sys.stderr.write("lab_matrix: no lab machine was judged in these journals.\n")
+    if not _lab_hosts(run):
+        sys.stderr.write("lab_matrix: no lab host was judged in these journals.\n")
         return NOTHING
     print(page(run), end="")
     return 0
@@ -51,24 +51,24 @@ def main(argv: Sequence[str]) -> int:
 
 def page(run: Run) -> str:
     """Return the page, in Markdown: what booted, a table for each architecture, the known issues met."""
-    machines = _machines(run)
-    parts = [HEAD, _booted(machines)]
-    for arch in dict.fromkeys(target.arch for target, _ in machines):
-        here = [(target, results) for target, results in machines if target.arch == arch]
+    lab_hosts = _lab_hosts(run)
+    parts = [HEAD, _booted(lab_hosts)]
+    for arch in dict.fromkeys(target.arch for target, _ in lab_hosts):
+        here = [(target, results) for target, results in lab_hosts if target.arch == arch]
         parts += [f"## {arch}\n", _subjects(here)]
-    parts += ["## Known issues met\n", _issues(machines)]
+    parts += ["## Known issues met\n", _issues(lab_hosts)]
     return "\n".join(parts)
 
 
-def _machines(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
+def _lab_hosts(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
     found = [(target, results) for target, results in by_target(run) if target.kind == "lab" and results]
     return sorted(found, key=lambda each: (each[0].arch, each[0].name.partition("@")[0]))
 
 
-def _booted(machines: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
-    heads = ["machine", "kernel", "mode that came", "emulator", "claims", "seconds"]
+def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
+    heads = ["lab host", "kernel", "mode that came", "emulator", "claims", "seconds"]
     rows = []
-    for target, results in machines:
+    for target, results in lab_hosts:
         facts = dict(target.facts)
         seconds = sum(result.duration_ns for result in results) / 1e9
         came = [facts.get("kernel", "did not boot"), target.mode or "-", _emulator(facts)]
@@ -80,18 +80,18 @@ def _emulator(facts: Mapping[str, object]) -> str:
     return next((f"{name} {facts[key]}" for key, name in EMULATORS.items() if facts.get(key)), "")
 
 
-def _subjects(machines: Sequence[tuple[ReportTarget, list[Result]]]) -> str:
-    subjects = sorted({result.subject for _, results in machines for result in results})
+def _subjects(lab_hosts: Sequence[tuple[ReportTarget, list[Result]]]) -> str:
+    subjects = sorted({result.subject for _, results in lab_hosts for result in results})
     rows = [
-        [subject, *(_cell([one for one in results if one.subject == subject]) for _, results in machines)]
+        [subject, *(_cell([one for one in results if one.subject == subject]) for _, results in lab_hosts)]
         for subject in subjects
     ]
-    return _table(rows, ["subject", *(_column(target) for target, _ in machines)])
+    return _table(rows, ["subject", *(_column(target) for target, _ in lab_hosts)])
 
 
 def _column(target: ReportTarget) -> str:
-    machine, _, series = target.name.partition("@")
-    return f"{machine.removeprefix(f'lab-{target.arch}-')} {series}".strip()
+    lab_host, _, series = target.name.partition("@")
+    return f"{lab_host.removeprefix(f'lab-{target.arch}-')} {series}".strip()
 
 
 def _cell(results: Iterable[Result]) -> str:
@@ -105,9 +105,9 @@ def _cell(results: Iterable[Result]) -> str:
     return ", ".join(words)
 
 
-def _issues(machines: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
+def _issues(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
     met: dict[str, dict[str, None]] = {}
-    for target, results in machines:
+    for target, results in lab_hosts:
         for result in results:
             if result.known_issue:
                 met.setdefault(result.known_issue, {})[target.name] = None

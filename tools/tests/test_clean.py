@@ -13,7 +13,7 @@ from reports.tests import samples
 from tools import clean
 from tools.vectors import document
 
-SESSION = b'{"type":"session","version":1,"time_ns":1,"machine":"m","facts":{}}\n'
+SESSION = b'{"type":"session","version":1,"time_ns":1,"host":"m","facts":{}}\n'
 
 
 @pytest.fixture

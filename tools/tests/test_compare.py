@@ -17,7 +17,7 @@ def journal(path: Path, native: list[float], target: str = "host") -> str:
     nodeid = f"kvmtests/x86/test_benchmark_counters.py::test_read[{target}]"
     place = {"nodeid": nodeid, "target": target}
     records = [
-        {"type": "session", "version": 1, "time_ns": 1, "machine": "m", "facts": {}},
+        {"type": "session", "version": 1, "time_ns": 1, "host": "m", "facts": {}},
         {"type": "target", "name": target, "kind": "host", "arch": "x86_64", "simulated": target != "host"},
         {"type": "collection", "nodeids": [nodeid]},
         {"type": "start", "nodeid": nodeid, "time_ns": 2},

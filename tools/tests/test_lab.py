@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`make lab`: which machines, what pytest is asked, and one sentence for what is missing."""
+"""`make lab`: which lab hosts, what pytest is asked, and one sentence for what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.lab import availability, cache, own_kernel
 from fixtures.lab.errors import EmulatorMissing
-from fixtures.lab.machines import MATRIX, STANDARD
+from fixtures.lab.hosts import MATRIX, STANDARD
 from tools import lab
 
 ARM64_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(64)
@@ -33,7 +33,7 @@ def asked(*words: str) -> list[str]:
     return [name for flag, name in itertools.pairwise(found) if flag == "--target"]
 
 
-def test_standard_machines_come_with_the_near_targets() -> None:
+def test_standard_lab_hosts_come_with_the_near_targets() -> None:
     """Without names all standard lab hosts are tested, next to every simulated target."""
     targets = asked()
 
@@ -42,7 +42,7 @@ def test_standard_machines_come_with_the_near_targets() -> None:
 
 
 def test_only_leaves_out_the_near_targets() -> None:
-    """--only asks the machines alone."""
+    """--only asks the lab hosts alone."""
     assert asked("--only") == list(STANDARD)
 
 
@@ -54,8 +54,8 @@ def test_named_targets_are_asked_and_no_others() -> None:
     ]
 
 
-def test_matrix_has_every_kernel_for_every_machine() -> None:
-    """--matrix multiplies machines and kernels."""
+def test_matrix_has_every_kernel_for_every_lab_host() -> None:
+    """--matrix multiplies lab hosts and kernels."""
     targets = asked("--matrix")
 
     assert len(targets) == len(set(targets)) == len(MATRIX) * len(STANDARD)
@@ -63,7 +63,7 @@ def test_matrix_has_every_kernel_for_every_machine() -> None:
 
 
 def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build for arm64 is asked on arm64 machines only, and nothing else is."""
+    """A build for arm64 is asked on arm64 lab hosts only, and nothing else is."""
     image = tmp_path / "Image"
     image.write_bytes(ARM64_IMAGE)
     monkeypatch.setenv(own_kernel.IMAGE, str(image))
@@ -72,7 +72,7 @@ def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_file_that_is_no_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that no machine can boot is one sentence and exit status 2."""
+    """A file that no lab host can boot is one sentence and exit status 2."""
     image = tmp_path / "Image"
     image.write_bytes(b"no kernel")
 

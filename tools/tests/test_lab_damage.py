@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.lab import cache, image, packages, parts
 from fixtures.lab.errors import CacheTrouble, LabError, PartsMissing
-from fixtures.lab.machines import Machine, find
+from fixtures.lab.hosts import LabHost, find
 from fixtures.tests.lab_packages import deb, entry
 from tools import lab, lab_damage
 
@@ -33,7 +33,7 @@ PYTHON = [
 
 
 @pytest.fixture(scope="module")
-def machine() -> Machine:
+def lab_host() -> LabHost:
     """A lab host whose parts are all made for these tests."""
     found = find("lab-x86_64-svm")
     assert found is not None
@@ -41,17 +41,17 @@ def machine() -> Machine:
 
 
 @pytest.fixture
-def pristine(tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Path:
+def pristine(tmp_path: Path, lab_host: LabHost, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A whole cache, with everything built."""
     root = tmp_path / "pristine"
     monkeypatch.setenv(cache.VARIABLE, str(root))
-    kernel_set, python_set = parts.kernel_set("x86_64", machine.kernel), parts.python_set("x86_64")
+    kernel_set, python_set = parts.kernel_set("x86_64", lab_host.kernel), parts.python_set("x86_64")
     name = "linux-image-6.12.1-cloud-amd64"
     shelve(kernel_set, {name: deb(KERNEL)})
     monkeypatch.setattr(parts, "PYTHON", ("python3.11-minimal", "libc6"))
     monkeypatch.setattr(image, "DISTRIBUTIONS", ("iniconfig",))  # compiling pytest takes seconds
     shelve(python_set, {"python3.11-minimal": deb(PYTHON), "libc6": deb([entry("./lib/libc.so.6")])})
-    lab_damage.products([machine])
+    lab_damage.products([lab_host])
     cache.take_notes()
     return root
 
@@ -66,12 +66,12 @@ def shelve(part_set: parts.PartSet, content: dict[str, bytes]) -> None:
     parts.keep(part_set, found)
 
 
-def test_every_damaged_file_is_mended_or_told(pristine: Path, tmp_path: Path, machine: Machine) -> None:
+def test_every_damaged_file_is_mended_or_told(pristine: Path, tmp_path: Path, lab_host: LabHost) -> None:
     """Flipped, cut, emptied or removed: each file of the cache, in turn."""
     files = [path for name in lab_damage.FOLDERS for path in (pristine / name).rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
 
-    found = lab_damage.try_all(pristine, tmp_path, [machine])
+    found = lab_damage.try_all(pristine, tmp_path, [lab_host])
 
     assert found.wrong == []
     assert found.cases == 4 * len(files) > 40
@@ -87,13 +87,13 @@ def test_only_modules_that_are_loaded_are_kept(pristine: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", lab_damage.FOLDERS)
-def test_folder_that_is_a_file_is_mended_or_told(pristine: Path, machine: Machine, folder: str) -> None:
+def test_folder_that_is_a_file_is_mended_or_told(pristine: Path, lab_host: LabHost, folder: str) -> None:
     """A folder that is a file now ends no command in a traceback."""
-    good = lab_damage.products([machine])
+    good = lab_damage.products([lab_host])
     (pristine / folder).rename(pristine.parent / "gone")
     (pristine / folder).write_bytes(b"")
     try:
-        assert lab_damage.products([machine]) == good
+        assert lab_damage.products([lab_host]) == good
     except (PartsMissing, CacheTrouble) as trouble:
         words = ("--fetch", f"${cache.VARIABLE}")
         assert any(word in str(trouble) for word in words)  # noqa: PT017  # one of two good endings
@@ -107,10 +107,10 @@ def test_folder_that_is_a_file_is_mended_or_told(pristine: Path, machine: Machin
     ids=lambda text: text[:12] or "empty",
 )  # fmt: skip
 @pytest.mark.parametrize("recorded", [False, True], ids=["older-cache", "recorded"])
-def test_reshaped_list_counts_as_absent(pristine: Path, machine: Machine, text: str, recorded: bool) -> None:
+def test_reshaped_list_counts_as_absent(pristine: Path, lab_host: LabHost, text: str, recorded: bool) -> None:
     """A list of packages that is none is one sentence with its remedy, and is made again by that."""
-    part_set = parts.kernel_set("x86_64", machine.kernel)
-    good = lab_damage.products([machine])
+    part_set = parts.kernel_set("x86_64", lab_host.kernel)
+    good = lab_damage.products([lab_host])
     with lab_damage.mirror(pristine):
         if recorded:
             cache.write_recorded(part_set.list_file, text.encode())
@@ -119,20 +119,20 @@ def test_reshaped_list_counts_as_absent(pristine: Path, machine: Machine, text: 
             part_set.list_file.write_text(text)
 
         with pytest.raises(PartsMissing, match="--fetch"):
-            lab_damage.products([machine])
-        lab.fetch([machine])
+            lab_damage.products([lab_host])
+        lab.fetch([lab_host])
 
-        assert lab_damage.products([machine]) == good
+        assert lab_damage.products([lab_host]) == good
 
 
-def test_list_of_an_older_cache_is_recorded(pristine: Path, machine: Machine) -> None:
+def test_list_of_an_older_cache_is_recorded(pristine: Path, lab_host: LabHost) -> None:
     """A list without a record is taken, and gets one once all its packages fit."""
-    part_set = parts.kernel_set("x86_64", machine.kernel)
+    part_set = parts.kernel_set("x86_64", lab_host.kernel)
     record = part_set.list_file.with_name(part_set.list_file.name + ".sha256")
     before = record.read_bytes()
     record.unlink()
 
-    lab.fetch([machine])
+    lab.fetch([lab_host])
 
     assert record.read_bytes() == before
     assert (pristine / "sets").is_dir()
@@ -142,19 +142,19 @@ def test_list_of_an_older_cache_is_recorded(pristine: Path, machine: Machine) ->
     "place", ["/dev/null/cache", "/proc/1/cache", "/" + "x" * 300], ids=["file", "proc", "long"]
 )
 def test_cache_that_cannot_be_made_is_told(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+    lab_host: LabHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     """A cache folder that nothing can be written to is one sentence, status 2, and names the variable."""
     monkeypatch.setenv(cache.VARIABLE, place)
 
-    assert lab.main(["--fetch", "--target", machine.name]) == 2
+    assert lab.main(["--fetch", "--target", lab_host.name]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"${cache.VARIABLE} names another folder" in error
 
 
 @pytest.mark.usefixtures("pristine")
-def test_full_disk_is_told_and_leaves_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_told_and_leaves_nothing(lab_host: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full while the lab is set up is one sentence; half a file is not left."""
     base = cache.root() / "base"
     for path in base.iterdir():
@@ -166,7 +166,7 @@ def test_full_disk_is_told_and_leaves_nothing(machine: Machine, monkeypatch: pyt
     monkeypatch.setattr(Path, "replace", full)
 
     with pytest.raises(CacheTrouble, match="No space left on device"):
-        lab_damage.products([machine])
+        lab_damage.products([lab_host])
     assert list(base.iterdir()) == []
 
 
@@ -188,17 +188,17 @@ def test_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(3600)
 def test_real_cache(tmp_path: Path) -> None:
     """The same with the packages that the lab boots; skipped where they were not fetched."""
-    machines = [machine for name in ("lab-arm64-vhe", "lab-x86_64-svm") if (machine := find(name))]
-    found = real(tmp_path, machines)
+    lab_hosts = [lab_host for name in ("lab-arm64-vhe", "lab-x86_64-svm") if (lab_host := find(name))]
+    found = real(tmp_path, lab_hosts)
 
     assert found.wrong == []
     assert found.cases > 100
 
 
-def real(scratch: Path, machines: Sequence[Machine]) -> lab_damage.Damage:
+def real(scratch: Path, lab_hosts: Sequence[LabHost]) -> lab_damage.Damage:
     """Damage a copy of the user's cache."""
     try:
-        pristine = lab_damage.copied(cache.root(), scratch / "pristine", machines)
+        pristine = lab_damage.copied(cache.root(), scratch / "pristine", lab_hosts)
     except LabError as error:
         pytest.skip(str(error))
-    return lab_damage.try_all(pristine, scratch, machines)
+    return lab_damage.try_all(pristine, scratch, lab_hosts)

@@ -38,7 +38,7 @@ def test_phases_last_from_one_end_to_the_next(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_times_of_a_run_make_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A row for each machine, from the files next to its logs; a second boot shows."""
+    """A row for each lab host, from the files next to its logs; a second boot shows."""
     folder = tmp_path / "lab" / "lab-arm64-vhe"
     folder.mkdir(parents=True)
     timing.write(folder, "lab-arm64-vhe", [{"image": 0.25, "tests": 9.75}, {"image": 0.25}])
@@ -47,11 +47,11 @@ def test_times_of_a_run_make_a_table(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     last = capsys.readouterr().out.splitlines()[-1].split()
     assert last == ["lab-arm64-vhe", "+1", "0.2", "9.8", "10.0"]
-    assert json.loads((folder / timing.FILE).read_text())["machine"] == "lab-arm64-vhe"
+    assert json.loads((folder / timing.FILE).read_text())["lab host"] == "lab-arm64-vhe"
 
 
 def test_no_times_are_no_table(tmp_path: Path) -> None:
-    """A folder without machines is told apart from a table."""
+    """A folder without lab hosts is told apart from a table."""
     assert lab_times.main([str(tmp_path)]) == lab_times.NOTHING
 
 
@@ -87,7 +87,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
 
 
 def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the machine's clock passes otherwise than ours, phases told at once share what passed here."""
+    """Where the lab host's clock passes otherwise than ours, phases told at once share what passed here."""
     now = [100.0]
     monkeypatch.setattr("fixtures.lab.timing.time.monotonic", lambda: now[0])
     account = Timing(now[0], own_time=True)

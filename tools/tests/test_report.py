@@ -18,7 +18,7 @@ def journal(path: Path, verdict: str, host: str = "m") -> Path:
     """Write a journal of one result."""
     nodeid = "kvmtests/x86/test_a.py::test_a[host]"
     records: list[dict[str, object]] = [
-        {"type": "session", "version": 1, "machine": host, "time_ns": 1},
+        {"type": "session", "version": 1, "host": host, "time_ns": 1},
         {"type": "target", "name": "host"},
         {
             "type": "result",

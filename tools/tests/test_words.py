@@ -31,6 +31,16 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "twin": (r"\btwins?\b", "counterpart, or C baseline", ()),
     "shadow": (r"\bshadows?\b", "counterpart", (r"shadow VMCS", r"shadow paging", r"box-shadow")),
+    "machine": (
+        r"\bmachines?\b",
+        "host, simulated host, lab host, board, or architecture",
+        (
+            r"machine[- ]?code", r"machine-readable", r"virtual-machine", r"state machine", r"machine type",
+            r"platform\.machine", r"uname\(\)\.machine", r"MACHINE CODE", r"OLD HOST = \"machine\"",
+            r"say ``machine`` instead", r"call(?:s|ed) a host a machine", r"\"machine\" if name == \"host\"",
+            r"\"type\": \"machine\"",
+        ),
+    ),
     "bugs.md": (r"\bbugs\.md\b", "the id's row in docs/defects.md", ()),
     "NS_PER_S": (r"\bNS PER S\b", "NSEC_PER_SEC of fixtures/counters.py", ()),
     "beside": (r"\bbeside\b", "next to, alongside", ()),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ask stock kernels: boot the lab's hosts under QEMU and run the suite inside them (`make lab`).
+"""Test stock kernels: boot the lab's hosts under QEMU and run the suite inside them (`make lab`).
 
 Says once what it fetches and how large that is; later runs need no network. Exit status: as
 tools/check.py, and 2 where a part or a program is missing.
@@ -29,7 +29,7 @@ MB = 1_000_000
 
 
 def main(argv: Sequence[str]) -> int:
-    """Fetch what is missing, run pytest as *argv* asks; return the exit status."""
+    """Fetch what is missing, run pytest as *argv* says; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
     if arguments.kernel:
@@ -66,7 +66,7 @@ def chosen(names: Sequence[str], *, matrix: bool = False) -> list[LabHost]:
     if own is not None and not names:
         lab_hosts = [lab_host for lab_host in lab_hosts if _boots(own.image, lab_host.arch)]
     if own is not None and not lab_hosts:
-        raise BadKernel(f"{own.image} is no kernel for any of the lab's architectures")
+        raise BadKernel(f"{own.image} is not a kernel for any of the lab's architectures")
     if matrix:
         series = [found for lab_host in lab_hosts for suffix in MATRIX if (found := _with(lab_host, suffix))]
         return list({lab_host.name: lab_host for lab_host in series}.values())
@@ -117,7 +117,7 @@ def keep_byte_code() -> None:
 
 
 def conclude(arguments: argparse.Namespace) -> None:
-    """Print where the time went, and write the page of a matrix, if *arguments* ask for it."""
+    """Print where the time went, and write the page of a matrix, if *arguments* say so."""
     if arguments.timing:
         lab_times.main([arguments.out])
     if arguments.matrix:
@@ -127,7 +127,7 @@ def conclude(arguments: argparse.Namespace) -> None:
 
 
 def pytest_arguments(arguments: argparse.Namespace, lab_hosts: Iterable[LabHost]) -> list[str]:
-    """Return pytest's command line: the lab hosts, and without named targets all that `make check` asks."""
+    """Return pytest's command line: the lab hosts, and without named targets all of `make check`'s."""
     others = [name for name in arguments.target if find(name) is None]
     names = [*others, *(lab_host.name for lab_host in lab_hosts)]
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
@@ -177,12 +177,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this lab host")
     parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
     parser.add_argument("--matrix", action="store_true", help="each lab host with every kernel of the matrix")
-    parser.add_argument("--all", action="store_true", help="the claims marked thorough, too")
+    parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
     parser.add_argument("--timing", action="store_true", help="say where each lab host's time went")
     parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")
     parser.add_argument("--modules", type=Path, metavar="DIR", help="the build's modules, where KVM is one")
     parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")
-    parser.add_argument("--update", action="store_true", help="ask Debian for newer packages")
+    parser.add_argument("--update", action="store_true", help="look for newer packages in Debian")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
         "--jobs", type=jobs, default="auto", metavar="N", help="worker processes, each runs one lab host"

@@ -57,21 +57,21 @@ class Damage:
     """What came of all damage."""
 
     mended: Counter[str] = field(default_factory=Counter)  # without help, by folder
-    told: Counter[str] = field(default_factory=Counter)  # by a sentence, and mended by fetching
+    reported: Counter[str] = field(default_factory=Counter)  # by a sentence, and mended by fetching
     harmless: Counter[str] = field(default_factory=Counter)  # the part was not needed
     wrong: list[str] = field(default_factory=list)
 
     @property
     def cases(self) -> int:
         """Return how many files were damaged, each kind of damage counted."""
-        return sum((self.mended + self.told + self.harmless).values()) + len(self.wrong)
+        return sum((self.mended + self.reported + self.harmless).values()) + len(self.wrong)
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each folder, and one for each case that went wrong."""
-        for folder in sorted(self.mended.keys() | self.told.keys() | self.harmless.keys()):
+        for folder in sorted(self.mended.keys() | self.reported.keys() | self.harmless.keys()):
             yield (
-                f"{folder}: {self.mended[folder]} mended without help, {self.told[folder]} told and mended "
-                f"by fetching, {self.harmless[folder]} not needed"
+                f"{folder}: {self.mended[folder]} mended without help, {self.reported[folder]} reported and "
+                f"mended by fetching, {self.harmless[folder]} not needed"
             )
         yield from self.wrong
 
@@ -143,7 +143,7 @@ def _judge(found: Damage, case: str, folder: str, lab_hosts: Sequence[LabHost], 
     except Exception as error:  # noqa: BLE001  # as above
         found.wrong.append(f"{case}: {sentence}; fetching: {error!r}")
         return
-    found.told[folder] += 1
+    found.reported[folder] += 1
 
 
 def renew(pristine: Path, copy: Path, relative: Path) -> None:
@@ -170,7 +170,7 @@ def in_cache(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mirror(pristine: Path) -> Iterator[None]:
-    """Let the packages of *pristine* be what Debian carries meanwhile; nothing asks the network."""
+    """Let the packages of *pristine* be what Debian carries meanwhile; nothing uses the network."""
     kept = {name: getattr(Archive, name) for name in ("update", "resolve", "download", "names")}
     with in_cache(pristine):
         known = [package for path in parts.lists() for package in parts.listed(path)]

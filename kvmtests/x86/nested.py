@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What claims about guests that are hypervisors share: where TSCs lie, and that they go on."""
+"""What claims about guests that are hypervisors share: where TSCs lie, and that they continue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
 LEAF_7_EBX_TSC_ADJUST = 1 << 1
 L1_TSC = 2**45  # where L1's is put, or by how much it is moved
 L2_OFFSET = 2**64 - 2**50
-"""Far apart, and from 0: a reading tells which of them it has, or that it has both."""
+"""Far apart, and from 0: a reading shows which of them it has, or that it has both."""
 
 
 def require_tsc_adjust(nested: Nested) -> None:

@@ -63,9 +63,9 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> No
 )
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns: int) -> None:
-    """A guest with a frequency of its own goes on in the new VM, by the scaled arithmetic, on its line.
+    """A guest with a frequency of its own continues in the new VM, by the scaled arithmetic, on its line.
 
-    The record counts in whole kHz of what the multiplier gives, which may be one less than asked for:
+    The record counts in whole kHz of what the multiplier gives, which may be one less than requested:
     1/kHz of the time since the last snapshot.
     """
     guest = scaled_guest(kvm, permille)

@@ -114,7 +114,7 @@ def test_offset_is_a_control(nested: VmxNested) -> None:
     ],
 )
 def test_reading_may_leave_to_l1(nested: VmxNested, program: str, exit_code: int) -> None:
-    """With "RDTSC exiting" L2's reading is an exit to L1, and all TSCs go on."""
+    """With "RDTSC exiting" L2's reading is an exit to L1, and all TSCs continue."""
     start = nested.vcpu.guest.read_tsc()
     nested.require(vmx.CPU_BASED_VM_EXEC_CONTROL, vmx.CPU_BASED_RDTSC_EXITING, "CPU_BASED_RDTSC_EXITING")
     nested.prepare(program)

@@ -44,7 +44,7 @@ def values(centre: float, seed: int) -> list[float]:
         pytest.param(90, 0, "faster", id="faster"),
     ],
 )
-def test_status_tells_whether_something_got_slower(
+def test_status_says_whether_something_got_slower(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], centre: int, status: int, word: str
 ) -> None:
     """1 where a figure rose surely and by more than a small effect, 0 otherwise."""

@@ -207,7 +207,7 @@ def test_commands_read_any_file(
 
 
 @pytest.mark.parametrize("command", [report.main, compare_journals.main, lint_ktap.main])
-def test_commands_tell_which_file_is_missing(
+def test_commands_say_which_file_is_missing(
     command: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file that is not there, or is a folder, is a sentence with its name, and status 2."""

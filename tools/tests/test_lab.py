@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`make lab`: which lab hosts, what pytest is asked, and one sentence for what is missing."""
+"""`make lab`: which lab hosts, what pytest is given, and one sentence for what is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def asked(*words: str) -> list[str]:
-    """Return the targets that pytest is asked for, given the command's *words*."""
+    """Return the targets that pytest is given for the command's *words*."""
     arguments = lab._parse(words)
     found = lab.pytest_arguments(arguments, lab.chosen(arguments.target, matrix=arguments.matrix))
     return [name for flag, name in itertools.pairwise(found) if flag == "--target"]
@@ -42,7 +42,7 @@ def test_standard_lab_hosts_come_with_the_near_targets() -> None:
 
 
 def test_only_leaves_out_the_near_targets() -> None:
-    """--only asks the lab hosts alone."""
+    """--only runs on the lab hosts alone."""
     assert asked("--only") == list(STANDARD)
 
 
@@ -63,7 +63,7 @@ def test_matrix_has_every_kernel_for_every_lab_host() -> None:
 
 
 def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build for arm64 is asked on arm64 lab hosts only, and nothing else is."""
+    """A build for arm64 boots on arm64 lab hosts only, and on nothing else."""
     image = tmp_path / "Image"
     image.write_bytes(ARM64_IMAGE)
     monkeypatch.setenv(own_kernel.IMAGE, str(image))
@@ -71,16 +71,16 @@ def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.Monke
     assert asked() == ["lab-arm64-vhe", "lab-arm64-nvhe", "lab-arm64-protected"]
 
 
-def test_file_that_is_no_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_not_a_kernel_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that no lab host can boot is one sentence and exit status 2."""
     image = tmp_path / "Image"
     image.write_bytes(b"no kernel")
 
     assert lab.main(["--kernel", str(image)]) == 2
-    assert "is no kernel for any of the lab's architectures" in capsys.readouterr().err
+    assert "is not a kernel for any of the lab's architectures" in capsys.readouterr().err
 
 
-def test_missing_kernel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_kernel_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path that names no file is one sentence and exit status 2."""
     assert lab.main(["--kernel", str(tmp_path / "nowhere")]) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_missing_emulator_names_its_package(monkeypatch: pytest.MonkeyPatch) -> 
     ("words", "quick"), [((), True), (("--all",), False), (("-k", "physical"), False)], ids=str
 )
 def test_thorough_claims_come_when_called(words: tuple[str, ...], quick: bool) -> None:
-    """As in `make check`: claims marked thorough are left out unless all, or some by name, are asked for."""
+    """As in `make check`: claims marked thorough are left out unless all, or some by name, are requested."""
     found = lab.pytest_arguments(lab._parse(words), [])
 
     assert (("-m", "not thorough") in itertools.pairwise(found)) == quick

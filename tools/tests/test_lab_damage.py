@@ -66,7 +66,7 @@ def shelve(part_set: parts.PartSet, content: dict[str, bytes]) -> None:
     parts.keep(part_set, found)
 
 
-def test_every_damaged_file_is_mended_or_told(pristine: Path, tmp_path: Path, lab_host: LabHost) -> None:
+def test_every_damaged_file_is_mended_or_reported(pristine: Path, tmp_path: Path, lab_host: LabHost) -> None:
     """Flipped, cut, emptied or removed: each file of the cache, in turn."""
     files = [path for name in lab_damage.FOLDERS for path in (pristine / name).rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
@@ -87,7 +87,7 @@ def test_only_modules_that_are_loaded_are_kept(pristine: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", lab_damage.FOLDERS)
-def test_folder_that_is_a_file_is_mended_or_told(pristine: Path, lab_host: LabHost, folder: str) -> None:
+def test_folder_that_is_a_file_is_mended_or_reported(pristine: Path, lab_host: LabHost, folder: str) -> None:
     """A folder that is a file now ends no command in a traceback."""
     good = lab_damage.products([lab_host])
     (pristine / folder).rename(pristine.parent / "gone")
@@ -141,7 +141,7 @@ def test_list_of_an_older_cache_is_recorded(pristine: Path, lab_host: LabHost) -
 @pytest.mark.parametrize(
     "place", ["/dev/null/cache", "/proc/1/cache", "/" + "x" * 300], ids=["file", "proc", "long"]
 )
-def test_cache_that_cannot_be_made_is_told(
+def test_cache_that_cannot_be_made_is_reported(
     lab_host: LabHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     """A cache folder that nothing can be written to is one sentence, status 2, and names the variable."""
@@ -154,7 +154,7 @@ def test_cache_that_cannot_be_made_is_told(
 
 
 @pytest.mark.usefixtures("pristine")
-def test_full_disk_is_told_and_leaves_nothing(lab_host: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_and_leaves_nothing(lab_host: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full while the lab is set up is one sentence; half a file is not left."""
     base = cache.root() / "base"
     for path in base.iterdir():
@@ -170,7 +170,7 @@ def test_full_disk_is_told_and_leaves_nothing(lab_host: LabHost, monkeypatch: py
     assert list(base.iterdir()) == []
 
 
-def test_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_a_home_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no home folder is known, the sentence says how to name the cache."""
 
     def nobody() -> Path:

@@ -21,7 +21,7 @@ def result(target: str, subject: str, number: int, verdict: Verdict, issue: str 
 
 
 def test_phases_last_from_one_end_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends told inside count from the kernel's start, which the quickest record ties to this side's clock."""
+    """Ends inside count from the kernel's start, which the quickest record ties to this side's clock."""
     now = [100.0]
     monkeypatch.setattr("fixtures.lab.timing.time.monotonic", lambda: now[0])
     account = Timing(now[0])
@@ -50,8 +50,8 @@ def test_times_of_a_run_make_a_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert json.loads((folder / timing.FILE).read_text())["lab host"] == "lab-arm64-vhe"
 
 
-def test_no_times_are_no_table(tmp_path: Path) -> None:
-    """A folder without lab hosts is told apart from a table."""
+def test_no_times_are_not_a_table(tmp_path: Path) -> None:
+    """A folder without lab hosts is distinct from a table."""
     assert lab_times.main([str(tmp_path)]) == lab_times.NOTHING
 
 
@@ -87,7 +87,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
 
 
 def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the lab host's clock passes otherwise than ours, phases told at once share what passed here."""
+    """Where the lab host's clock differs from ours, phases reported at once share what passed here."""
     now = [100.0]
     monkeypatch.setattr("fixtures.lab.timing.time.monotonic", lambda: now[0])
     account = Timing(now[0], own_time=True)
@@ -102,7 +102,7 @@ def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch
 
 
 def test_phase_of_the_emulators_own_time_ends_once() -> None:
-    """A second end of a phase is recognised there, too, and no time is given that cannot be."""
+    """A second end of a phase is also recognised there, and no time is given that cannot be."""
     account = Timing(own_time=True)
     account.end("image")
     account.end_inside("kernel", 1e14, 1)

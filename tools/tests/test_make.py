@@ -132,7 +132,7 @@ def test_the_environment_sets_no_variable(checkout: Path, goal: str) -> None:
 
 
 def test_install_takes_no_place_from_the_environment(checkout: Path, tmp_path: Path) -> None:
-    """INSTALL_PATH is where kernels go on many a developer's computer."""
+    """INSTALL_PATH is where kernels are kept on many a developer's computer."""
     boot = tmp_path / "boot"
 
     done = run(checkout, "install", "VENDOR=no", environment={**os.environ, "INSTALL_PATH": str(boot)})

@@ -79,7 +79,7 @@ def test_missing_journal_is_a_sentence_and_status_2(
 
 
 @pytest.mark.parametrize("content", [b"", b"all:\n\ttrue\n" * 50, b'{"version": 1}\n', bytes(range(256))])
-def test_file_that_is_no_journal_is_a_sentence_and_status_2(
+def test_file_that_is_not_a_journal_is_a_sentence_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     """A file without a record is refused, as journal and as baseline, and no empty report is written."""

@@ -104,7 +104,7 @@ def test_method_without_vectors_fails(checker: Path, vectors: Path, tmp_path: Pa
     assert "arm64-value: 0 vectors, NOTHING TO CHECK" in done.stdout
 
 
-def test_input_that_is_no_integer_is_named(checker: Path, vectors: Path, tmp_path: Path) -> None:
+def test_input_that_is_not_an_integer_is_named(checker: Path, vectors: Path, tmp_path: Path) -> None:
     """A damaged input is refused with its vector and name."""
     path, name = changed(vectors, tmp_path, {"tsc_offset": "0x10"}, "input")
 

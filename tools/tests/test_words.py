@@ -49,6 +49,11 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "whoever": (r"\bwhoever\b", "any code that, a caller that", ()),
     "cannot be had": (r"\bcannot be had\b|\bto be had\b|\bcan be had\b", "is not available", ()),
     "but with": (r"\bbut (?:with|for|in)\b", "except with, except in", ()),
+    "tell": (r"\b(?:tell|tells|told)\b", "report, identify, distinguish, show", ()),
+    "ask": (r"\b(?:ask|asks)\b", "run on, query, check", ()),
+    "go on": (r"\b(?:go|goes|went) on\b", "continue", ()),
+    "is no": (r"(?<!here )\b(?:is|are) no (?!longer)[a-z]", "is not a", ()),
+    ", too": (r", too(?=[.,;:)\"]|$)", "also, in front of the verb", ()),
     "behind": (
         r"\bbehind\b",
         "after, of time",

@@ -57,14 +57,14 @@ static unsigned long check_answers(const struct file *file, const struct method 
 /* Check the error of each shortcut on each vector of @method; return how many do not agree. */
 static unsigned long check_errors(const struct file *file, const struct method *method)
 {
-	const struct json *one, *told;
+	const struct json *one, *listed;
 	unsigned long wrong = 0;
 
-	for (told = json_member(method->json, "shortcuts")->child; told; told = told->next) {
-		const struct shortcut *shortcut = shortcut_of(method->name, told->name);
+	for (listed = json_member(method->json, "shortcuts")->child; listed; listed = listed->next) {
+		const struct shortcut *shortcut = shortcut_of(method->name, listed->name);
 
 		if (!shortcut) {
-			printf("%s: shortcut %s is not known here\n", method->name, told->name);
+			printf("%s: shortcut %s is not known here\n", method->name, listed->name);
 			wrong++;
 			continue;
 		}
@@ -75,8 +75,8 @@ static unsigned long check_errors(const struct file *file, const struct method *
 			if (strcmp(method->name, v.method))
 				continue;
 			error = error_of(method, &v, shortcut->wrong(&v));
-			if (!same_error(&v, told->name, error))
-				report_error(&v, told->name, error, wrong++);
+			if (!same_error(&v, listed->name, error))
+				report_error(&v, listed->name, error, wrong++);
 		}
 	}
 	return wrong;
@@ -85,10 +85,10 @@ static unsigned long check_errors(const struct file *file, const struct method *
 static int check_all(const struct file *file)
 {
 	unsigned long wrong = 0;
-	const struct json *told;
+	const struct json *listed;
 
-	for (told = file->methods->child; told; told = told->next) {
-		struct method method = method_of(told);
+	for (listed = file->methods->child; listed; listed = listed->next) {
+		struct method method = method_of(listed);
 		unsigned long here = check_answers(file, &method) + check_errors(file, &method);
 		unsigned long count = vectors_of(file, &method);
 
@@ -109,17 +109,17 @@ static bool by_shortcut(const struct vector *v, const void *shortcut, s128 *got)
 /* Put each shortcut of @class, or the one called METHOD/SHORTCUT, in place of its method's formula. */
 static int check_wrong(const struct file *file, const char *class)
 {
-	const struct json *told, *one;
+	const struct json *listed, *one;
 	int tried = 0, unnoticed = 0;
 	char path[128];
 
-	for (told = file->methods->child; told; told = told->next) {
-		struct method method = method_of(told);
+	for (listed = file->methods->child; listed; listed = listed->next) {
+		struct method method = method_of(listed);
 
-		for (one = json_member(told, "shortcuts")->child; one; one = one->next) {
-			const struct shortcut *shortcut = shortcut_of(told->name, one->name);
+		for (one = json_member(listed, "shortcuts")->child; one; one = one->next) {
+			const struct shortcut *shortcut = shortcut_of(listed->name, one->name);
 
-			snprintf(path, sizeof(path), "%s/%s", told->name, one->name);
+			snprintf(path, sizeof(path), "%s/%s", listed->name, one->name);
 			if (!shortcut || (strcmp(class, path) && strcmp(class, class_of(&method, one->name))))
 				continue;
 			tried++;

@@ -168,8 +168,8 @@ s128 answer_of(const struct vector *v, const char *name)
 
 bool same_error(const struct vector *v, const char *shortcut, struct error error)
 {
-	const struct json *told = json_member(json_member(v->json, "errors"), shortcut);
-	const char *ticks = text_of(told, "ticks"), *ns = text_of(told, "ns");
+	const struct json *listed = json_member(json_member(v->json, "errors"), shortcut);
+	const char *ticks = text_of(listed, "ticks"), *ns = text_of(listed, "ns");
 	struct error known;
 
 	return ticks && ns && number_of(ticks, &known.ticks) && number_of(ns, &known.ns) &&

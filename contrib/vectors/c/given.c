@@ -61,7 +61,7 @@ int check_given(const struct file *file, const char *path)
 {
 	struct givens givens = { 0 };
 	unsigned long line, wrong = 0;
-	const struct json *told;
+	const struct json *listed;
 	FILE *stream = fopen(path, "r");
 
 	if (!stream) {
@@ -75,8 +75,8 @@ int check_given(const struct file *file, const char *path)
 		return 2;
 	}
 	qsort(givens.all, givens.count, sizeof(*givens.all), by_id);
-	for (told = file->methods->child; told; told = told->next) {
-		struct method method = method_of(told);
+	for (listed = file->methods->child; listed; listed = listed->next) {
+		struct method method = method_of(listed);
 
 		wrong += judge(file, &method, by_lines, &givens);
 	}

@@ -62,24 +62,24 @@ struct findings {
 
 static void note(struct findings *all, const struct method *method, const struct vector *v, s128 got)
 {
-	const struct json *told = json_member(method->json, "shortcuts")->child;
+	const struct json *listed = json_member(method->json, "shortcuts")->child;
 	struct error error = error_of(method, v, got);
 	unsigned int i;
 
 	all->judged++;
 	all->wrong += error.ticks || error.ns;
-	for (i = 0; told && i < SHORTCUTS; told = told->next, i++)
-		all->explained[i] = all->explained[i] && same_error(v, told->name, error);
+	for (i = 0; listed && i < SHORTCUTS; listed = listed->next, i++)
+		all->explained[i] = all->explained[i] && same_error(v, listed->name, error);
 }
 
 static const struct json *explanation(const struct findings *all, const struct method *method)
 {
-	const struct json *told = json_member(method->json, "shortcuts")->child;
+	const struct json *listed = json_member(method->json, "shortcuts")->child;
 	unsigned int i;
 
-	for (i = 0; told && i < SHORTCUTS; told = told->next, i++)
+	for (i = 0; listed && i < SHORTCUTS; listed = listed->next, i++)
 		if (all->explained[i])
-			return told;
+			return listed;
 	return NULL;
 }
 
@@ -93,14 +93,14 @@ static void show(const struct method *method, const struct vector *v, s128 got, 
 	       digits(answer_of(v, name), a), digits(got, b), digits(error.ticks, c), digits(error.ns, d));
 }
 
-static void conclude(const struct method *method, const struct findings *all, const struct json *told)
+static void conclude(const struct method *method, const struct findings *all, const struct json *listed)
 {
 	if (!all->wrong)
 		printf("%s: %lu of %lu right\n", method->name, all->judged, all->judged);
-	else if (told)
+	else if (listed)
 		printf("%s: %lu of %lu wrong, all as by %s/%s [%s]: %s\n", method->name, all->wrong,
-		       all->judged, method->name, told->name, class_of(method, told->name),
-		       json_member(told, "sentence")->text);
+		       all->judged, method->name, listed->name, class_of(method, listed->name),
+		       json_member(listed, "sentence")->text);
 	else
 		printf("%s: %lu of %lu wrong; no shortcut of the file explains them all\n", method->name,
 		       all->wrong, all->judged);
@@ -109,7 +109,7 @@ static void conclude(const struct method *method, const struct findings *all, co
 unsigned long judge(const struct file *file, const struct method *method, answering *answer,
 		    const void *cookie)
 {
-	const struct json *one, *told;
+	const struct json *one, *listed;
 	unsigned int shown = 0;
 	struct findings all = { 0 };
 	struct vector v;
@@ -123,7 +123,7 @@ unsigned long judge(const struct file *file, const struct method *method, answer
 	}
 	if (!all.judged)
 		return 0;
-	told = explanation(&all, method);
+	listed = explanation(&all, method);
 	for (one = file->vectors->child; one && shown < SHOWN; one = one->next) {
 		struct error error;
 
@@ -133,9 +133,9 @@ unsigned long judge(const struct file *file, const struct method *method, answer
 		error = error_of(method, &v, got);
 		if (!error.ticks && !error.ns)
 			continue;
-		show(method, &v, got, told ? class_of(method, told->name) : "unknown");
+		show(method, &v, got, listed ? class_of(method, listed->name) : "unknown");
 		shown++;
 	}
-	conclude(method, &all, told);
+	conclude(method, &all, listed);
 	return all.wrong;
 }

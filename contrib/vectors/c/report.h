@@ -33,7 +33,7 @@ struct error {
 /* Give what a caller answers to @v in place of the judged answer; false if it does not answer. */
 typedef bool answering(const struct vector *v, const void *cookie, s128 *got);
 
-/* Read @path; false, with a sentence on stderr, if that is no vectors file. */
+/* Read @path; false, with a sentence on stderr, if that is not a vectors file. */
 bool file_read(const char *path, struct file *file);
 struct method method_of(const struct json *json);
 struct vector vector_of(const struct json *json);
@@ -41,7 +41,7 @@ unsigned long vectors_of(const struct file *file, const struct method *method);
 const char *class_of(const struct method *method, const char *shortcut);
 s128 answer_of(const struct vector *v, const char *name);
 
-/* Read all of @text, at most 38 digits and perhaps a sign in front; false if that is no number. */
+/* Read all of @text, at most 38 digits and perhaps a sign in front; false if that is not a number. */
 bool number_of(const char *text, s128 *value);
 
 /* Write @value into @text, which has DIGITS bytes; return it. */

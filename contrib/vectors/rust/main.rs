@@ -44,7 +44,7 @@ fn with_file(
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let all = json::parse(&text).map_err(|error| format!("{path}, {error}"))?;
     if all.get("format").text() != "kvmtests-vectors" {
-        return Err(format!("{path} is no vectors file"));
+        return Err(format!("{path} is not a vectors file"));
     }
     let methods: Result<Vec<Method>, String> = all.get("methods").members().iter().map(Method::new).collect();
     let vectors: Result<Vec<Vector>, String> = all.get("vectors").elements().iter().map(Vector::new).collect();
@@ -102,9 +102,9 @@ fn differing(method: &Method, own: &[&Vector]) -> Vec<String> {
     let mut lines = Vec::new();
     for v in own {
         for (name, got) in formulas::answers(v).unwrap_or_default() {
-            let told = v.answer(name);
-            if told != Some(got) {
-                lines.push(format!("{}: {name}: expected {}, got {got}", v.id, told.unwrap_or(-1)));
+            let expected = v.answer(name);
+            if expected != Some(got) {
+                lines.push(format!("{}: {name}: expected {}, got {got}", v.id, expected.unwrap_or(-1)));
             }
         }
         for shortcut in &method.shortcuts {

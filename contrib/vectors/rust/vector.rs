@@ -20,7 +20,7 @@ impl<'a> Vector<'a> {
         let id = json.get("id").text();
         let mut inputs = Vec::new();
         for (name, value) in json.get("input").members() {
-            let value = value.integer().ok_or_else(|| format!("{id}: input {name} is no integer"))?;
+            let value = value.integer().ok_or_else(|| format!("{id}: input {name} is not an integer"))?;
             inputs.push((name.as_str(), value));
         }
         Ok(Vector { id, method: json.get("method").text(), json, inputs })
@@ -49,8 +49,8 @@ impl<'a> Vector<'a> {
 
     /// Return what the shortcut costs, in ticks and ns, by the file.
     pub fn error(&self, shortcut: &str) -> Option<(i128, i128)> {
-        let told = self.json.get("errors").get(shortcut);
-        Some((told.get("ticks").integer()?, told.get("ns").integer()?))
+        let expected = self.json.get("errors").get(shortcut);
+        Some((expected.get("ticks").integer()?, expected.get("ns").integer()?))
     }
 }
 

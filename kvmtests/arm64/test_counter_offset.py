@@ -110,7 +110,7 @@ def test_same_offset_again_later_changes_nothing(vm: Arm64Vm, vcpu: Arm64Vcpu) -
     assert reading.value in reading.window.shifted(-12345)
 
 
-@pytest.mark.parametrize("counter", ["virtual", "physical"])
+@pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize(
     "register", [pytest.param(TIMER_CNT, id="TIMER_CNT"), pytest.param(PTIMER_CNT, id="PTIMER_CNT")]
 )

@@ -24,7 +24,8 @@ from fixtures.uapi import kvm as uapi
 
 FILLED = 2**64 - 1
 OFFSET_LIKE_A_NUMBER = 2**40 + 20  # its low 32 bits are a PPI
-OFFSETS_UNLIKE_NUMBERS = [180 * 10**9, 2**40, 2**64 - 1]
+OFFSETS_UNLIKE_NUMBERS = {"180e9": 180 * 10**9, "two-to-40": 2**40, "minus-one": 2**64 - 1}
+OFFSETS = {"like-a-number": OFFSET_LIKE_A_NUMBER, **OFFSETS_UNLIKE_NUMBERS}
 NUMBERS = [28, 26]  # KVM's own, of the EL2 timers
 
 
@@ -90,7 +91,7 @@ def test_offset_without_gic_is_refused(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     vm.set_counter_offset(12345)
 
     for attribute in clashing(vcpu):
-        for offset in (OFFSET_LIKE_A_NUMBER, *OFFSETS_UNLIKE_NUMBERS):
+        for offset in OFFSETS.values():
             with refused(errno.EINVAL):
                 attribute.set_u64(offset)
 
@@ -106,7 +107,7 @@ def test_offset_with_gic_is_taken_for_a_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
     vm.create_gic()
     virtual, physical = clashing(vcpu)
 
-    for offset in OFFSETS_UNLIKE_NUMBERS:
+    for offset in OFFSETS_UNLIKE_NUMBERS.values():
         with refused(errno.EINVAL):
             virtual.set_u64(offset)
     virtual.set_u64(OFFSET_LIKE_A_NUMBER)
@@ -115,7 +116,7 @@ def test_offset_with_gic_is_taken_for_a_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
 
 
 @pytest.mark.generation("series")
-@pytest.mark.parametrize("offset", [OFFSET_LIKE_A_NUMBER, *OFFSETS_UNLIKE_NUMBERS])
+@pytest.mark.parametrize("offset", OFFSETS.values(), ids=OFFSETS)
 def test_offset_of_the_series_has_64_bits(vcpu: Arm64Vcpu, offset: int) -> None:
     """In the series both attributes take and return 8 bytes, with and without an in-kernel GIC."""
     vcpu.require_series_offsets()

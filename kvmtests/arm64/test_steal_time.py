@@ -79,7 +79,7 @@ def test_address_reads_back(vcpus: list[Arm64Vcpu]) -> None:
     assert [base(vcpu).get_u64() for vcpu in vcpus] == [layout.steal_time(0), NOT_SET]
 
 
-@pytest.mark.parametrize("distance", [1, 8, 32, 63])
+@pytest.mark.parametrize("distance", [1, 8, 32, 63], ids="{}-bytes".format)
 def test_unaligned_address_is_refused(vcpu: Arm64Vcpu, distance: int) -> None:
     """An address that is not a multiple of 64 gives EINVAL; none is set."""
     with refused(errno.EINVAL):

@@ -77,7 +77,13 @@ def test_unknown_group_does_not_exist(vcpu: Arm64Vcpu, group: int) -> None:
 
 
 @pytest.mark.generation("upstream")
-@pytest.mark.parametrize("number", [*(case.values[0] for case in DEFAULTS + NESTED_DEFAULTS), 4])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(pytest.param(case.values[0], id=case.id) for case in DEFAULTS + NESTED_DEFAULTS),
+        pytest.param(4, id="unknown"),
+    ],
+)
 def test_setting_needs_an_in_kernel_gic_first(vcpu: Arm64Vcpu, number: int) -> None:
     """Without in-kernel GIC every SET gives EINVAL, before attribute number and pointer are checked."""
     vcpu.vm.require_counter_offset()

@@ -97,7 +97,7 @@ def test_timers_have_lines_of_their_own(vcpu: Arm64Vcpu) -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-@pytest.mark.parametrize("control", [ENABLE, ENABLE | IMASK])
+@pytest.mark.parametrize("control", [ENABLE, ENABLE | IMASK], ids=["ENABLE", "ENABLE-IMASK"])
 def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
     """CTL reads as written, with ISTATUS iff CVAL is reached; IMASK does not hide it."""
     timer.arm(vcpu, timer.count(vcpu) - 1, control)
@@ -108,7 +108,9 @@ def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, co
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-@pytest.mark.parametrize("control", [0, ENABLE, IMASK, ENABLE | IMASK])
+@pytest.mark.parametrize(
+    "control", [0, ENABLE, IMASK, ENABLE | IMASK], ids=["off", "ENABLE", "IMASK", "ENABLE-IMASK"]
+)
 def test_user_space_sees_status_of_any_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
     """KVM_GET_ONE_REG of CTL has ISTATUS iff CVAL is reached, also if the timer is disabled."""
     timer.set(vcpu, "ctl", control)
@@ -240,7 +242,9 @@ def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-@pytest.mark.parametrize("cval", [0, 2**32, HALF, 2**64 - 1])
+@pytest.mark.parametrize(
+    "cval", [0, 2**32, HALF, 2**64 - 1], ids=["zero", "two-to-32", "two-to-63", "maximum"]
+)
 def test_guest_and_user_space_share_the_registers(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
     """CVAL and CTL written by one are read by the other, with all their bits."""
     timer.arm(vcpu, cval, IMASK)

@@ -53,7 +53,7 @@ def lines(vcpu: Arm64Vcpu) -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-@pytest.mark.parametrize("cval", [0, 2**40, 2**64 - 1])
+@pytest.mark.parametrize("cval", [0, 2**40, 2**64 - 1], ids=["zero", "two-to-40", "maximum"])
 def test_compare_value_keeps_across_offsets(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
     """CVAL and CTL read as written with every offset, however often the vCPU has run with it."""
     timer.arm(vcpu, cval, IMASK)

@@ -156,7 +156,9 @@ def test_host_may_register_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
-    "distance", [1 << 1, 1 << 2, 0x36, layout.PAGE_SIZE - RECORD_SIZE - ELSEWHERE % layout.PAGE_SIZE]
+    "distance",
+    [1 << 1, 1 << 2, 0x36, layout.PAGE_SIZE - RECORD_SIZE - ELSEWHERE % layout.PAGE_SIZE],
+    ids=["2-bytes", "4-bytes", "54-bytes", "last-in-the-page"],
 )
 def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance: int) -> None:
     """KVM strips only bit 0: an unaligned record is written like any other, up to the page's end."""

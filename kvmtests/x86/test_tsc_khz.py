@@ -85,7 +85,7 @@ def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
 
 
 @pytest.mark.usefixtures("stable_tsc")
-@pytest.mark.parametrize("ppm", [0, -200, 200])
+@pytest.mark.parametrize("ppm", [0, -200, 200], ids=["equal", "200-ppm-less", "200-ppm-more"])
 def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -> None:
     """A frequency within 250 ppm of the host's is accepted and reported; the TSC counts on as before."""
     start, tsc_offset = host_reading(vcpu), vcpu.tsc_offset
@@ -98,7 +98,7 @@ def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -
 
 
 @pytest.mark.usefixtures("stable_tsc")
-@pytest.mark.parametrize("ppm", [-200, 200])
+@pytest.mark.parametrize("ppm", [-200, 200], ids=["200-ppm-less", "200-ppm-more"])
 def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm: int) -> None:
     """However long the guest runs at such a frequency, KVM does not make its TSC catch up."""
     vcpu.tsc_khz = vcpu.tsc_khz * (1_000_000 + ppm) // 1_000_000

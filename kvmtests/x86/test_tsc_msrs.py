@@ -201,7 +201,7 @@ def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
-@pytest.mark.parametrize("value", [0, 10, 0x100, 2**32 - 1])
+@pytest.mark.parametrize("value", [0, 10, 0x100, 2**32 - 1], ids=["zero", "ten", "two-to-8", "all-bits"])
 def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
     """RDTSCP returns in ECX what was written to TSC_AUX."""
     require_rdtscp(vcpu)

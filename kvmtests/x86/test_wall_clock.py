@@ -41,7 +41,7 @@ def structure(vm: X86Vm) -> bytes:
 
 
 @WALL_CLOCK_MSRS
-@pytest.mark.parametrize("kvmclock_ns", [0, 1000 * NSEC_PER_SEC])
+@pytest.mark.parametrize("kvmclock_ns", [0, 1000 * NSEC_PER_SEC], ids=["zero", "1000s"])
 def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: int, kvmclock_ns: int) -> None:
     """Wall clock plus kvmclock is CLOCK_REALTIME; nsec is below a second."""
     vm.set_clock(kvmclock_ns)

@@ -33,7 +33,7 @@ TURNS = 4
 @pytest.fixture(autouse=True)
 def statistics(vm: Arm64Vm) -> None:
     """KVM has binary statistics."""
-    vm.require(uapi.KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD")
+    vm.require(uapi.KVM_CAP_BINARY_STATS_FD)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Record:
 @pytest.fixture(autouse=True)
 def steal_time(vm: Arm64Vm) -> None:
     """KVM offers stolen time, which needs the scheduler's statistics."""
-    vm.require(uapi.KVM_CAP_STEAL_TIME, "KVM_CAP_STEAL_TIME")
+    vm.require(uapi.KVM_CAP_STEAL_TIME)
 
 
 def base(vcpu: Arm64Vcpu) -> Attribute:

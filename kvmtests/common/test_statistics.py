@@ -23,7 +23,7 @@ RUNS = 20
 @pytest.fixture(autouse=True)
 def statistics(vm: Vm) -> None:
     """KVM has binary statistics."""
-    vm.require(uapi.KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD")
+    vm.require(uapi.KVM_CAP_BINARY_STATS_FD)
 
 
 def check(statistics: Statistics, owner: str) -> None:

@@ -113,7 +113,7 @@ def test_kvmclock_across_vcpus_many_times(vcpus: list[X86Vcpu], many_readings: i
 @pytest.mark.stress
 def test_scaled_tsc_across_many_vcpus(vm: X86Vm, readings: int) -> None:
     """20 vCPUs of a VM with another TSC frequency, created at once, count on one line."""
-    vm.require(uapi.KVM_CAP_VM_TSC_CONTROL, "KVM_CAP_VM_TSC_CONTROL")
+    vm.require(uapi.KVM_CAP_VM_TSC_CONTROL)
     vm.tsc_khz = 2_345_678
     first = vm.create_vcpu(0)
     first.set_msr(MSR_IA32_TSC, 200_000_000)

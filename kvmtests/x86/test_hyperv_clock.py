@@ -34,8 +34,8 @@ NO_PAGE = ReferenceTscPage(0, 0, 0)
 @pytest.fixture
 def enlightened(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
     """vCPU 0 with Hyper-V's CPUID leaves, whose guest has identified itself."""
-    vm.require(uapi.KVM_CAP_HYPERV_TIME, "KVM_CAP_HYPERV_TIME")
-    vm.require(uapi.KVM_CAP_HYPERV_CPUID, "KVM_CAP_HYPERV_CPUID")
+    vm.require(uapi.KVM_CAP_HYPERV_TIME)
+    vm.require(uapi.KVM_CAP_HYPERV_CPUID)
     handle = vm.system if vm.check_extension(uapi.KVM_CAP_SYS_HYPERV_CPUID) else vcpu.handle
     vcpu.set_cpuid(hyperv_cpuid(vm.cpuid, handle))
     vcpu.guest.wrmsr(HV_X64_MSR_GUEST_OS_ID, LINUX)

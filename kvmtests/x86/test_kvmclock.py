@@ -29,7 +29,7 @@ SYSTEM_TIME_MSRS = [
 @pytest.fixture(autouse=True)
 def kvmclock(vm: X86Vm) -> None:
     """KVM offers kvmclock."""
-    vm.require(uapi.KVM_CAP_CLOCKSOURCE, "KVM_CAP_CLOCKSOURCE")
+    vm.require(uapi.KVM_CAP_CLOCKSOURCE)
 
 
 @pytest.mark.parametrize("msr", SYSTEM_TIME_MSRS)
@@ -180,7 +180,7 @@ def test_wall_clock_is_realtime_less_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL without a registered record is refused with EINVAL."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
 
     with refused(errno.EINVAL):
         vcpu.kvmclock_ctrl()
@@ -188,7 +188,7 @@ def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 def test_stopped_flag_reaches_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL sets PVCLOCK_GUEST_STOPPED in the record at the next entry."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_kvmclock()
 

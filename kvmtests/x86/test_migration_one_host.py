@@ -89,7 +89,7 @@ def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns
 def scaled_guest(kvm: Kvm[X86Vm], permille: int) -> X86Vm:
     """Return a guest at *permille* of the host's frequency; `CapabilityMissing` without scaling."""
     guest = new_vm(kvm)
-    guest.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    guest.require(uapi.KVM_CAP_TSC_CONTROL)
     guest.tsc_khz = guest.tsc_khz * permille // 1000
     guest.create_vcpu(0)
     resume(guest)

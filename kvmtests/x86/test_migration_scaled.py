@@ -47,7 +47,7 @@ BLACKOUTS = [
 def start(hosts: HostPair[X86Vm], khz: int) -> X86Vm:
     """Return a guest of *khz* on the source, up for UPTIME_NS; `CapabilityMissing` without scaling."""
     vm = new_vm(hosts.source)
-    vm.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
     vm.tsc_khz = khz
     vm.create_vcpu(0)
     resume(vm)

@@ -148,7 +148,7 @@ def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> 
 )
 def test_ratios_multiply(vm: X86Vm, ratio: int, percent: int) -> None:
     """L2 of an L1 that is scaled itself counts at the host's frequency times both ratios."""
-    vm.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
     vm.tsc_khz = vm.tsc_khz * percent // 100
     nested = VmxNested(vm.create_vcpu(0))
     nested.tsc_offset = L2_OFFSET

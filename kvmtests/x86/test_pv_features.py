@@ -43,7 +43,7 @@ ALL_MSRS = [
 @pytest.fixture(autouse=True)
 def capability(vm: X86Vm) -> None:
     """KVM can be made to follow CPUID."""
-    vm.require(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID")
+    vm.require(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
 
 
 def restrict(vcpu: X86Vcpu, features: int) -> None:

@@ -225,7 +225,7 @@ def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu]) -> None:
 @pytest.fixture
 def stopped(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
     """A vCPU whose record has PVCLOCK_GUEST_STOPPED set."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
     vcpu.kvmclock_ctrl()
@@ -249,7 +249,7 @@ def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
 
 def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
     enter_all(vcpus)
@@ -263,7 +263,7 @@ def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None
 
 def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL leaves the record alone until the vCPU enters its guest."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
     before = vcpu.guest.pvclock()
@@ -276,7 +276,7 @@ def test_stopped_flag_waits_for_the_entry(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 def test_stopped_flag_needs_a_record_still_registered(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL after the guest has unregistered its record is refused with EINVAL."""
-    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL, "KVM_CAP_KVMCLOCK_CTRL")
+    vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     vcpu.guest.enable_kvmclock()
     vcpu.guest.read_tsc()
     vcpu.guest.disable_kvmclock()

@@ -20,7 +20,7 @@ READINGS = 1_000
 @pytest.fixture(autouse=True)
 def statistics(vm: X86Vm) -> None:
     """KVM has binary statistics."""
-    vm.require(uapi.KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD")
+    vm.require(uapi.KVM_CAP_BINARY_STATS_FD)
 
 
 def growth(vcpu: X86Vcpu, name: str, work: Callable[[], object]) -> int:

@@ -34,7 +34,7 @@ RESERVED = [pytest.param(1 << bit, id=f"bit-{bit}") for bit in range(1, 6)]
 @pytest.fixture(autouse=True)
 def steal_time(vm: X86Vm) -> None:
     """KVM offers steal time, which needs the scheduler's statistics."""
-    vm.require(uapi.KVM_CAP_STEAL_TIME, "KVM_CAP_STEAL_TIME")
+    vm.require(uapi.KVM_CAP_STEAL_TIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ def apic_vcpu(vm: X86Vm) -> X86Vcpu:
 
 def with_apic_timer(vm: X86Vm) -> X86Vcpu:
     """Return vCPU 0 of *vm*, which has none yet, with an in-kernel APIC in TSC-deadline mode."""
-    vm.require(uapi.KVM_CAP_TSC_DEADLINE_TIMER, "KVM_CAP_TSC_DEADLINE_TIMER")
-    vm.require(uapi.KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP")
+    vm.require(uapi.KVM_CAP_TSC_DEADLINE_TIMER)
+    vm.require(uapi.KVM_CAP_IRQCHIP)
     vm.handle.call(uapi.KVM_CREATE_IRQCHIP)
     vcpu = vm.create_vcpu(0)
     if not register(vcpu, APIC_VERSION):

@@ -56,7 +56,7 @@ class KhzScaling:
 @pytest.fixture
 def hardware_scaling(vm: X86Vm) -> None:
     """This processor scales the TSC of guests."""
-    vm.require(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
 
 
 @pytest.fixture

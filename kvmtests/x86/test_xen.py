@@ -54,7 +54,7 @@ KINDS = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def offered(vm: X86Vm) -> int:
     """The flags of what KVM offers to Xen guests; the VM is configured as one."""
-    flags = vm.require(uapi.KVM_CAP_XEN_HVM, "KVM_CAP_XEN_HVM")
+    flags = vm.require(uapi.KVM_CAP_XEN_HVM)
     if not flags & xen.KVM_XEN_HVM_CONFIG_SHARED_INFO:
         raise CapabilityMissing("KVM_XEN_HVM_CONFIG_SHARED_INFO in KVM_CAP_XEN_HVM")
     configure(vm, 0)

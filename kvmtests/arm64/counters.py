@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
+from fixtures.kvm.arm64.values import Counter
 
 from fixtures.counters import NSEC_PER_SEC, Window, bracket
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
@@ -15,10 +16,10 @@ from fixtures.uapi import kvm as uapi
 
 Result = TypeVar("Result")
 
-COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="physical")]
+COUNTERS = list(Counter)
 
 
-def offset_counter(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def offset_counter(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """Make *counter* the host counter - *offset*; with the upstream interface that moves both counters.
 
     `CapabilityMissing` where the kernel has neither interface.
@@ -27,7 +28,7 @@ def offset_counter(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
         vcpu.vm.set_counter_offset(offset)
         return
     vcpu.require_series_offsets()
-    if counter == "virtual":
+    if counter is Counter.VIRTUAL:
         vcpu.virtual_offset = offset
     else:
         vcpu.physical_offset = offset

@@ -13,12 +13,14 @@ import time
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window, bracket
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
+from kvmtests.arm64.counters import COUNTERS
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.generation("upstream")]
@@ -115,7 +117,7 @@ def test_same_offset_again_later_changes_nothing(vm: Arm64Vm, vcpu: Arm64Vcpu) -
     "register", [pytest.param(TIMER_CNT, id="TIMER_CNT"), pytest.param(PTIMER_CNT, id="PTIMER_CNT")]
 )
 def test_counter_writes_are_ignored_afterwards(
-    vm: Arm64Vm, vcpu: Arm64Vcpu, register: int, counter: str
+    vm: Arm64Vm, vcpu: Arm64Vcpu, register: int, counter: Counter
 ) -> None:
     """After the call KVM_SET_ONE_REG of a counter succeeds and changes neither, for the VM's life."""
     vm.set_counter_offset(2**40)

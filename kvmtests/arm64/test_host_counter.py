@@ -12,6 +12,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from kvmtests.arm64.counters import COUNTERS, offset_counter
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.thorough]
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", NONZERO_OFFSETS)
 def test_offset_does_not_leak_to_the_host(
-    vcpu: Arm64Vcpu, counter: str, offset: int, target_facts: Probe
+    vcpu: Arm64Vcpu, counter: Counter, offset: int, target_facts: Probe
 ) -> None:
     """After a guest with an offset has run, the host's CNTVCT_EL0 keeps pace with CLOCK_MONOTONIC_RAW."""
     time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
@@ -39,7 +40,7 @@ def test_offset_does_not_leak_to_the_host(
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_running_guest_does_not_leak_to_the_host(
-    vcpus: list[Arm64Vcpu], counter: str, target_facts: Probe
+    vcpus: list[Arm64Vcpu], counter: Counter, target_facts: Probe
 ) -> None:
     """While another thread runs a guest with an offset, the host's CNTVCT_EL0 keeps pace as well."""
     vcpu, other = vcpus

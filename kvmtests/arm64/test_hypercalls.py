@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
-from fixtures.kvm.arm64.values import Hypercall
+from fixtures.kvm.arm64.values import Counter, Hypercall
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.spans import spanned
@@ -21,7 +21,7 @@ from kvmtests.arm64.counters import COUNTERS, offset_counter
 pytestmark = [pytest.mark.thorough]
 
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
-ARGUMENTS = {"virtual": smccc.KVM_PTP_VIRT_COUNTER, "physical": smccc.KVM_PTP_PHYS_COUNTER}
+ARGUMENTS = {Counter.VIRTUAL: smccc.KVM_PTP_VIRT_COUNTER, Counter.PHYSICAL: smccc.KVM_PTP_PHYS_COUNTER}
 PTP_BIT = 1 << 1  # of the features: bit n stands for function 0x86000000 + n
 OFFSETS = [
     pytest.param(0, id="zero"),
@@ -59,7 +59,7 @@ def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """The first half of the answer is the host's CLOCK_REALTIME at the call, in ns."""
     span, call = spanned(vcpu.vm.time, lambda: call_ptp(vcpu, ARGUMENTS[counter]))
 
@@ -69,23 +69,23 @@ def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: str) -> None:
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_ptp_counter_is_the_guests(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """The second half is the counter that the guest chose, between its own readings before and after."""
     offset_counter(vcpu, counter, offset)
 
     call = call_ptp(vcpu, ARGUMENTS[counter])
 
     _, count = pair(call)
-    assert count in (call.cntvct if counter == "virtual" else call.cntpct)
+    assert count in (call.cntvct if counter is Counter.VIRTUAL else call.cntpct)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_ptp_counter_of_a_new_vcpu_is_the_guests(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_ptp_counter_of_a_new_vcpu_is_the_guests(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """The same before any offset was set, when the counters differ by the host's count at creation."""
     call = call_ptp(vcpu, ARGUMENTS[counter])
 
     _, count = pair(call)
-    assert count in (call.cntvct if counter == "virtual" else call.cntpct)
+    assert count in (call.cntvct if counter is Counter.VIRTUAL else call.cntpct)
 
 
 def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) -> None:

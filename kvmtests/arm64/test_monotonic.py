@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 
 from fixtures.counters import wrap
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.threads import together
@@ -43,7 +44,7 @@ def until_wrap(target: Target, target_facts: Probe) -> int:
     return ticks(target_facts, 15_000 if target.simulated else 1_000_000)
 
 
-def check_across(vcpus: list[Arm64Vcpu], counter: str, readings: int, rounds: int) -> None:
+def check_across(vcpus: list[Arm64Vcpu], counter: Counter, readings: int, rounds: int) -> None:
     """Fail if a vCPU reads a counter below one that another has read before."""
     vcpus[0].guest.publish(vcpus[0].guest.read_counter(counter).value)
     checks = [functools.partial(vcpu.guest.check_monotony, counter, readings) for vcpu in vcpus]
@@ -56,7 +57,7 @@ def check_across(vcpus: list[Arm64Vcpu], counter: str, readings: int, rounds: in
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_counter_across_vcpus(vcpus: list[Arm64Vcpu], counter: str, offset: int, readings: int) -> None:
+def test_counter_across_vcpus(vcpus: list[Arm64Vcpu], counter: Counter, offset: int, readings: int) -> None:
     """No vCPU reads a counter below what another vCPU has read before, native or trapped."""
     offset_counter(vcpus[0], counter, offset)
 
@@ -65,7 +66,7 @@ def test_counter_across_vcpus(vcpus: list[Arm64Vcpu], counter: str, offset: int,
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_counter_across_vcpus_over_the_wrap(
-    vcpus: list[Arm64Vcpu], counter: str, readings: int, until_wrap: int
+    vcpus: list[Arm64Vcpu], counter: Counter, readings: int, until_wrap: int
 ) -> None:
     """The same while the counter goes from 2**64 - 1 to 0."""
     offset_counter(vcpus[0], counter, wrap(vcpus[0].vm.time.counter() + until_wrap))
@@ -77,11 +78,11 @@ def test_counter_across_vcpus_over_the_wrap(
 
 def test_counter_without_offset_calls_across_vcpus(vcpus: list[Arm64Vcpu], readings: int) -> None:
     """The same for the virtual counter as KVM starts it, without any offset call."""
-    check_across(vcpus, "virtual", readings, ROUNDS)
+    check_across(vcpus, Counter.VIRTUAL, readings, ROUNDS)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: str, readings: int) -> None:
+def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: Counter, readings: int) -> None:
     """On one vCPU both counters rise, and do not step back between two entries."""
     offset_counter(vcpu, counter, 2**40)
     triples = [triple for _ in range(ROUNDS) for triple in vcpu.guest.read_triples(counter, readings)]
@@ -97,7 +98,7 @@ def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: str, readings: int) -> N
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_counter_across_vcpus_many_times(
-    vcpus: list[Arm64Vcpu], counter: str, offset: int, many_readings: int
+    vcpus: list[Arm64Vcpu], counter: Counter, offset: int, many_readings: int
 ) -> None:
     """The same with 10**7 readings on real KVM."""
     offset_counter(vcpus[0], counter, offset)
@@ -107,7 +108,7 @@ def test_counter_across_vcpus_many_times(
 
 @pytest.mark.stress
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_counter_across_many_vcpus(vm: Arm64Vm, counter: str, readings: int) -> None:
+def test_counter_across_many_vcpus(vm: Arm64Vm, counter: Counter, readings: int) -> None:
     """Twelve vCPUs, created one after the other, count on one line."""
     vcpus = [vm.create_vcpu(number) for number in range(12)]
     offset_counter(vcpus[0], counter, 2**40)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.uapi.arm64 import kvm as kvm_arm64
+from kvmtests.arm64.counters import COUNTERS
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.generation("series")]
-
-COUNTERS = [pytest.param("virtual", id="virtual"), pytest.param("physical", id="physical")]
 
 
 @pytest.fixture(autouse=True)
@@ -25,22 +25,22 @@ def attributes(vcpu: Arm64Vcpu) -> None:
     vcpu.require_series_offsets()
 
 
-def set_offset(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def set_offset(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """Set the *counter*'s offset through *vcpu*."""
-    if counter == "virtual":
+    if counter is Counter.VIRTUAL:
         vcpu.virtual_offset = offset
     else:
         vcpu.physical_offset = offset
 
 
-def get_offset(vcpu: Arm64Vcpu, counter: str) -> int:
+def get_offset(vcpu: Arm64Vcpu, counter: Counter) -> int:
     """Return the *counter*'s offset as *vcpu* has it."""
-    return vcpu.virtual_offset if counter == "virtual" else vcpu.physical_offset
+    return vcpu.virtual_offset if counter is Counter.VIRTUAL else vcpu.physical_offset
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_offset_reads_back(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_offset_reads_back(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """KVM_GET_DEVICE_ATTR returns the 64 bits that were set."""
     set_offset(vcpu, counter, offset)
 
@@ -57,7 +57,7 @@ def test_each_attribute_reads_back_its_own_offset(vcpu: Arm64Vcpu) -> None:
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_guest_counter_is_host_counter_minus_offset(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_guest_counter_is_host_counter_minus_offset(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """The guest reads host counter - offset, modulo 2**64."""
     set_offset(vcpu, counter, offset)
 
@@ -89,7 +89,7 @@ def test_physical_offset_leaves_the_virtual_counter(vcpu: Arm64Vcpu, offset: int
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", NONZERO_OFFSETS)
-def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """Setting the offset through one vCPU sets it for all that exist, and their guests read it."""
     others = [vcpu.vm.create_vcpu(number) for number in (1, 2)]
 
@@ -102,7 +102,7 @@ def test_offset_is_broadcast_to_every_vcpu(vcpu: Arm64Vcpu, counter: str, offset
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """vCPUs created before, between and after earlier broadcasts all take the next one, from any vCPU."""
     made = [vcpu]
     for number in (1, 2, 3):
@@ -118,7 +118,7 @@ def test_broadcast_reaches_vcpus_of_any_age(vcpu: Arm64Vcpu, counter: str) -> No
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_broadcast_reaches_running_vcpus(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_broadcast_reaches_running_vcpus(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """An offset set while another vCPU runs holds for that vCPU from its next entry on: there is no EBUSY."""
     other = vcpu.vm.create_vcpu(1)
 
@@ -130,7 +130,7 @@ def test_broadcast_reaches_running_vcpus(vcpu: Arm64Vcpu, counter: str) -> None:
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """Of two vCPUs that set different offsets the later one decides for both."""
     other = vcpu.vm.create_vcpu(1)
 
@@ -143,7 +143,7 @@ def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: str) -> None:
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
     set_offset(vcpu, counter, 12345)
     vcpu.guest.read_counter(counter)
@@ -156,7 +156,7 @@ def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: str) 
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_offset_may_change_after_a_run(vcpu: Arm64Vcpu, counter: str) -> None:
+def test_offset_may_change_after_a_run(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """A vCPU that has run takes a new offset at its next entry, without EBUSY."""
     set_offset(vcpu, counter, 1000)
     vcpu.guest.read_counter(counter)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
@@ -73,7 +74,7 @@ def timer_is_emulated(vcpu: Arm64Vcpu, timer: Timer) -> bool:
 
 @pytest.mark.parametrize("offset", [pytest.param(0, id="plain"), pytest.param(OFFSET, id="offset")])
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_counters_never_reach_the_host_kernel(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_counters_never_reach_the_host_kernel(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """In every mode and with any offset CNTVCT_EL0 and CNTPCT_EL0 are native or answered at EL2."""
     offset_counter(vcpu, counter, offset)
 
@@ -87,7 +88,7 @@ def test_physical_timer_is_emulated_outside_of_vhe(vcpu: Arm64Vcpu, mode: str) -
 
 def test_physical_timer_with_an_offset_is_emulated(vcpu: Arm64Vcpu, mode: str, target_facts: Probe) -> None:
     """With an offset the host kernel emulates CNTP_CVAL_EL0 in every mode, except with CNTPOFF_EL2."""
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     emulated = mode != "vhe" or counter_traps(vcpu, target_facts)
     assert timer_is_emulated(vcpu, PHYSICAL) == emulated
@@ -95,7 +96,7 @@ def test_physical_timer_with_an_offset_is_emulated(vcpu: Arm64Vcpu, mode: str, t
 
 def test_virtual_timer_is_never_emulated(vcpu: Arm64Vcpu) -> None:
     """CNTV_CVAL_EL0 is the CPU's own register, whatever the offsets."""
-    offset_counter(vcpu, "virtual", OFFSET)
+    offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
 
     assert not timer_is_emulated(vcpu, VIRTUAL)
 

@@ -12,6 +12,7 @@ import functools
 import pytest
 
 from fixtures.counters import Window
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import KvmError
@@ -145,7 +146,7 @@ def test_vms_by_the_thousand(kvm: Kvm[Arm64Vm], vms: int) -> None:
         virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
         assert virtual.value in Window(virtual.before - after, virtual.after - before)
         assert physical.value in physical.window
-        offset_counter(vcpu, "physical", 2**40 + number)
+        offset_counter(vcpu, Counter.PHYSICAL, 2**40 + number)
         vcpu.guest.read_cntpct()
         vm.close()
         kvm.vms.remove(vm)
@@ -156,7 +157,7 @@ def test_vms_at_once_keep_their_own_counters(kvm: Kvm[Arm64Vm]) -> None:
     vcpus = []
     for number in range(50):
         vcpu = kvm.create_vm().create_vcpu(0)
-        offset_counter(vcpu, "virtual", number << 40)
+        offset_counter(vcpu, Counter.VIRTUAL, number << 40)
         vcpus.append(vcpu)
 
     for number, vcpu in enumerate(vcpus):

@@ -19,6 +19,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
 from fixtures.kvm.arm64.interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
@@ -33,11 +34,11 @@ FIRINGS = 5
 AHEAD = 2**40  # ticks: longer than a test
 BASE = wrap(-AHEAD)  # an offset from which the guest's counter can be moved back without wrapping
 STEP = 2**30  # ticks
-INTIDS = {"virtual": 27, "physical": 30}
-OTHER = {"virtual": PHYSICAL, "physical": VIRTUAL}
+INTIDS = {Counter.VIRTUAL: 27, Counter.PHYSICAL: 30}
+OTHER = {Counter.VIRTUAL: PHYSICAL, Counter.PHYSICAL: VIRTUAL}
 NUMBERS = {
-    "virtual": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER,
-    "physical": kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER,
+    Counter.VIRTUAL: kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER,
+    Counter.PHYSICAL: kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER,
 }
 WAITS = [pytest.param(WFI, id="wfi"), pytest.param(POLLING, id="polling", marks=pytest.mark.stress)]
 SILENCES = [pytest.param(0, id="disabled"), pytest.param(ENABLE | IMASK, id="masked")]
@@ -141,7 +142,7 @@ def test_interrupt_has_the_number_that_user_space_chose(
     """KVM_ARM_VCPU_TIMER_IRQ_VTIMER and _PTIMER are the INTIDs that handlers read."""
     gic = vm.create_gic()
     gic.require_registers()
-    chosen = {"virtual": virtual, "physical": physical}
+    chosen = {Counter.VIRTUAL: virtual, Counter.PHYSICAL: physical}
     for counter, number in NUMBERS.items():
         attribute = vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, number, "KVM_ARM_VCPU_TIMER_IRQ")
         attribute.set_int(chosen[counter])
@@ -177,7 +178,7 @@ def test_lowest_tval_gives_one_interrupt(guest: GicGuest, wait: int, silence: in
 
     waited = guest.program("cntv_tval", 2**31, Patience(quiet, wait=wait), then=silence)
 
-    assert own(VIRTUAL, waited.intids()) == [INTIDS["virtual"]]
+    assert own(VIRTUAL, waited.intids()) == [INTIDS[Counter.VIRTUAL]]
 
 
 @pytest.mark.parametrize("silence", SILENCES)

@@ -18,6 +18,7 @@ from statistics import median
 import pytest
 
 from fixtures.counters import wrap
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
@@ -79,7 +80,7 @@ def plain(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
     return vm.create_vcpu(0)
 
 
-def counter_cost(vcpu: Arm64Vcpu, counter: str, effort: Effort) -> int:
+def counter_cost(vcpu: Arm64Vcpu, counter: Counter, effort: Effort) -> int:
     """Return how many ticks *effort*'s readings of *counter* take, each with one of CNTVCT_EL0."""
     triples = vcpu.guest.read_triples(counter, effort.readings)
     return sum(wrap(triple.last - triple.first) for triple in triples)
@@ -96,7 +97,7 @@ def costs_more(measured: Callable[[], int], reference: Callable[[], int], rounds
     return min(cost for cost, _ in costs) > ratio * min(cost for _, cost in costs)
 
 
-def counter_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: str, effort: Effort) -> bool:
+def counter_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: Counter, effort: Effort) -> bool:
     """Return whether *vcpu* pays more for *counter* than *plain*, another VM's vCPU without offset."""
     return costs_more(
         lambda: counter_cost(vcpu, counter, effort),
@@ -118,7 +119,7 @@ def timer_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, timer: Timer, effort: Ef
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: str, offset: int) -> None:
+def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
     """CNTVCTSS_EL0 and CNTPCTSS_EL0 read host counter - offset, as CNTVCT_EL0 and CNTPCT_EL0 do."""
     vcpu.require_self_synchronised_counters()
     offset_counter(vcpu, counter, offset)
@@ -132,8 +133,8 @@ def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: str, offset: in
 def test_physical_counter_is_native_without_offset(vcpu: Arm64Vcpu, effort: Effort) -> None:
     """In every mode CNTPCT_EL0 costs what CNTVCT_EL0 costs while it has no offset."""
     assert not costs_more(
-        lambda: counter_cost(vcpu, "physical", effort),
-        lambda: counter_cost(vcpu, "virtual", effort),
+        lambda: counter_cost(vcpu, Counter.PHYSICAL, effort),
+        lambda: counter_cost(vcpu, Counter.VIRTUAL, effort),
         effort.rounds,
         effort.trap_ratio,
     )
@@ -143,9 +144,9 @@ def test_physical_counter_traps_with_an_offset(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
     """An offset makes CNTPCT_EL0 more expensive, except with CNTPOFF_EL2 and in protected mode."""
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
-    assert counter_costs_more(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
+    assert counter_costs_more(vcpu, plain, Counter.PHYSICAL, effort) == counter_traps(vcpu, target_facts)
 
 
 def test_trapped_read_costs_ten_native_ones_under_emulation(
@@ -158,7 +159,7 @@ def test_trapped_read_costs_ten_native_ones_under_emulation(
     """
     if "emulated_cpu" not in target_facts.facts:
         raise CapabilityMissing("an emulated processor")
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     costs = [(median_cost(vcpu), median_cost(plain)) for _ in range(20)]
 
@@ -170,19 +171,19 @@ def test_trapped_read_costs_ten_native_ones_under_emulation(
 
 def median_cost(vcpu: Arm64Vcpu) -> float:
     """Return the median of what 200 readings of CNTPCT_EL0 take, in ticks, each with one of CNTVCT_EL0."""
-    return median(wrap(each.last - each.first) for each in vcpu.guest.read_triples("physical", 200))
+    return median(wrap(each.last - each.first) for each in vcpu.guest.read_triples(Counter.PHYSICAL, 200))
 
 
 def test_offset_taken_back_makes_the_counter_native(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort
 ) -> None:
     """With the offset back at 0 CNTPCT_EL0 costs what it costs a guest that never had an offset."""
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
     vcpu.guest.read_cntpct()
 
-    offset_counter(vcpu, "physical", 0)
+    offset_counter(vcpu, Counter.PHYSICAL, 0)
 
-    assert not counter_costs_more(vcpu, plain, "physical", effort)
+    assert not counter_costs_more(vcpu, plain, Counter.PHYSICAL, effort)
 
 
 @pytest.mark.generation("upstream")
@@ -194,15 +195,17 @@ def test_written_physical_counter_traps(
 
     vcpu.set_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT, vcpu.get_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CNT))
 
-    assert counter_costs_more(vcpu, plain, "physical", effort) == counter_traps(vcpu, target_facts)
+    assert counter_costs_more(vcpu, plain, Counter.PHYSICAL, effort) == counter_traps(vcpu, target_facts)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_virtual_counter_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: str, effort: Effort) -> None:
+def test_virtual_counter_never_traps(
+    vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: Counter, effort: Effort
+) -> None:
     """An offset of either counter does not change what CNTVCT_EL0 costs."""
     offset_counter(vcpu, counter, OFFSET)
 
-    assert not counter_costs_more(vcpu, plain, "virtual", effort)
+    assert not counter_costs_more(vcpu, plain, Counter.VIRTUAL, effort)
 
 
 def test_physical_timer_traps_outside_of_vhe(
@@ -216,7 +219,7 @@ def test_physical_timer_traps_with_an_offset(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, target_facts: Probe, effort: Effort
 ) -> None:
     """With an offset CNTP_CVAL_EL0 traps in every mode, except with CNTPOFF_EL2."""
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     traps = target_facts.facts["mode"] != "vhe" or counter_traps(vcpu, target_facts)
     assert timer_costs_more(vcpu, plain, PHYSICAL, effort) == traps
@@ -224,8 +227,8 @@ def test_physical_timer_traps_with_an_offset(
 
 def test_virtual_timer_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort) -> None:
     """Offsets do not change what CNTV_CVAL_EL0 costs."""
-    offset_counter(vcpu, "virtual", OFFSET)
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     assert not timer_costs_more(vcpu, plain, VIRTUAL, effort)
 
@@ -234,7 +237,7 @@ def test_virtual_timer_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Ef
 def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
     """MRS of CNTPCT_EL0 into X9, X10, X25 and X27 puts the count there, and the guest continues."""
     vcpu.run_limit_s = 2
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     x9 = vcpu.guest.read_cntpct()
     x10_window, x10 = timed(vcpu, vcpu.guest.read_counters)
@@ -250,7 +253,7 @@ def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
 def test_trapped_read_leaves_other_registers(vcpu: Arm64Vcpu) -> None:
     """A trapped MRS of CNTPCT_EL0 into X9 changes only X9."""
     vcpu.run_limit_s = 2
-    offset_counter(vcpu, "physical", OFFSET)
+    offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
     vcpu.guest.read_cntpct()
     before = [vcpu.get_reg(register) for register in OTHERS_THAN_X9]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.counters import wrap
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -57,7 +58,7 @@ def new_vcpu(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offsets", PAIRS)
-def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: str, offsets: tuple[int, int]) -> None:
+def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: Counter, offsets: tuple[int, int]) -> None:
     """Entered in turns, each guest reads the counter with its own offset."""
     for vcpu, offset in zip(pair, offsets, strict=True):
         offset_counter(vcpu, counter, offset)
@@ -90,7 +91,7 @@ def test_vms_of_one_host_come_and_go(kvm: Kvm[Arm64Vm]) -> None:
         vcpu = new_vcpu(kvm)
         fresh = vcpu.guest.read_cntpct()
         assert fresh.value in fresh.window
-        offset_counter(vcpu, "physical", OFFSET + number)
+        offset_counter(vcpu, Counter.PHYSICAL, OFFSET + number)
         PHYSICAL.arm(vcpu, 0, ENABLE | IMASK)
         vcpu.vm.close()
         kvm.vms.remove(vcpu.vm)

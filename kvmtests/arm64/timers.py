@@ -8,6 +8,7 @@ from statistics import median
 
 import pytest
 
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.values import TimerAccess
 from fixtures.uapi import kvm as uapi
@@ -23,7 +24,7 @@ __all__ = ["ENABLE", "IMASK", "ISTATUS", "PHYSICAL", "TIMERS", "VIRTUAL", "Timer
 class Timer:
     """One of the two EL1 timers."""
 
-    counter: str  # "virtual", "physical"
+    counter: Counter
     prefix: str  # of its registers in the guest
     ctl: str  # the name of its register id, as of cval and cnt
     cval: str
@@ -68,7 +69,7 @@ class Timer:
 
 
 VIRTUAL = Timer(
-    counter="virtual",
+    counter=Counter.VIRTUAL,
     prefix="cntv",
     ctl="KVM_REG_ARM_TIMER_CTL",
     cval="KVM_REG_ARM_TIMER_CVAL",
@@ -76,7 +77,7 @@ VIRTUAL = Timer(
     line_bit=kvm_arm64.KVM_ARM_DEV_EL1_VTIMER,
 )
 PHYSICAL = Timer(
-    counter="physical",
+    counter=Counter.PHYSICAL,
     prefix="cntp",
     ctl="KVM_REG_ARM_PTIMER_CTL",
     cval="KVM_REG_ARM_PTIMER_CVAL",

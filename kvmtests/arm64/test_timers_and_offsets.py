@@ -19,7 +19,7 @@ from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
-from fixtures.uapi.arm64.sysreg import MPIDR_EL1
+from fixtures.uapi.arm64.sysreg import MPIDR_EL1, MPIDR_HWID_BITMASK
 from kvmtests.arm64.counters import offset_counter, ticks, timed
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 
@@ -29,7 +29,6 @@ AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
 BASE = wrap(-(2**40))  # an offset from which the guest's counter can be moved back by AHEAD without wrapping
 FIRINGS = 3
 MPIDR = kvm_arm64.ARM64_SYS_REG(*MPIDR_EL1)
-MPIDR_AFFINITY = 0xFF_00FF_FFFF
 OFFSETS = [0, 1, 2**64 - 1, 180 * 10**9, 2**64 - 180 * 10**9, 2**63, 0]
 MOVES = [
     pytest.param(0, AHEAD // 2, id="later"),
@@ -218,7 +217,7 @@ def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu],
 
     entry = layout.entry(ARM64.name, "spin")
     mpidr = vcpu.get_reg(MPIDR)
-    answer = caller.guest.call_hypervisor(psci.PSCI_0_2_FN64_CPU_ON, mpidr & MPIDR_AFFINITY, entry, 777)
+    answer = caller.guest.call_hypervisor(psci.PSCI_0_2_FN64_CPU_ON, mpidr & MPIDR_HWID_BITMASK, entry, 777)
 
     started = vcpu.get_reg(kvm_arm64.REG_PC), vcpu.get_reg(kvm_arm64.x_reg(0))
     assert (answer.x[0], started) == (psci.PSCI_RET_SUCCESS, (entry, 777))

@@ -6,9 +6,9 @@ from __future__ import annotations
 from fixtures.counters import Window
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.x86.nested import Nested
+from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST
 from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
 
-LEAF_7_EBX_TSC_ADJUST = 1 << 1
 L1_TSC = 2**45  # where L1's is put, or by how much it is moved
 L2_OFFSET = 2**64 - 2**50
 """Far apart, and from 0: a reading shows which of them it has, or that it has both."""

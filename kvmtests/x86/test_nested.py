@@ -217,10 +217,7 @@ def hand_over(source: Nested, destination: Nested) -> None:
     source.vcpu.finish_exit()
     destination.vcpu.guest.load(source.PROGRAM)  # the program that it continues, from whichever place
     destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
-    destination.vcpu.sregs = source.vcpu.sregs
-    destination.restore_msrs(source)
-    destination.vcpu.regs = source.vcpu.regs
-    destination.vcpu.nested_state = source.vcpu.nested_state
+    destination.restore_cpu(source)
     destination.tsc_offset = source.tsc_offset
 
 

@@ -14,13 +14,13 @@ from fixtures.kvm.x86.nested import SvmNested
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import svm
+from fixtures.uapi.x86.cpuid import LEAF_8000000A_EDX_TSCRATEMSR
 from fixtures.uapi.x86.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import timed
 from kvmtests.x86.nested import L2_OFFSET, check_lines, require_tsc_adjust
 
 pytestmark = [pytest.mark.thorough]
 
-LEAF_8000000A_EDX_TSCRATEMSR = 1 << 4
 RATIO_FRACTION_BITS = 32  # AMD APM 2, 15.30.5
 RATIOS = [
     pytest.param(1 << 31, id="half"),

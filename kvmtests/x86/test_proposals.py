@@ -30,13 +30,13 @@ from fixtures.migration.x86.tsc import ClockPair
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
 from fixtures.uapi.x86 import kvm as kvm_x86
+from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE
 from fixtures.uapi.x86.pvclock import pvclock_vcpu_time_info
 from kvmtests.x86.moves import new_vm, save
 
 pytestmark = [pytest.mark.generation("proposals")]
 everywhere = pytest.mark.generation("upstream", "series", "proposals")
 
-LEAF_1_ECX_XSAVE = 1 << 26
 
 CLOCK_GUEST = {
     series.KVM_GET_CLOCK_GUEST_2024: series.KVM_SET_CLOCK_GUEST_2024,

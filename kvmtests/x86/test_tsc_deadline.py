@@ -16,18 +16,20 @@ from fixtures.kvm.x86.cpuid import cpuid_with
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
+from fixtures.uapi.x86.apicdef import (
+    APIC_LVR,
+    APIC_LVT_TIMER_TSCDEADLINE,
+    APIC_LVTT,
+    APIC_SPIV,
+    APIC_SPIV_APIC_ENABLED,
+)
+from fixtures.uapi.x86.cpuid import LEAF_1_ECX_TSC_DEADLINE
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.x86.clocks import timed
 
 pytestmark = [pytest.mark.thorough]
 
-LEAF_1_ECX_TSC_DEADLINE = 1 << 24
-APIC_VERSION = 0x30  # registers of the APIC's page
-APIC_SPURIOUS = 0xF0
-APIC_LVT_TIMER = 0x320
-APIC_ENABLED = 1 << 8
 ONE_SHOT = 0 << 17
-TSC_DEADLINE_MODE = 2 << 17
 SOON_TICKS = 1_000_000
 NEVER = 2**62
 
@@ -44,24 +46,23 @@ def with_apic_timer(vm: X86Vm) -> X86Vcpu:
     vm.require(uapi.KVM_CAP_IRQCHIP)
     vm.handle.call(uapi.KVM_CREATE_IRQCHIP)
     vcpu = vm.create_vcpu(0)
-    if not register(vcpu, APIC_VERSION):
+    if not register(vcpu, APIC_LVR):
         raise CapabilityMissing("an APIC timer with KVM_CAP_IRQCHIP")
     vcpu.set_cpuid(cpuid_with(vm.cpuid, 1, "ecx", LEAF_1_ECX_TSC_DEADLINE))
-    set_register(vcpu, APIC_SPURIOUS, APIC_ENABLED | 0xFF)
-    set_register(vcpu, APIC_LVT_TIMER, TSC_DEADLINE_MODE | TIMER_VECTOR)
+    set_register(vcpu, APIC_SPIV, APIC_SPIV_APIC_ENABLED | 0xFF)
+    set_register(vcpu, APIC_LVTT, APIC_LVT_TIMER_TSCDEADLINE | TIMER_VECTOR)
     return vcpu
 
 
 def register(vcpu: X86Vcpu, offset: int) -> int:
     """Return a 32-bit register of the APIC."""
-    return int.from_bytes(bytes(vcpu.lapic.regs[offset : offset + 4]), "little")
+    return int.from_bytes(vcpu.lapic[offset : offset + 4], "little")
 
 
 def set_register(vcpu: X86Vcpu, offset: int, value: int) -> None:
     """Write a 32-bit register of the APIC."""
-    state = vcpu.lapic
-    state.regs[offset : offset + 4] = list(value.to_bytes(4, "little"))
-    vcpu.lapic = state
+    registers = vcpu.lapic
+    vcpu.lapic = registers[:offset] + value.to_bytes(4, "little") + registers[offset + 4 :]
 
 
 def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:
@@ -85,7 +86,7 @@ def test_deadline_reads_back(apic_vcpu: X86Vcpu, deadline: int) -> None:
 
 def test_other_timer_modes_take_no_deadline(apic_vcpu: X86Vcpu) -> None:
     """In one-shot mode a deadline is not stored: the register reads 0."""
-    set_register(apic_vcpu, APIC_LVT_TIMER, ONE_SHOT | TIMER_VECTOR)
+    set_register(apic_vcpu, APIC_LVTT, ONE_SHOT | TIMER_VECTOR)
 
     apic_vcpu.guest.wrmsr(MSR_IA32_TSC_DEADLINE, NEVER)
 

@@ -55,6 +55,26 @@ def paths(words: Sequence[str], root: Path) -> list[str]:
     return [] if named else [SUITE]
 
 
+def claims(arguments: argparse.Namespace, where: Sequence[str]) -> list[str]:
+    """Return pytest's words for a run of the claims in *where*, empty where *arguments* name some.
+
+    *arguments* has out, jobs, all, keyword and pytest_arguments, as `make check` and `make lab` have.
+    """
+    # The harness's own tests install hypothesis; the claims do not use it, and it takes half a
+    # second to load in every worker.
+    words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
+    if not arguments.all and not named(arguments, where):
+        words += ["-m", "not thorough"]
+    if arguments.keyword:
+        words += ["-k", arguments.keyword]
+    return words
+
+
+def named(arguments: argparse.Namespace, where: Sequence[str]) -> bool:
+    """Return whether *arguments* name claims: those run, also the thorough ones among them."""
+    return bool(arguments.keyword) or not where
+
+
 def chosen(words: Sequence[str]) -> str:
     """Return what pytest's *words* choose among all tests, for a sentence."""
     given = [word for word in words if word.partition("::")[0].split("/")[0] == SUITE and word != SUITE]

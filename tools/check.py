@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tools import streams
-from tools.arguments import USAGE, Parser, Unusable, chosen, jobs, paths
+from tools.arguments import USAGE, Parser, Unusable, chosen, claims, jobs, named, paths
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTHING_RAN = 4
@@ -57,19 +57,11 @@ def main(argv: Sequence[str]) -> int:
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     """Return pytest's command line; `Unusable` for a file that is not there."""
     where = paths(arguments.pytest_arguments, ROOT)
-    # The harness's own tests install hypothesis; the claims do not use it, and it takes half a
-    # second to load in every worker.
-    words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
-    # Tests that are named run, also those marked thorough.
-    named = arguments.keyword or not where
-    if not arguments.all and not named:
-        words += ["-m", "not thorough"]
-    if not named:
+    words = claims(arguments, where)
+    if not named(arguments, where):
         words.append("--benchmark-glance")
     for name in arguments.target:
         words += ["--target", name]
-    if arguments.keyword:
-        words += ["-k", arguments.keyword]
     return [*words, *arguments.pytest_arguments]
 
 

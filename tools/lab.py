@@ -22,7 +22,7 @@ from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
 from tools import lab_matrix, lab_times
-from tools.arguments import USAGE, Parser, Unusable, jobs, paths
+from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
 from tools.check import ROOT, run
 
 MB = 1_000_000
@@ -133,14 +133,9 @@ def pytest_arguments(arguments: argparse.Namespace, lab_hosts: Iterable[LabHost]
     if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
-    where = paths(arguments.pytest_arguments, ROOT)
-    words = [*where, "-p", "no:hypothesispytest", "--report-dir", arguments.out, "-n", arguments.jobs]
-    if not arguments.all and not arguments.keyword and where:  # as `make check`
-        words += ["-m", "not thorough"]
+    words = claims(arguments, paths(arguments.pytest_arguments, ROOT))
     for name in names:
         words += ["--target", name]
-    if arguments.keyword:
-        words += ["-k", arguments.keyword]
     return [*words, *arguments.pytest_arguments]
 
 

@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-from fixtures.counters import NSEC_PER_SEC, Window, bracket
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
-
-Result = TypeVar("Result")
 
 COUNTERS = list(Counter)
 
@@ -30,12 +25,6 @@ def offset_counter(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
         vcpu.virtual_offset = offset
     else:
         vcpu.physical_offset = offset
-
-
-def timed(vcpu: Arm64Vcpu, call: Callable[[], Result]) -> tuple[Window, Result]:
-    """Return the host counter values between which *call* happened, and its result."""
-    before, result, after = bracket(vcpu.vm.time.counter, call)
-    return Window(before, after), result
 
 
 def ticks(target_facts: Probe, duration_ns: int) -> int:

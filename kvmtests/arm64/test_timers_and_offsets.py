@@ -20,8 +20,9 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
 from fixtures.uapi.arm64.sysreg import MPIDR_EL1, MPIDR_HWID_BITMASK
-from kvmtests.arm64.counters import offset_counter, ticks, timed
+from kvmtests.arm64.counters import offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
+from kvmtests.windows import timed
 
 pytestmark = [pytest.mark.thorough]
 
@@ -139,7 +140,7 @@ def test_deadline_moves_by_the_change(
         offset_counter(vcpu, timer.counter, first)
         timer.arm(vcpu, wrap(due - second))
         offset_counter(vcpu, timer.counter, second)
-        window, _ = timed(vcpu, vcpu.guest.wait_for_interrupt)
+        window, _ = timed(vcpu.vm, vcpu.guest.wait_for_interrupt)
         late.append(signed(window.last - due))
 
     assert min(late) >= 0
@@ -168,9 +169,9 @@ def test_tval_counts_from_the_guests_counter(vcpu: Arm64Vcpu, timer: Timer, offs
     """TVAL reads CVAL - (host counter - offset); writing it sets CVAL to host counter - offset + TVAL."""
     offset_counter(vcpu, timer.counter, offset)
 
-    written, _ = timed(vcpu, lambda: timer.write(vcpu, "tval", 1000))
+    written, _ = timed(vcpu.vm, lambda: timer.write(vcpu, "tval", 1000))
     cval = timer.read(vcpu, "cval").value
-    read, access = timed(vcpu, lambda: timer.read(vcpu, "tval"))
+    read, access = timed(vcpu.vm, lambda: timer.read(vcpu, "tval"))
 
     assert cval in written.shifted(1000 - offset)
     counted = wrap(read.first - offset + (cval - access.value - read.first + offset) % 2**32)

@@ -26,8 +26,9 @@ from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
-from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter, timed
+from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
+from kvmtests.windows import timed
 
 pytestmark = [pytest.mark.thorough]
 
@@ -240,8 +241,8 @@ def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
     offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     x9 = vcpu.guest.read_cntpct()
-    x10_window, x10 = timed(vcpu, vcpu.guest.read_counters)
-    window, call = timed(vcpu, lambda: vcpu.guest.call_hypervisor(psci.PSCI_0_2_FN_PSCI_VERSION))
+    x10_window, x10 = timed(vcpu.vm, vcpu.guest.read_counters)
+    window, call = timed(vcpu.vm, lambda: vcpu.guest.call_hypervisor(psci.PSCI_0_2_FN_PSCI_VERSION))
 
     assert x9.value in x9.window.shifted(-OFFSET)
     assert x10.cntpct in x10_window.shifted(-OFFSET)

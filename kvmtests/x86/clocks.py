@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 from fixtures.counters import Window, bracket
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86.vcpu import X86Vcpu
-from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
-
-Result = TypeVar("Result")
 
 MARGIN_NS = 1_000
 """How far outside of its window a kvmclock may lie, in ns.
@@ -24,12 +20,6 @@ Over the time that a claim takes both together stay below a microsecond.
 
 FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
 """Fraction bits of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
-
-
-def timed(vm: X86Vm, call: Callable[[], Result]) -> tuple[Window, Result]:
-    """Return the host TSC values between which *call* happened, and its result."""
-    before, result, after = bracket(vm.time.counter, call)
-    return Window(before, after), result
 
 
 def ticks_between(earlier: Window, later: Window) -> Window:

@@ -20,7 +20,8 @@ from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry, timed
+from kvmtests.windows import timed
+from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 from kvmtests.x86.moves import new_vm
 
 pytestmark = [pytest.mark.thorough]

@@ -19,7 +19,8 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.tables import OFFSETS
-from kvmtests.x86.clocks import check_tsc_continues, continued, timed
+from kvmtests.windows import timed
+from kvmtests.x86.clocks import check_tsc_continues, continued
 from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_in_l2, check_lines, require_tsc_adjust
 
 pytestmark = [pytest.mark.thorough]

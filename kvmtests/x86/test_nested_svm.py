@@ -16,7 +16,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import svm
 from fixtures.uapi.x86.cpuid import LEAF_8000000A_EDX_TSCRATEMSR
 from fixtures.uapi.x86.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
-from kvmtests.x86.clocks import timed
+from kvmtests.windows import timed
 from kvmtests.x86.nested import L2_OFFSET, check_lines, require_tsc_adjust
 
 pytestmark = [pytest.mark.thorough]

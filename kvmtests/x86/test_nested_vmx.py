@@ -16,7 +16,8 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import vmx
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
-from kvmtests.x86.clocks import continued, host_reading, timed
+from kvmtests.windows import timed
+from kvmtests.x86.clocks import continued, host_reading
 from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_lines, require_tsc_adjust
 
 pytestmark = [pytest.mark.thorough]

@@ -25,7 +25,7 @@ from fixtures.uapi.x86.apicdef import (
 )
 from fixtures.uapi.x86.cpuid import LEAF_1_ECX_TSC_DEADLINE
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
-from kvmtests.x86.clocks import timed
+from kvmtests.windows import timed
 
 pytestmark = [pytest.mark.thorough]
 

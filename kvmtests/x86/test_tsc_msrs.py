@@ -16,7 +16,8 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDTSCP
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
-from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading, timed
+from kvmtests.windows import timed
+from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
 
 GIB = 2**30
 INTEL = b"GenuineIntel"

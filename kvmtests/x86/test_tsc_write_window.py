@@ -23,7 +23,8 @@ from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
-from kvmtests.x86.clocks import check_tsc_continues, continued, flags_after_entry, host_reading, timed
+from kvmtests.windows import timed
+from kvmtests.x86.clocks import check_tsc_continues, continued, flags_after_entry, host_reading
 
 pytestmark = [pytest.mark.thorough]
 

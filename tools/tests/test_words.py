@@ -6,6 +6,7 @@ A word is looked for in identifiers as well: `SimHost` and `sim_host` both hold 
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -118,3 +119,19 @@ def test_words_inside_identifiers_are_seen() -> None:
 
     assert seen == [True, True, True, False]
     assert not _uses(WORDS["behind"][0], WORDS["behind"][2], "the model behind the seam")
+
+
+C_NAMES = frozenset({"_iovec", "kvm_regs"})
+"""Structures of the kernel's, called in Python as in C; two architectures have one of the same name."""
+
+
+def test_class_names_stand_in_one_place() -> None:
+    """A class that another module has under the same name says its subject in its own."""
+    places: dict[str, list[str]] = {}
+    for name in sorted({name for name, _, _ in _lines() if name.endswith(".py")}):
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name not in C_NAMES:
+                places.setdefault(node.name, []).append(name)
+
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

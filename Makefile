@@ -39,7 +39,7 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help check lab bench defects mutants agree test vectors-check lint clean report venv venv-dev vendor
+.PHONY: help check lab bench defects mutants agree test vectors-check precheck lint clean report venv venv-dev vendor
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' Makefile tools/kselftest.mk | column -t -s '|'
@@ -59,6 +59,10 @@ agree: venv-dev ## play generated scripts on this KVM and on a simulated counter
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
 vectors-check: venv ## migration vectors for other VMMs: write them, and compute them again in C and in Rust
 test: venv-dev ## test the harness itself
+
+# Needs nothing but Python: no environment, and no network.
+precheck: ## build kvmtests-precheck, a check for a fleet in one file
+	@exec "$$PYTHON" -B -m tools.make $@
 
 # tools/make.py knows what the variables mean. They reach it through the environment, where make
 # puts what its command line sets, so that no shell ever reads a value. exec, so that a signal that

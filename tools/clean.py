@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ WITHOUT_JOURNAL = {
     "defects.json": ("defects.json", "defects.html"),
     "mutants.json": ("mutants.json", "mutants.html"),  # of the last release
     "vectors.json": ("vectors.json",),
+    "kvmtests-precheck": ("kvmtests-precheck",),
 }
 """What commands leave in a folder without a journal, by the file whose content is looked at."""
 
@@ -157,10 +159,20 @@ def _begins_as_ours(journal: Path) -> bool:
 
 
 def _content_is_ours(path: Path) -> bool:
+    if path.suffix != ".json":
+        return _is_bundle(path)
     record = _json(path.read_bytes()) if _is_file(path) else None
     if not isinstance(record, dict) or "version" not in record:
         return False
     return isinstance(record.get("defects"), list) or record.get("format") == "kvmtests-vectors"
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return whether `make precheck` wrote *path*."""
+    if not _is_file(path) or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "fixtures/precheck/bundled.py" in archive.namelist()
 
 
 def _json(text: bytes) -> object:

@@ -127,6 +127,11 @@ def vectors_check(variables: Variables) -> list[str]:
     return [*_out(variables), *_shell_words(variables, "ARGS")]
 
 
+def precheck(variables: Variables) -> list[str]:
+    """Return the arguments of tools.precheck.build."""
+    return _out(variables)
+
+
 def clean(variables: Variables) -> list[str]:
     """Return the arguments of tools.clean."""
     return ["--", _folder(variables)]
@@ -145,6 +150,7 @@ GOALS = {
     "agree": Goal("tools.agree", agree),
     "report": Goal("tools.report", report),
     "vectors-check": Goal("tools.vectors.check", vectors_check),
+    "precheck": Goal("tools.precheck.build", precheck),
     "test": Goal("pytest", test),
     "clean": Goal("tools.clean", clean),
     "run_tests": Goal("tools.kselftest_runner", run_tests),

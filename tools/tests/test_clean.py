@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from reports import benchmark_csv, lock, read_journal
 from reports.files import WRITERS, write_reports
 from reports.tests import samples
 from tools import clean
+from tools.precheck import bundle
 from tools.vectors import document
 
 SESSION = b'{"type":"session","version":1,"time_ns":1,"host":"m","facts":{}}\n'
@@ -160,6 +162,29 @@ def test_files_written_without_a_journal_go(tmp_path: Path, name: str, text: str
     clean.clean_reports(tmp_path)
 
     assert files(tmp_path) == {"results.csv"}
+
+
+def test_bundle_goes(tmp_path: Path) -> None:
+    """What `make precheck` wrote is known by what is in it."""
+    (tmp_path / "kvmtests-precheck").write_bytes(bundle.build(clean.ROOT))
+
+    clean.clean_reports(tmp_path)
+
+    assert not tmp_path.exists()
+
+
+def test_other_archive_stays(tmp_path: Path) -> None:
+    """Another program of that name, archive or not, is not ours."""
+    for folder in ("text", "archive"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "text/kvmtests-precheck").write_text("#!/bin/sh\n")
+    with zipfile.ZipFile(tmp_path / "archive/kvmtests-precheck", "w") as archive:
+        archive.writestr("__main__.py", "")
+
+    left = [clean.clean_reports(tmp_path / folder) for folder in ("text", "archive")]
+
+    assert left == ["it holds no journal of ours"] * 2
+    assert files(tmp_path) == {"text/kvmtests-precheck", "archive/kvmtests-precheck"}
 
 
 @pytest.mark.parametrize("name", ["defects.json", "vectors.json"])

@@ -38,11 +38,12 @@ def end(number, frame):
     raise SystemExit(1)
 """
 COMMANDS = (
-    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "report", "vectors/check",
+    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build", "report",
+    "vectors/check",
 )  # fmt: skip
 GOALS = (
-    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "report", "run_tests", "install",
-    "gen_tar", "vectors-check",
+    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "precheck", "report", "run_tests",
+    "install", "gen_tar", "vectors-check",
 )  # fmt: skip
 VARIABLES = (
     "ALL", "ARGS", "BASELINE", "CSV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 
 from fixtures.precheck.checks import BY_ARCHITECTURE
-from fixtures.precheck.finding import Check, Finding, Status
+from fixtures.precheck.finding import Check, CheckFinding, Status
 
 FAILS = frozenset({"fail", "xfail"})
 HOLDS = frozenset({"pass", "xpass"})
@@ -37,7 +37,7 @@ def status_of(check: Check, verdicts: Mapping[str, str]) -> Status | None:
     return Status.GOOD if found & HOLDS else Status.ABSENT
 
 
-def disagreements(arch: str, findings: Iterable[Finding], verdicts: Mapping[str, str]) -> Iterator[str]:
+def disagreements(arch: str, findings: Iterable[CheckFinding], verdicts: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each check of *arch* that found other than its claims."""
     found = {finding.check: finding for finding in findings}
     for check in BY_ARCHITECTURE[arch]:

@@ -25,7 +25,7 @@ from fixtures.lab.hosts import LabHost, find
 from fixtures.lab.mailbox import Judged, Mailbox
 from fixtures.lab.runner import Plan
 from fixtures.precheck import document, text
-from fixtures.precheck.known_issues import KnownIssue
+from fixtures.precheck.known_issues import HostIssue
 from tools.arguments import USAGE, Parser
 from tools.precheck import bundle
 from tools.precheck.agreement import disagreements, modules_and_tests
@@ -58,7 +58,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class LabAnswers:
     """What one lab host said: the program's JSON, and each claim's verdict."""
 
     report: str
@@ -87,11 +87,11 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-def show(name: str, answers: Answers) -> bool:
+def show(name: str, answers: LabAnswers) -> bool:
     """Print the report of the lab host *name*, and whether its claims agree; return that."""
     report = document.read(answers.report)
     found = json.loads(answers.report)["known_issues"]
-    print(f"== {name}\n{text.render(report, [KnownIssue(**issue) for issue in found])}")
+    print(f"== {name}\n{text.render(report, [HostIssue(**issue) for issue in found])}")
     differences = list(disagreements(report.arch, report.findings, answers.verdicts))
     for difference in differences:
         print(f"{name}: DIFFERS: {difference}")
@@ -100,7 +100,7 @@ def show(name: str, answers: Answers) -> bool:
     return not differences
 
 
-def answers_of(lab_host: LabHost, logs: Path | None = None) -> Answers:
+def answers_of(lab_host: LabHost, logs: Path | None = None) -> LabAnswers:
     """Boot *lab_host* once and return what program and claims say there; `NoAnswer`, `LabError`."""
     availability.check(lab_host)
     with tempfile.TemporaryDirectory(prefix="kvmtests-precheck-") as name:
@@ -144,14 +144,14 @@ def _collected(root: Path, lab_host: LabHost) -> list[str]:
     return found
 
 
-def _answers(mailbox: Mailbox, nodeids: Sequence[str]) -> Answers:
+def _answers(mailbox: Mailbox, nodeids: Sequence[str]) -> LabAnswers:
     judged = {nodeid: mailbox.wait(nodeid) for nodeid in nodeids}
     bundled = judged.pop(nodeids[-1])
     printed = dict(_properties(bundled)).get(PROPERTY)
     if not printed:
         reason = bundled.loss or dict(_properties(bundled)).get("message", "and did not say why")
         raise NoAnswer(f"the program printed nothing: {reason}")
-    return Answers(str(printed), {nodeid: verdict(each) for nodeid, each in judged.items()})
+    return LabAnswers(str(printed), {nodeid: verdict(each) for nodeid, each in judged.items()})
 
 
 def verdict(judged: Judged) -> str:

@@ -20,14 +20,14 @@ import pytest
 from fixtures.precheck import document
 from fixtures.precheck.checks import BY_ARCHITECTURE
 from fixtures.precheck.known_issues import entries
-from fixtures.precheck.report import Report
+from fixtures.precheck.report import HostReport
 from tools.precheck import build, bundle
 from tools.precheck.closure import NotSelfContained, closure
 from tools.precheck.older_python import CannotLower, lower
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300
-GREEK = document.render(Report.unusable("x86_64", "α"), ())
+GREEK = document.render(HostReport.unusable("x86_64", "α"), ())
 
 pytestmark = pytest.mark.timeout(LIMIT_S)
 
@@ -143,7 +143,7 @@ def test_program_compares(program: Path, python: str, tmp_path: Path) -> None:
 
     assert with_none.stdout == ""
     assert (done.stderr, done.returncode in {0, 1, 2}) == ("", True)
-    assert done.stdout.startswith(("yes: ", "no: ", "cannot tell: "))
+    assert done.stdout.startswith(("yes: ", "no: ", "unknown: "))
 
 
 def test_program_names_its_build(program: Path) -> None:
@@ -171,7 +171,7 @@ def test_output_fits_any_encoding(program: Path, tmp_path: Path, variables: dict
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (2, b"")
-    assert done.stdout == b"cannot tell: a could not be checked: \\u03b1\n"
+    assert done.stdout == b"unknown: a could not be checked: \\u03b1\n"
 
 
 @pytest.mark.parametrize("python", sorted(set(pythons())))
@@ -308,7 +308,7 @@ def test_folder_that_cannot_be_written_is_status_2(
 
 
 def test_old_python_gets_a_sentence(program: Path) -> None:
-    """The start of the program asks for Python 3.9 before it imports anything of ours."""
+    """The start of the program insists on Python 3.9 before it imports anything of ours."""
     with zipfile.ZipFile(io.BytesIO(program.read_bytes())) as archive:
         start = archive.read("__main__.py").decode()
 

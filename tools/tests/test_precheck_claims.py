@@ -17,7 +17,7 @@ from fixtures.lab import image
 from fixtures.lab.mailbox import Cause, Judged, Loss
 from fixtures.precheck import document
 from fixtures.precheck.checks import BY_ARCHITECTURE, look
-from fixtures.precheck.finding import Check, Finding, Status, good
+from fixtures.precheck.finding import Check, CheckFinding, Status, good
 from fixtures.targets import all_targets, probe
 from reports import read_journal
 from tools.precheck import bundle, in_lab
@@ -117,7 +117,7 @@ def test_difference_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that found other than its claims, or that is missing, is one sentence."""
     other = Check("other", lambda _: good("fine"))
     monkeypatch.setitem(BY_ARCHITECTURE, "x86_64", (CHECK, other))
-    findings = [Finding("a-check", Status.GOOD, "all is well")]
+    findings = [CheckFinding("a-check", Status.GOOD, "all is well")]
 
     said = list(disagreements("x86_64", findings, {"kvmtests/x86/test_a.py::test_x": "fail"}))
 
@@ -179,8 +179,8 @@ def test_answers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     printed = document.render(report, ())
     claim = "kvmtests/arm64/test_counter_offset.py::test_physical_counter_is_host_counter_minus_offset[x]"
 
-    agree = in_lab.show("lab-a", in_lab.Answers(printed, {claim: "xfail"}))
-    differ = in_lab.show("lab-b", in_lab.Answers(printed, {claim: "pass"}))
+    agree = in_lab.show("lab-a", in_lab.LabAnswers(printed, {claim: "xfail"}))
+    differ = in_lab.show("lab-b", in_lab.LabAnswers(printed, {claim: "pass"}))
 
     said = capsys.readouterr().out
     assert (agree, differ) == (True, False)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.architectures import ROWS, Architecture
 from reports import read_ktap
 from tools import kselftest
 from tools.tests.small_tree import plant, suite
@@ -194,11 +195,33 @@ def test_program_knows_its_subject_by_its_name(tree: Path) -> None:
     assert verdicts(done.stdout)["x86.clock.test_passes"] == "pass"
 
 
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_program_of_another_architecture_starts_no_python(tmp_path: Path, row: Architecture) -> None:
+    """The script compares `uname -m`: python3 starts on the architecture's hosts, or for a named target."""
+    script = tmp_path / f"kvm_{row.folder}_clock.sh"
+    shutil.copy(ROOT / "tools/kselftest_program.sh", script)
+    commands = {"python3": "echo started", "uname": 'echo "$PROCESSOR"'}
+    for name, line in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def output(processor: str, *words: str) -> str:
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PROCESSOR": processor}
+        return subprocess.run(
+            [script, *words], env=environment, capture_output=True, text=True, timeout=40, check=False
+        ).stdout
+
+    assert output(row.uname_m) == "started\n"
+    assert output("sparc") == "TAP version 13\n1..0 # SKIP none of these claims concerns this host\n"
+    assert output("sparc", "--target", f"sim-{row.name}") == "started\n"
+    assert output("sparc", f"--target=sim-{row.name}") == "started\n"
+
+
 def test_host_without_python_skips(tree: Path) -> None:
     """Without python3 the program is a skip with its reason."""
     commands = tree / "bin"
     commands.mkdir()
-    for name in ("sh", "dirname", "basename"):
+    for name in ("sh", "dirname", "basename", "uname"):
         (commands / name).symlink_to(str(shutil.which(name)))
 
     done = subprocess.run(

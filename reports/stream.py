@@ -8,6 +8,7 @@ document is completed: what was planned and did not run is named, then the total
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -28,6 +29,27 @@ class Out(Protocol):
     def flush(self) -> None:
         """Send it to the reader."""
         ...
+
+
+class KeptReporter:
+    """A pytest plug-in that keeps what the terminal would show.
+
+    Without a reporter other plug-ins break: pytest-timeout writes the stacks of all threads to it.
+    """
+
+    def __init__(self) -> None:
+        self._file = io.StringIO()
+
+    @property
+    def text(self) -> str:
+        """What pytest wrote so far."""
+        return self._file.getvalue()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Replace pytest's reporter by one that writes here."""
+        config.pluginmanager.unregister(name="terminalreporter")
+        config.pluginmanager.register(pytest.TerminalReporter(config, self._file), "terminalreporter")
 
 
 class TapStream:

@@ -111,13 +111,20 @@ def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
         return 0
     import pytest
 
+    from reports.stream import KeptReporter
+
     os.chdir(ROOT)
     # Plug-ins and options that happen to be installed or set on this host are left out.
     os.environ.pop("PYTEST_ADDOPTS", None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     words = [str(module_of(subject)), *([] if "--target" in arguments else ["--target", "host"])]
-    plugins = ["-p", "pytest_timeout", "-p", "no:terminal", "-p", "no:cacheprovider"]
-    return int(pytest.main([*words, *plugins, *arguments], plugins=[stream]))
+    kept = KeptReporter()
+    status = pytest.main(
+        [*words, "-p", "pytest_timeout", "-p", "no:cacheprovider", *arguments], plugins=[kept, stream]
+    )
+    if status == INTERNAL_ERROR:
+        sys.stderr.write(kept.text)
+    return int(status)
 
 
 class Interrupter:

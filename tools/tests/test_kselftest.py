@@ -105,6 +105,22 @@ def test_term_completes_the_document(tree: Path) -> None:
     assert rest.endswith("skip:1 error:1\n")
 
 
+def test_test_that_hangs_is_a_timeout(tree: Path) -> None:
+    """A test that exceeds its own limit is TIMEOUT, and the next test runs."""
+    suite(
+        tree,
+        "@pytest.mark.timeout(1)\ndef test_hangs():\n    time.sleep(60)\n\ndef test_next():\n    pass\n",
+    )
+
+    process = program(tree)
+    output, _ = process.communicate(timeout=40)
+
+    assert process.returncode == 1
+    assert "not ok 3 x86.clock.test_hangs # TIMEOUT\n" in output
+    assert "# Failed: Timeout (>1.0s) from pytest-timeout.\n" in output
+    assert verdicts(output)["x86.clock.test_next"] == "pass"
+
+
 def test_own_limit_comes_before_the_runners(tree: Path) -> None:
     """With kselftest_timeout set the program ends in time by itself."""
     suite(tree, "def test_hangs():\n    time.sleep(60)\n")

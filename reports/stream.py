@@ -85,6 +85,9 @@ class TapStream:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Print the plan."""
         self._command = command.of(session.config)
+        if reason := _shared_reason(session.items):
+            self.skip(reason)
+            return
         waiting = _waiting(session.items)
         self._planned = {
             result.nodeid: (result, name)
@@ -162,6 +165,13 @@ class TapStream:
         for line in lines:
             self._out.write(line)
         self._out.flush()
+
+
+def _shared_reason(items: Sequence[pytest.Item]) -> str:
+    """Return the reason for which each of *items* is marked as a skip, or "" where one of them will run."""
+    markers = [item.get_closest_marker("skip") for item in items]
+    reasons = [str(marker.kwargs.get("reason", "")) for marker in markers if marker is not None]
+    return reasons[0] if reasons and len(reasons) == len(items) else ""
 
 
 def _waiting(items: Sequence[pytest.Item]) -> Sequence[Result]:

@@ -2,12 +2,13 @@
 """One subject of the suite as a kselftest program: flat TAP 13, exit status 0, 1 or 4.
 
 The small programs that the runner knows start this one: ``kselftest.py kvm_x86_clock.sh``, or
-x86.interrupter, runs kvmtests/x86/test_clock.py on this host's KVM. A python3 of any version is enough to
+x86.clock, runs kvmtests/x86/test_clock.py on this host's KVM. A python3 of any version is enough to
 report what is missing. On TERM, which the runner sends when time is up, the document is completed.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -105,7 +106,8 @@ def _run(subject: str, arguments: Sequence[str], interrupter: Interrupter) -> in
 
 def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
     """Let pytest run *subject* with *stream* listening; return pytest's status."""
-    reason = "" if "--target" in arguments else _why_not_host()
+    named = _targets(arguments)
+    reason = _why_none(named or ["host"])
     if reason:
         stream.skip(reason)
         return 0
@@ -117,7 +119,7 @@ def _pytest(subject: str, arguments: Sequence[str], stream: TapStream) -> int:
     # Plug-ins and options that happen to be installed or set on this host are left out.
     os.environ.pop("PYTEST_ADDOPTS", None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    words = [str(module_of(subject)), *([] if "--target" in arguments else ["--target", "host"])]
+    words = [str(module_of(subject)), *([] if named else ["--target", "host"])]
     kept = KeptReporter()
     status = pytest.main(
         [*words, "-p", "pytest_timeout", "-p", "no:cacheprovider", *arguments], plugins=[kept, stream]
@@ -168,12 +170,23 @@ def _limit_s() -> int:
     return 0
 
 
-def _why_not_host() -> str:
-    """Return why this host's KVM cannot be tested, or ""."""
+def _targets(arguments: Sequence[str]) -> list[str]:
+    """Return the targets that *arguments*, pytest's, name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--target", action="append", default=[])
+    with contextlib.suppress(argparse.ArgumentError):
+        names = " ".join(parser.parse_known_args(arguments)[0].target)
+        return names.replace(",", " ").split()
+    return []
+
+
+def _why_none(names: Sequence[str]) -> str:
+    """Return why none of the targets *names* can be tested here, or ""; pytest refuses unknown ones."""
     from fixtures.targets import named_target, probe
 
-    target = named_target("host")
-    return "" if target is None else probe(target).reason or ""
+    known = [named_target(name) for name in names]
+    reasons = [probe(target).reason if target is not None else None for target in known]
+    return str(reasons[0]) if all(reasons) else ""
 
 
 def _skip(reason: str) -> int:

@@ -33,6 +33,7 @@ def plant(tree: Path) -> None:
         shutil.copy(ROOT / name, tree / name)
     (tree / "kvmtests/x86").mkdir(parents=True)
     (tree / "fixtures").mkdir()
+    (tree / "fixtures/targets.py").write_text("def named_target(name):\n    return None\n\nprobe = None\n")
     (tree / "pytest.ini").write_text("[pytest]\n")
     (tree / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--target')\n")
 
@@ -54,3 +55,12 @@ def furnish(tree: Path) -> None:
         requirements = tree / f"requirements/{name}.txt"
         requirements.write_text("")
         (tree / f".venv/.{name}").write_text(venv._fingerprint(requirements, tree / ".venv"))
+
+
+def hide_packages(folder: Path) -> Path:
+    """Return a folder for PYTHONPATH that takes site-packages away: the base Python may have pytest."""
+    place = folder / "hide"
+    place.mkdir()
+    lines = ["import sys", "sys.path[:] = [path for path in sys.path if 'site-packages' not in path]"]
+    (place / "sitecustomize.py").write_text("\n".join(lines))
+    return place

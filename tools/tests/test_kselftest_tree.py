@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools import vendor
-from tools.tests.small_tree import ROOT, plant, suite
+from tools.tests.small_tree import ROOT, hide_packages, plant, suite
 
 PROGRAM = "kvm_x86_clock.sh"
 ARGUMENTS = {"KSELFTEST_KVM_X86_CLOCK_SH_ARGS": "--target any"}
@@ -92,22 +92,13 @@ def test_installed_tree_without_packages_skips(checkout: Path, bare: dict[str, s
     """Without vendor/ each program is a skip with its reason, and nothing ran."""
     tree = installed(checkout)
     shutil.rmtree(tree / "kvmtests/vendor", ignore_errors=True)
-    bare["PYTHONPATH"] = str(hide_pytest(tree))
+    bare["PYTHONPATH"] = str(hide_packages(tree))
 
     done = run(tree / "run_kselftest.sh", environment=bare)
 
     assert done.returncode == 4
     assert "# 1..0 # SKIP Python module pytest is not installed\n" in done.stdout
     assert done.stdout.endswith(f"{LINE.rstrip()} # SKIP\n")
-
-
-def hide_pytest(folder: Path) -> Path:
-    """Return a folder whose sitecustomize takes site-packages away: the base Python may have pytest."""
-    place = folder / "hide"
-    place.mkdir()
-    lines = ["import sys", "sys.path[:] = [path for path in sys.path if 'site-packages' not in path]"]
-    (place / "sitecustomize.py").write_text("\n".join(lines))
-    return place
 
 
 def unpack(archive: Path, folder: Path) -> None:

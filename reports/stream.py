@@ -159,7 +159,8 @@ class TapStream:
         if result.nodeid not in self._planned:
             return  # The KUnit parser drops what goes beyond the plan; pytest never does this.
         self._results.append(result)
-        self._write(ktap.result_lines(result, len(self._results), self._planned[result.nodeid][1]))
+        name = self._planned[result.nodeid][1]
+        self._write(ktap.result_lines(result, len(self._results), name, skip=ktap.INNER_SKIP))
 
     def _write(self, lines: Iterable[str]) -> None:
         for line in lines:

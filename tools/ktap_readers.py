@@ -92,6 +92,23 @@ def netdev(line: ResultLine) -> str:
     return "pass" if line.ok else "fail"
 
 
+def netdev_program(output: str, status: int) -> str:
+    """Return the netdev CI's verdict on one program: *output* is the whole log, *status* the program's.
+
+    A search of the log for words, then the exit status (contest/remote of nipa, 2026).
+    """
+    failed = re.search(r"\[(?:FAIL|fail)\]| FAIL:|\nnot ok \d+( \d+)? selftests: |\n# not ok 1", output)
+    skipped = re.search(r"\[(?:SKIP|skip)\]| # SKIP|SKIP:", output)
+    passed = re.search(
+        r"\[(?:OKAY|PASS| OK |OK| ok |pass)\]|PASSED all |\nok \d+( \d+)? selftests: "
+        r"|# Totals: pass:[1-9]\d* fail:0 (xfail:0 )?(xpass:0 )?skip:0 error:0",
+        output,
+    )
+    if failed or status not in (0, 4):
+        return "fail"
+    return "skip" if skipped or not passed or status else "pass"
+
+
 VERDICTS: dict[str, Callable[[ResultLine], str]] = dict(
     zip(READERS, (kunit, prove, lkft, tap_parser, netdev), strict=True)
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import vendor
+from tools import ktap_readers, vendor
 from tools.tests.small_tree import ROOT, hide_packages, plant, suite
 
 PROGRAM = "kvm_x86_clock.sh"
@@ -99,6 +99,34 @@ def test_installed_tree_without_packages_skips(checkout: Path, bare: dict[str, s
     assert done.returncode == 4
     assert "# 1..0 # SKIP Python module pytest is not installed\n" in done.stdout
     assert done.stdout.endswith(f"{LINE.rstrip()} # SKIP\n")
+
+
+FAILS = "def test_fails():\n    assert False\n"
+ONLY_SKIPS = "def skip():\n    pytest.skip('KVM_CAP_X')\n\ntest_passes = test_is_skipped = skip\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "program", "inner"),
+    [
+        pytest.param("", "pass", ["pass", "skip"], id="a-pass-and-a-skip"),
+        pytest.param(FAILS, "fail", ["pass", "skip", "fail"], id="a-failure"),
+        pytest.param(ONLY_SKIPS, "skip", ["skip", "skip"], id="only-skips"),
+    ],
+)
+def test_netdev_ci_takes_the_verdict_of_the_program(
+    checkout: Path, more: str, program: str, inner: list[str]
+) -> None:
+    """A skipped test does not make its whole program a skip; each test has its verdict all the same."""
+    suite(checkout, more)
+
+    done = make(checkout, "-s", "run_tests", "VENDOR=no")
+
+    # make's status is not the program's, which the CI takes from the runner's line.
+    status = {"pass": 0, "skip": 4, "fail": 1}[program]
+    results = [ktap_readers.parse(line[2:]) for line in done.stdout.splitlines() if "x86.clock.test_" in line]
+    assert ktap_readers.netdev_program(done.stdout, status) == program, done.stdout
+    for reader in (ktap_readers.netdev, ktap_readers.lkft, ktap_readers.prove, ktap_readers.tap_parser):
+        assert [reader(result) for result in results if result] == inner
 
 
 def unpack(archive: Path, folder: Path) -> None:

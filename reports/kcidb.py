@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KCIDB schema 5.3: a submission of checkouts, builds (one for each target) and tests.
+"""KCIDB schema 5.3: a submission of checkouts (one a kernel under test), builds (one a target) and tests.
 
 KCIDB has no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
 verdict's own word in misc. A test that did not run is MISS. Every series of a benchmark is
@@ -49,13 +49,13 @@ Object = dict[str, Any]
 def submission(run: Run) -> Iterator[str]:
     """Yield *run* as the JSON of one submission, one object a line."""
     session = identity(run)
-    checkout = {"id": f"{ORIGIN}:{session}", "origin": ORIGIN, "valid": True}
-    targets = {result.target for result in run.results}
-    builds = [_build(target, session) for target in run.targets if target.name in targets]
-    yield '{"version":{"major":5,"minor":3},\n"checkouts":['
-    yield _ENCODE(checkout)
+    used = {result.target for result in run.results}
+    targets = [target for target in run.targets if target.name in used]
+    kernels = dict.fromkeys(target.kernel for target in targets) or [""]
+    yield '{"version":{"major":5,"minor":3},\n"checkouts":[\n'
+    yield ",\n".join(_ENCODE(_checkout(kernel, session)) for kernel in kernels)
     yield '],\n"builds":[\n'
-    yield ",\n".join(map(_ENCODE, builds))
+    yield ",\n".join(_ENCODE(_build(target, session)) for target in targets)
     yield '],\n"tests":['
     shared = {target.name: _shared(target, session) for target in run.targets}
     for number, (target, test) in enumerate(_tests(run), 1):
@@ -75,11 +75,20 @@ def identity(run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _checkout(kernel: str, session: str) -> Object:
+    checkout: Object = {"id": _checkout_id(kernel, session), "origin": ORIGIN, "valid": True}
+    return checkout | ({"comment": f"Linux {kernel}", "misc": {"kernel": kernel}} if kernel else {})
+
+
+def _checkout_id(kernel: str, session: str) -> str:
+    return f"{ORIGIN}:{session}-{names.slug(kernel)}" if kernel else f"{ORIGIN}:{session}"
+
+
 def _build(target: ReportTarget, session: str) -> Object:
     build: Object = {
         "id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
         "origin": ORIGIN,
-        "checkout_id": f"{ORIGIN}:{session}",
+        "checkout_id": _checkout_id(target.kernel, session),
         "comment": target.title,
         "misc": {**_words(target), "facts": dict(target.facts)},
     }
@@ -161,7 +170,8 @@ def _measurement(test: Object, sample: Sample, *, simulated: bool) -> Object:
 
 
 def _environment(target: ReportTarget) -> Object:
-    return {"comment": target.title, "misc": {"platform": target.name, "simulated": target.simulated}}
+    misc: Object = {"platform": target.name, "simulated": target.simulated}
+    return {"comment": target.title, "misc": misc | ({"kernel": target.kernel} if target.kernel else {})}
 
 
 def _words(target: ReportTarget) -> Object:
@@ -170,4 +180,5 @@ def _words(target: ReportTarget) -> Object:
         "mode": target.mode,
         "generation": target.generation,
         "simulated": target.simulated,
+        "kernel": target.kernel,
     }

@@ -71,6 +71,11 @@ class ReportTarget:
         """The name for people, with the word "simulated" wherever it applies."""
         return f"{self.name} (simulated)" if self.simulated else self.name
 
+    @property
+    def kernel(self) -> str:
+        """The release of the kernel under test, or ""; that of a simulated host says so."""
+        return next((str(value) for name, value in self.facts if name == "kernel"), "")
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:

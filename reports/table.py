@@ -7,11 +7,12 @@ import csv
 import io
 from collections.abc import Iterator
 
-from .model import Result, Run
+from .model import ReportTarget, Result, Run
 
 HEADS = (
     "target",
     "simulated",
+    "kernel",
     "subject",
     "name",
     "verdict",
@@ -34,21 +35,22 @@ def rows(run: Run) -> Iterator[str]:
     """Yield *run* as CSV (RFC 4180, but lines end in LF), heads first."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    simulated = run.simulated
+    targets = {target.name: target for target in run.targets}
     writer.writerow(HEADS)
     for first in range(0, len(run.results), PIECE):
         piece = run.results[first : first + PIECE]
-        writer.writerows(_cells(result, simulated) for result in piece)
+        writer.writerows(_cells(result, targets[result.target]) for result in piece)
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
 
 
-def _cells(result: Result, simulated: frozenset[str]) -> tuple[str, ...]:
+def _cells(result: Result, target: ReportTarget) -> tuple[str, ...]:
     return (
         defused(result.target),
-        "yes" if result.target in simulated else "no",
+        "yes" if target.simulated else "no",
+        defused(target.kernel),
         defused(result.subject),
         defused(result.name),
         result.verdict,

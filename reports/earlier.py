@@ -19,19 +19,22 @@ NAMES = (
     "junit.xml",
     "junit-located.xml",
     "kcidb.json",
-    "squad/tests.json",
-    "squad/metrics.json",
-    "squad/metadata.json",
     "lava/results.txt",
     "report.html",
     "lab-matrix.md",
 )
 """Every report of fixed name; the last is written by tools/lab_matrix.py."""
 
-RAW_LIST = "bench/.written"
-"""Names the raw readings in bench/, whose names come from targets and metrics, one a line."""
+FORMER_NAMES = ("squad/tests.json", "squad/metrics.json", "squad/metadata.json")
+"""Reports that the last release wrote."""
 
-_RAW = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\.csv")
+FOLDERS = {"bench": ".csv", "lava": ".log", "squad": ".json"}
+"""Folders whose files are named after targets, tests and metrics, and how these names end."""
+
+LIST = ".written"
+"""Names, in each of `FOLDERS`, the files that were written there, one a line."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _OURS = b'{"type":"session"'
 
 
@@ -41,14 +44,22 @@ class EarlierError(Exception):
 
 def found(folder: Path) -> Iterator[Path]:
     """Yield the reports that lie in *folder*."""
-    raw = []
-    with suppress(OSError, UnicodeDecodeError):
-        raw = (folder / RAW_LIST).read_text(encoding="utf-8").splitlines()
-    names = [*NAMES, *(f"bench/{name}" for name in raw if _RAW.fullmatch(name)), RAW_LIST]
-    for name in names:
+    names = [*NAMES, *FORMER_NAMES]
+    for inner in FOLDERS:
+        names += [f"{inner}/{name}" for name in _listed(folder, inner)]
+    for name in dict.fromkeys(names):
         path = folder / name
         if path.is_file():
             yield path
+
+
+def _listed(folder: Path, inner: str) -> Iterator[str]:
+    """Yield the names of the reports that the list in *folder*/*inner* names, and the list's own."""
+    with suppress(OSError, UnicodeDecodeError):
+        for name in (folder / inner / LIST).read_text(encoding="utf-8").splitlines():
+            if _NAME.fullmatch(name) and name.endswith(FOLDERS[inner]):
+                yield name
+    yield LIST
 
 
 def clear(report_dir: Path | None, journal: Path | None) -> None:

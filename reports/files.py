@@ -20,12 +20,16 @@ WRITERS: dict[str, Writer] = {
     "junit.xml": junit.strict,
     "junit-located.xml": junit.located,
     "kcidb.json": kcidb.submission,
-    "squad/tests.json": squad.tests,
-    "squad/metrics.json": squad.metrics,
-    "squad/metadata.json": squad.metadata,
     "lava/results.txt": lava.lines,
 }
 """The reports of fixed name next to report.html: each writer is a pure function of a run."""
+
+FAMILIES: dict[str, Callable[[Run], Iterable[tuple[str, Iterable[str]]]]] = {
+    "bench": benchmark_csv.csv_files,
+    "lava": lava.logs,
+    "squad": squad.submissions,
+}
+"""The reports of which there are many, by folder: each writer yields names and texts (`earlier.FOLDERS`)."""
 
 
 class ReportError(Exception):
@@ -42,12 +46,21 @@ def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) 
     with collector.paused():
         written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
         written.append(write_file(folder / "report.html", html.page(run, comparison)))
-        raw = [write_file(folder / "bench" / name, lines) for name, lines in benchmark_csv.csv_files(run)]
-    if raw:
-        write_file(folder / earlier.RAW_LIST, (f"{path.name}\n" for path in raw))
-    for path in before.difference(written, raw, [folder / earlier.RAW_LIST] if raw else []):
+        for inner, family in FAMILIES.items():
+            written += _write_family(folder / inner, family(run))
+    for path in before.difference(written):
         path.unlink(missing_ok=True)
-    return [*written, *raw]
+    return [path for path in written if path.name != earlier.LIST]
+
+
+def _write_family(folder: Path, members: Iterable[tuple[str, Iterable[str]]]) -> list[Path]:
+    """Write the list of *members*, if there are any, and each of them; return the files."""
+    named = list(members)
+    if not named:
+        return []
+    # The list first: a run that is killed in between leaves no file that nobody knows of.
+    written = [write_file(folder / earlier.LIST, [f"{name}\n" for name, _ in named])]
+    return [*written, *(write_file(folder / name, lines) for name, lines in named)]
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> Path:
@@ -55,7 +68,7 @@ def write_file(path: Path, pieces: Iterable[str]) -> Path:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = str(path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}"))
+        temporary = str(path.with_name(f".{path.name[-100:]}.{secrets.token_hex(4)}"))
         # Not tempfile, which makes files for their owner alone: reports follow the user's umask.
         with open(temporary, "x", encoding="utf-8", newline="\n", buffering=1 << 16) as file:  # noqa: PTH123
             file.writelines(pieces)

@@ -19,6 +19,9 @@ from .model import LOCAL, Result
 NAME_LIMIT = 150
 """Longest kernel name: SQUAD drops 256 characters of suite and test without a word."""
 
+FULL_LIMIT = 200
+"""Longest name of target, subject and test together, and of a file."""
+
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\Z")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 _FOLD = re.compile(r"[^A-Za-z0-9]+")
@@ -91,6 +94,31 @@ def target_of(nodeid: str, targets: Sequence[str]) -> str:
     params = f"-{params.removesuffix(']')}-"
     found = (name for name in sorted(targets, key=len, reverse=True) if f"-{name}-" in params)
     return next(found, LOCAL)
+
+
+def shortened(name: str, source: str, limit: int = FULL_LIMIT) -> str:
+    """Return *name*, or its beginning and the digest of *source* where it is longer than *limit*."""
+    return name if len(name) <= limit else _marked(name, source, limit)
+
+
+class DistinctNames:
+    """The names of one file, or of files in one folder: no reader confuses any two of them."""
+
+    def __init__(self, limit: int = FULL_LIMIT) -> None:
+        self._limit = limit
+        self._taken: set[str] = set()
+
+    def add(self, name: str, source: str) -> str:
+        """Return *name*, with the digest of *source* if it is too long, or taken in another case or fold."""
+        found = shortened(name, source, self._limit)
+        if fold(found).lower() in self._taken:
+            found = _marked(name, source, self._limit)
+        self._taken.add(fold(found).lower())
+        return found
+
+
+def _marked(name: str, source: str, limit: int) -> str:
+    return f"{name[: limit - 7].rstrip('.')}-{digest(source)}"
 
 
 def distinct(results: Sequence[Result]) -> list[Result]:

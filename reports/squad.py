@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""SQUAD's three files: tests, metrics and metadata, as squad-client submits them.
+"""SQUAD's files, one submission a target: tests, metrics and metadata, as squad-client submits them.
 
-SQUAD has pass, fail and skip, and takes any other word for skip. As in KTAP, an expected
-failure is a pass; tests that did not run are left out, and each target that lacks some has one
-more test, `COMPLETE`, which fails.
+SQUAD shows an environment as a column, and a target is one. It has pass, fail and skip, and takes any
+other word for skip. As in KTAP, an expected failure is a pass; tests that did not run are left out,
+and each target that lacks some has one more test, `COMPLETE`, which fails.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import chain
 
 from . import unfinished
 from .kcidb import identity
-from .model import Result, Run, Sample, Verdict, by_target, judged
-from .names import slug, target_slug
+from .model import ReportTarget, Result, Run, Sample, Verdict, by_target, judged
+from .names import DistinctNames, shortened, slug, target_slug
 from .stats import summarize
 from .text import clip
 
@@ -25,39 +26,78 @@ COMPLETE = "run-complete"
 LOG_LIMIT = 4_000
 """Characters of a log: squad-client takes files of at most 5 MB."""
 
+NAME_LIMIT = 250
+"""Longest suite/name: SQUAD drops 256 characters without a word."""
+
+JOB_LIMIT = 120
+"""Longest job_id: SQUAD's database has 128 characters."""
+
 _ENCODE = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
-def tests(run: Run) -> Iterator[str]:
-    """Yield {"suite/name": {"result": word, "log": text}}; the log only where there is more to say."""
-    entries = ((_place(result), _entry(result)) for result in judged(run.results))
-    yield from _object(chain(entries, _incomplete(run)))
+def submissions(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield (file name, lines) of the three files of each target: TARGET.tests.json and so on."""
+    stems = DistinctNames()
+    for target, results in by_target(run):
+        stem = stems.add(target_slug(target.name), target.name)
+        yield f"{stem}.tests.json", tests(run, results)
+        yield f"{stem}.metrics.json", metrics(run, results)
+        yield f"{stem}.metadata.json", metadata(run, target, results)
 
 
-def metrics(run: Run) -> Iterator[str]:
-    """Yield {"suite/name.unit": number}: mean, median and 95th percentile.
+def tests(run: Run, results: Sequence[Result]) -> Iterator[str]:
+    """Yield {"subject/name": {"result": word, "log": text}} of one target's *results*.
+
+    The log stands only where there is more to say.
+    """
+    names = DistinctNames(NAME_LIMIT)
+    entries = (
+        (names.add(f"{result.subject}/{result.name}", result.nodeid), _entry(result))
+        for result in judged(results)
+    )
+    yield from _object(chain(entries, _incomplete(run, results)))
+
+
+def metrics(run: Run, results: Sequence[Result]) -> Iterator[str]:
+    """Yield {"subject/name.unit": number} of one target's *results*: mean, median and 95th percentile.
 
     The unit is part of the name: SQUAD would accept it as a field, but squad-client accepts only numbers.
+    Where two tests of a subject measure the same, the name of the later one says which it is.
     """
+    names = DistinctNames(NAME_LIMIT)
     entries: dict[str, float] = {}
     labelled = run.simulated
-    for result in run.results:
+    for result in results:
         for sample in result.samples:
             if not sample.values:
                 continue
             seen = summarize(sample.values)
             name = figure(sample, simulated=result.target in labelled)
             for kind, value in (("mean", seen.mean), ("median", seen.median), ("p95", seen.p95)):
-                entries[f"{suite(result)}/{name}.{kind}.{slug(sample.unit)}"] = value
+                place = f"{result.subject}/{name}.{kind}.{slug(sample.unit)}"
+                entries[names.add(place, f"{result.nodeid} {place}")] = value
     yield from _object((name, _ENCODE(value)) for name, value in entries.items())
 
 
-def metadata(run: Run) -> Iterator[str]:
-    """Yield what names the job, and which suites' figures are simulated."""
-    simulated = sorted(target_slug(name) for name in run.simulated)
-    fields: dict[str, object] = {"job_id": identity(run), "simulated_targets": simulated}
-    if said := unfinished.sentence(run):
-        fields |= {"unfinished": said, "not_run": unfinished.not_run(run)}
+def metadata(run: Run, target: ReportTarget, results: Sequence[Result]) -> Iterator[str]:
+    """Yield what names the job, when it ran, and on what: SQUAD reads job_id and datetime, people all."""
+    job_id = f"{identity(run)}-{target_slug(target.name)}"
+    words = {
+        "kernel": target.kernel,
+        "architecture": target.arch,
+        "mode": target.mode,
+        "generation": target.generation,
+    }
+    fields: dict[str, object] = {
+        "job_id": shortened(job_id, job_id, JOB_LIMIT),
+        "target": target.name,
+        "simulated": "yes" if target.simulated else "no",  # squad-client refuses true and false
+        **{name: word for name, word in words.items() if word},
+    }
+    if started_ns := _started_ns(run, results):
+        fields["datetime"] = datetime.fromtimestamp(started_ns // 1_000_000_000, UTC).isoformat()
+    if missing := len(results) - len(judged(results)):
+        fields |= {"unfinished": unfinished.sentence(run), "not_run": missing}
     yield _ENCODE(fields) + "\n"
 
 
@@ -76,9 +116,17 @@ def word(result: Result) -> str:
     return "skip" if result.verdict is Verdict.SKIP else "pass"
 
 
-def suite(result: Result) -> str:
-    """Return the suite of *result*: target and subject."""
-    return f"{target_slug(result.target)}.{result.subject}"
+def story(result: Result) -> str:
+    """Return what there is to say of a *result* that is not a pass, its verdict first."""
+    parts = (
+        f"verdict: {result.verdict}",
+        f"known issue: {result.known_issue}" if result.known_issue else "",
+        result.message,
+        result.reason,
+        f"reproduce: {result.repro}" if result.repro else "",
+        result.log,
+    )
+    return "\n".join(part for part in parts if part)
 
 
 def incomplete(run: Run) -> Iterator[str]:
@@ -88,26 +136,20 @@ def incomplete(run: Run) -> Iterator[str]:
             yield target_slug(target.name)
 
 
-def _incomplete(run: Run) -> Iterator[tuple[str, str]]:
-    said = unfinished.sentence(run)
-    for target in incomplete(run):
-        yield f"{target}/{COMPLETE}", _ENCODE({"result": "fail", "log": said})
+def _started_ns(run: Run, results: Sequence[Result]) -> int:
+    """Return when the first of *results* ran, or else the run began; 0 if neither is known."""
+    starts = [result.start_ns for result in results if result.start_ns > 0]
+    return min(starts, default=run.sessions[0].started_ns if run.sessions else 0)
 
 
-def _place(result: Result) -> str:
-    return f"{suite(result)}/{result.name}"
+def _incomplete(run: Run, results: Sequence[Result]) -> Iterator[tuple[str, str]]:
+    if len(judged(results)) < len(results):
+        yield f"kvmtests/{COMPLETE}", _ENCODE({"result": "fail", "log": unfinished.sentence(run)})
 
 
 def _entry(result: Result) -> str:
-    log = _log(result)
+    log = "" if result.verdict is Verdict.PASS else clip(story(result), LOG_LIMIT)
     return _ENCODE({"result": word(result), "log": log} if log else {"result": word(result)})
-
-
-def _log(result: Result) -> str:
-    if result.verdict is Verdict.PASS:
-        return ""
-    parts = (f"verdict: {result.verdict}", result.message, result.reason, result.log)
-    return clip("\n".join(part for part in parts if part), LOG_LIMIT)
 
 
 def _object(entries: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import benchmark_tables, unfinished
+from . import benchmark_tables, earlier, unfinished
 from .model import Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
 from .text import clip_line
 
 MESSAGE_LIMIT = 300
 
-
-RAW = Path("bench")
 
 FALLBACK_WIDTH = 132
 """Columns of an output that is not a terminal: three classic tables."""
@@ -44,12 +43,11 @@ def benchmarks(run: Run) -> list[str]:
 
 
 def places(written: Sequence[Path], folder: Path) -> str:
-    """Return where the reports are, below *folder*; raw readings by their number, not one by one."""
-    names = [path.relative_to(folder) for path in written]
-    raw = sum(name.parent == RAW for name in names)
-    return " ".join(
-        [*(str(name) for name in names if name.parent != RAW), *([f"{RAW}/ ({raw})"] if raw else [])]
-    )
+    """Return where the reports are, below *folder*; those of which there are many by their number."""
+    names = [str(path.relative_to(folder)) for path in written]
+    many = Counter(name.partition("/")[0] for name in names if name not in earlier.NAMES)
+    single = [name for name in names if name in earlier.NAMES]
+    return " ".join([*single, *(f"{inner}/ ({number})" for inner, number in many.items())])
 
 
 def table(run: Run) -> Iterator[str]:

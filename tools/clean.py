@@ -48,13 +48,15 @@ WITHOUT_JOURNAL = {
 
 REPORTS = (
     "results.ktap", "results.tap", "results.csv", "junit.xml", "junit-located.xml", "report.html",
-    "kcidb.json", "squad/tests.json", "squad/metrics.json", "squad/metadata.json", "lava/results.txt",
-    "lab-matrix.md", earlier.RAW_LIST, *(name for names in WITHOUT_JOURNAL.values() for name in names),
+    "kcidb.json", "lava/results.txt", "lab-matrix.md", *earlier.FORMER_NAMES,
+    *(f"{folder}/{earlier.LIST}" for folder in earlier.FOLDERS),
+    *(name for names in WITHOUT_JOURNAL.values() for name in names),
 )  # fmt: skip
 """Files of fixed name in a folder of reports, next to its journal."""
 
 PATTERNS = (
-    "bench/*.csv", "agreement/*.json", "lab/*/console-*.log", "lab/*/records-*.jsonl",
+    "bench/*.csv", "lava/*.log", "squad/*.tests.json", "squad/*.metrics.json", "squad/*.metadata.json",
+    "agreement/*.json", "lab/*/console-*.log", "lab/*/records-*.jsonl",
     "lab/*/timing.json", "lab/*/initramfs",
 )  # fmt: skip
 """Files of which a run leaves any number."""

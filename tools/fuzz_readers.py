@@ -19,7 +19,7 @@ from fixtures.lab.progress import Progress
 from fixtures.lab.records import revive
 from fixtures.lab.timing import PHASES
 from reports import compare, defects, html_defects, merge, outcome, read_journal, read_ktap, records, summary
-from reports.files import WRITERS
+from reports.files import FAMILIES, WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
 from tools import fuzz_inputs, lint_ktap
@@ -157,6 +157,9 @@ def _use(chance: random.Random, run: Run, counts: ReaderCounts) -> None:
         for writer in WRITERS.values():
             "".join(writer(run)).encode("utf-8")
         "".join(page(run)).encode("utf-8")
+        for family in FAMILIES.values():
+            for _, lines in family(run):
+                "".join(lines).encode("utf-8")
 
 
 def _records(chance: random.Random) -> list[dict[str, Any]]:

@@ -220,10 +220,13 @@ def test_kunit_parser_counts_the_same(kunit: str, run: Run, write: Any, tmp_path
 
 def test_squad_submission_is_small_and_plain() -> None:
     """SQUAD's tests are name to result, one file below squad-client's 5 MB for 10,000 results."""
-    text = "".join(squad.tests(samples.run(10_000)))
+    files = {name: "".join(lines) for name, lines in squad.submissions(samples.run(10_000))}
 
-    assert len(text) < 5_000_000
-    assert set(Counter(entry["result"] for entry in json.loads(text).values())) == {"pass", "fail", "skip"}
+    tests = [text for name, text in files.items() if name.endswith(".tests.json")]
+    assert max(map(len, files.values())) < 5_000_000
+    assert len(tests) == len(samples.TARGETS)
+    words = {entry["result"] for text in tests for entry in json.loads(text).values()}
+    assert words == {"pass", "fail", "skip"}
 
 
 @pytest.fixture

@@ -94,15 +94,33 @@ def test_table_of_names_has_every_report() -> None:
     assert {*files.WRITERS, "report.html", "lab-matrix.md"} == set(earlier.NAMES)
 
 
-@pytest.mark.parametrize("line", ["../../victim.csv", "a/../../victim.csv", "/victim.csv", "victim.txt"])
-def test_list_of_raw_readings_names_nothing_elsewhere(tmp_path: Path, line: str) -> None:
-    """A list from another writer removes no file outside of bench/, and none that is not a CSV."""
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "victim.csv").touch()
-    (tmp_path / "bench" / "victim.txt").touch()
-    (tmp_path / earlier.RAW_LIST).write_text(f"{line}\n")
+def test_every_folder_of_many_reports_is_known() -> None:
+    """What is removed from a folder is what is written there."""
+    assert files.FAMILIES.keys() == earlier.FOLDERS.keys()
 
-    assert [path.name for path in earlier.found(tmp_path)] == [".written"]
+
+@pytest.mark.parametrize("folder", earlier.FOLDERS)
+@pytest.mark.parametrize("line", ["../../victim", "a/../../victim", "/victim", "victim.txt"])
+def test_list_of_reports_names_nothing_elsewhere(tmp_path: Path, folder: str, line: str) -> None:
+    """A list from another writer removes no file outside of its folder, and none of another kind."""
+    ending = earlier.FOLDERS[folder]
+    (tmp_path / folder).mkdir()
+    (tmp_path / f"victim{ending}").touch()
+    (tmp_path / folder / "victim.txt").touch()
+    (tmp_path / folder / earlier.LIST).write_text(f"{line}{ending if '/' in line else ''}\n")
+
+    assert [path.name for path in earlier.found(tmp_path)] == [earlier.LIST]
+
+
+def test_reports_under_the_names_of_the_last_release_go(tmp_path: Path) -> None:
+    """SQUAD's files had other names, under which none of an earlier run stays."""
+    suite(tmp_path, "def test_a(): pass\n")
+    (tmp_path / "out" / "squad").mkdir(parents=True)
+    (tmp_path / "out" / "squad" / "tests.json").touch()
+
+    call(tmp_path)
+
+    assert not (tmp_path / "out" / "squad" / "tests.json").exists()
 
 
 def test_usage_error_leaves_the_earlier_reports(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def reports(folder: Path) -> dict[str, str]:
 
 TIMES = re.compile(
     r'time(stamp)?="[^"]*"'  # JUnit
-    r'|"(start_time|duration)": ?[^,}]*|"job_id": "\w+"|kvm_counters:[0-9a-f]{16}'  # KCIDB, SQUAD
+    r'|"(start_time|duration)": ?[^,}]*|kvm_counters:[0-9a-f]{16}'  # KCIDB
+    r'|"job_id": "\w+|"datetime": "[^"]*"'  # SQUAD
     r'|"d":[0-9.e-]+|<time[^<]*</time>( · [0-9.]+ s)?'  # HTML
     r"|,\d+\.\d{6},"  # CSV
 )

@@ -204,17 +204,18 @@ def test_squad_and_lava_say_the_same(run: Run) -> None:
 
     What did not run is unknown to LAVA and left out for SQUAD; a test that fails says so in both.
     """
-    tests = json.loads("".join(squad.tests(run)))
+    submitted = {name: json.loads("".join(lines)) for name, lines in squad.submissions(run)}
     lines = [line.split() for line in "".join(lava.lines(run)).splitlines()]
 
-    results = [line for line in lines if not line[0].startswith("lava-test-set")]
-    assert all(len(line) == 2 for line in results)
-    assert Counter(line[1] for line in results)["unknown"] == verdicts(run)["not run"]
-    known = [line[1] for line in results if line[1] != "unknown"]
-    assert known == [entry["result"] for entry in tests.values()]
+    assert all(len(line) == 2 for line in lines)
+    assert len({line[0] for line in lines}) == len(lines)
+    words = Counter(line[1] for line in lines)
+    assert words.pop("unknown", 0) == verdicts(run)["not run"]
+    tests = [entries for name, entries in submitted.items() if name.endswith(".tests.json")]
+    assert words == Counter(entry["result"] for entries in tests for entry in entries.values())
     lacking = {one.target for one in run.results if one.verdict is Verdict.NOT_RUN}
-    assert len(tests) == len(model.judged(run.results)) + len(lacking)
-    assert all(len(name) <= 256 for name in tests)
+    assert words.total() == len(model.judged(run.results)) + len(lacking)
+    assert all(len(name) <= squad.NAME_LIMIT for entries in tests for name in entries)
 
 
 @hostile

@@ -18,7 +18,8 @@ import pytest
 
 from reports import kcidb, ktap, squad
 from reports.files import write_file
-from reports.model import Run, counts
+from reports.model import Run, by_target, counts
+from reports.names import target_slug
 from reports.tests import samples
 from reports.tests.clients import INSTALL_S, npm_client, python_client
 from reports.tests.test_clients import bad, every_run
@@ -104,28 +105,33 @@ def test_kci_dev_submits_it(listener: SubmissionServer, tmp_path: Path, pytestco
 def test_squad_client_submits_tests_and_metrics(
     run: Run, listener: SubmissionServer, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """squad-client reads the three files; every result and figure arrives with its verdict."""
+    """squad-client submits each target to its environment; every result and figure arrives."""
     squad_client = python_client("squad-client", pytestconfig)
-    files: list[str | Path] = [
-        *("--results", write_file(tmp_path / "tests.json", squad.tests(run))),
-        *("--metrics", write_file(tmp_path / "metrics.json", squad.metrics(run))),
-        *("--metadata", write_file(tmp_path / "metadata.json", squad.metadata(run))),
-    ]
-    place = ["--group", "g", "--project", "p", "--build", "b", "--environment", "e"]
-
     server = ["--squad-host", listener.url, "--squad-token", "t"]
-    done = call(squad_client, *server, "submit", *place, *files, home=tmp_path)
+    for name, lines in squad.submissions(run):
+        write_file(tmp_path / name, lines)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    ((path, _, body),) = listener.requests
-    sent = {name: json.loads(text) for name, (text,) in parse_qs(body.decode()).items()}
-    # A result with a log is sent as a dict, one without as its word.
-    words = (said["result"] if isinstance(said, dict) else said for said in sent["tests"].values())
-    verdicts = Counter(words)
-    assert path == "/api/submit/g/p/b/e/"
+    for target, _ in by_target(run):
+        environment = target_slug(target.name)
+        stem = tmp_path / environment
+        files = ["--results", f"{stem}.tests.json", "--metrics", f"{stem}.metrics.json"]
+        place = ["--group", "g", "--project", "p", "--build", "b", "--environment", environment]
+        metadata = ["--metadata", f"{stem}.metadata.json"]
+        done = call(squad_client, *server, "submit", *place, *files, *metadata, home=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    verdicts: Counter[str] = Counter()
+    metrics = {}
+    for (path, _, body), (target, _) in zip(listener.requests, by_target(run), strict=True):
+        sent = {name: json.loads(text) for name, (text,) in parse_qs(body.decode()).items()}
+        # A result with a log is sent as a dict, one without as its word.
+        verdicts.update(said["result"] if isinstance(said, dict) else said for said in sent["tests"].values())
+        metrics[f"{target_slug(target.name)}.metrics.json"] = sent.get("metrics", {})
+        assert path == f"/api/submit/g/p/b/{target_slug(target.name)}/"
     assert verdicts["fail"] == len(bad(run))
-    assert sum(verdicts.values()) == len(run.results)
-    assert sent.get("metrics", {}) == json.loads("".join(squad.metrics(run)))
+    assert verdicts.total() == len(run.results)
+    written = {name: "".join(lines) for name, lines in squad.submissions(run)}
+    assert metrics == {name: json.loads(text) for name, text in written.items() if name in metrics}
 
 
 @pytest.mark.parametrize("is_good", [True, False], ids=["good", "bad"])

@@ -18,7 +18,7 @@ from .command import PytestCommand
 from .journal import HOST, OLD_HOST, VERSION
 from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Sample, Session, Verdict
 from .records import Record, integer, word
-from .text import TEXT_LIMIT, clean, clip
+from .text import TEXT_LIMIT, clean, clip, cut_line
 
 PROBLEMS_SHOWN = 20
 """Unreadable lines named one by one for each journal; the rest are counted."""
@@ -193,6 +193,10 @@ class _Chapter:
         key = nodeid, target = self._key(record, named)
         if not nodeid or verdict is None:
             return "a result without node id or verdict, left out"
+        said = records.said(record)
+        log = self.logs.pop(key, "")
+        for each in ("message", "reason") if said else ():
+            said[each], log = cut_line(said[each], log)
         self.results[key] = Result(
             nodeid=nodeid,
             name=names.kernel_name(nodeid, target),
@@ -200,13 +204,13 @@ class _Chapter:
             subject=subject or names.subject_of(nodeid),
             verdict=verdict,
             ending=_ending(record, verdict),
-            log=self.logs.pop(key, ""),
+            log=log,
             start_ns=integer(record, "start_ns"),
             duration_ns=max(0, integer(record, "duration_ns")),
             file=file,
             line=max(0, integer(record, "line")),
             samples=tuple(self.samples.pop(key, ())),
-            **records.said(record),
+            **said,
         )
         return ""
 

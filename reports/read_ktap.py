@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from . import merge, names
 from .ktap import NOT_RUN_MARK, XPASS_MARK
 from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
-from .text import clean, one_line, strip
+from .text import clean, cut_line, one_line, strip
 
 _VERSION = re.compile(r"K?TAP version \d+\s*\Z")
 _PLAN = re.compile(r"1\.\.(\d{1,9})(?:\s*#\s*SKIP\b\s*(.*))?\s*\Z", re.IGNORECASE)
@@ -240,7 +240,8 @@ def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> 
     *enclosing, name = (part.replace(": ", ".") for part in path)
     if three:
         target, *enclosing = enclosing
-    reason = "" if node.verdict.bad else node.reason
+    log = "\n".join(node.log)
+    said, log = cut_line(one_line(node.log[0]) if node.verdict.bad and node.log else node.reason, log)
     return Result(
         nodeid="::".join(path),
         name=names.slug(name),
@@ -248,11 +249,7 @@ def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> 
         subject=names.slug(".".join(enclosing) or "ktap"),
         verdict=node.verdict,
         ending=_ending(node),
-        message=one_line(node.log[0])
-        if node.verdict.bad and node.log
-        else node.reason
-        if node.verdict.bad
-        else "",
-        reason=reason,
-        log="\n".join(node.log),
+        message=said if node.verdict.bad else "",
+        reason="" if node.verdict.bad else said,
+        log=log,
     )

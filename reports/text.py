@@ -12,6 +12,9 @@ import re
 TEXT_LIMIT = 1 << 20
 """Characters of one log that the journal keeps: more is cut out of its middle."""
 
+LINE_LIMIT = 2_000
+"""Characters of a message or a reason, which stand on one line everywhere; the log has the whole text."""
+
 # ECMA-48 escape sequences: CSI, then the strings (OSC, DCS, SOS, PM, APC), then two- and
 # three-character ones. Removing only ESC would leave "[31m".
 _ESCAPE = re.compile(
@@ -118,6 +121,14 @@ def clip(text: str, limit: int) -> str:
 def clip_line(text: str, limit: int) -> str:
     """Return *text* if it has at most *limit* characters, else its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def cut_line(line: str, log: str) -> tuple[str, str]:
+    """Return *line* no longer than `LINE_LIMIT`, and *log*, which has the whole of a line that was cut."""
+    if len(line) <= LINE_LIMIT:
+        return line, log
+    whole = log if line in log else clip(f"{line}\n{log}", TEXT_LIMIT)
+    return clip_line(line, LINE_LIMIT), whole
 
 
 def defuse(text: str) -> str:

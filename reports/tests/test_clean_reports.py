@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -97,6 +99,32 @@ def test_surrogate_does_not_end_the_run(tmp_path: Path, workers: str) -> None:
         "test_xfail": Verdict.XFAIL,
         "test_section": Verdict.FAIL,
     }
+
+
+@pytest.mark.parametrize("raised", ["AssertionError(TEXT)", "ValueError(TEXT)"])
+def test_failure_of_100_kilobytes_is_a_line_in_each_report(tmp_path: Path, raised: str) -> None:
+    """A message is cut at 2,000 characters, and so is a reason; the log has the whole text."""
+    tests = (
+        "import pytest\nTEXT = 'x' * 100_000\n"
+        f"def test_fails(record_property):\n    record_property('message', TEXT)\n    raise {raised}\n"
+        "def test_is_skipped():\n    pytest.skip(TEXT)\n"
+    )
+    suite(tmp_path, tests)
+
+    call(tmp_path, "--color=no")
+
+    for result in journal(tmp_path).results:
+        (line,) = filter(None, (result.message, result.reason))
+        assert (len(line), line[-1]) == (text.LINE_LIMIT, "…")
+        assert "x" * 100_000 in result.log
+    (failed, skipped) = ET.parse(tmp_path / "out" / "junit.xml").findall(".//testcase/*[@message]")  # noqa: S314
+    assert {len(failed.attrib["message"]), len(skipped.attrib["message"])} == {text.LINE_LIMIT}
+    longest = max(map(len, re.findall("x+", (tmp_path / "out" / "results.csv").read_text())))
+    assert longest == text.LINE_LIMIT - 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = re.sub("<script.*?</script>", "", page, flags=re.DOTALL)
+    assert max(map(len, re.findall("x+", shown))) <= text.LINE_LIMIT
+    assert max(map(len, re.findall("x+", page))) < 20_000
 
 
 def test_module_that_raises_hostile_text(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import read_ktap
 from reports.model import ResultEnding, Run
 from reports.tests.texts import texts
+from reports.text import LINE_LIMIT
 
 RUNNER = """\
 TAP version 13
@@ -102,3 +104,14 @@ def test_any_text_is_read_without_an_exception(log: str) -> None:
     run = read_ktap.parse(log)
 
     assert run.results or run.problems
+
+
+@pytest.mark.parametrize("line", ["not ok 1 a", "ok 1 a # SKIP {whole}"])
+def test_long_diagnostic_is_cut_and_stays_whole_in_the_log(line: str) -> None:
+    """A message or reason of any length is one of 2,000 characters, and the log has all of it."""
+    whole = "x" * 5_000
+
+    (result,) = read_ktap.parse(f"TAP version 13\n1..1\n# {whole}\n{line.format(whole=whole)}\n").results
+
+    assert len(result.message or result.reason) == LINE_LIMIT
+    assert whole in result.log

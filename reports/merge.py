@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
+from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict, is_none
 from .names import distinct
 
 
@@ -25,6 +25,7 @@ def merge(runs: Sequence[Run]) -> Run:
         for target in run.targets:
             if target.name not in targets or target.facts:
                 targets[target.name] = target
+    targets = dict(sorted(targets.items(), key=lambda pair: is_none(pair[0])))
     results = placed[0].results if len(placed) == 1 else _united(placed)
     judged = {result.target for result in results}
     mute = [

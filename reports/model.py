@@ -18,8 +18,11 @@ from typing import NamedTuple
 Fact = str | int | bool
 Number = int | float
 
-LOCAL = "local"
-"""The target of tests that name none, and whose run declared none."""
+LOCAL = "no target"
+"""Where tests stand that name no target: next to targets they come last."""
+
+FORMER_LOCAL = "local"
+"""What journals of the last release call it."""
 
 
 class Verdict(enum.StrEnum):
@@ -205,6 +208,11 @@ class Run:
     def simulated(self) -> frozenset[str]:
         """The names of the simulated targets: their figures are labelled so everywhere."""
         return frozenset(target.name for target in self.targets if target.simulated)
+
+
+def is_none(target: str) -> bool:
+    """Return whether *target* holds the tests that are about none: `LOCAL`, or that of one of many hosts."""
+    return target == LOCAL or target.startswith(f"{LOCAL}@")
 
 
 # Every writer reads these of every result.

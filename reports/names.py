@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from .model import LOCAL, Result
+from .model import LOCAL, Result, is_none
 
 NAME_LIMIT = 150
 """Longest kernel name: SQUAD drops 256 characters of suite and test without a word."""
@@ -55,6 +55,8 @@ def slug(text: str, source: str | None = None) -> str:
 @lru_cache
 def target_slug(target: str) -> str:
     """Return the target's name as a kernel name: host@board and lab-arm64-vhe@6.1 get a dot."""
+    if is_none(target):
+        return target_slug(target.replace(LOCAL, LOCAL.replace(" ", "-"), 1))
     return slug(target.replace("@", "."), target)
 
 

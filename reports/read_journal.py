@@ -16,7 +16,7 @@ from pathlib import Path
 from . import collector, merge, names, records
 from .command import PytestCommand
 from .journal import HOST, OLD_HOST, VERSION
-from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Sample, Session, Verdict
+from .model import FORMER_LOCAL, LOCAL, ReportTarget, Result, ResultEnding, Run, Sample, Session, Verdict
 from .records import Record, integer, word
 from .text import TEXT_LIMIT, clean, clip, cut_line
 
@@ -169,6 +169,8 @@ class _Chapter:
     def _key(self, record: Record, target: str) -> tuple[str, str]:
         """Return what *record* is about; where it names no *target*, the node id decides."""
         nodeid = self._nodeid(record)
+        if target == FORMER_LOCAL and target not in self.targets:
+            target = LOCAL
         return nodeid, target or names.target_of(nodeid, tuple(self.targets))
 
     def _target(self, record: Record) -> str:

@@ -239,7 +239,8 @@ def _ending(node: _Node) -> ResultEnding:
 def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> Result:
     *enclosing, name = (part.replace(": ", ".") for part in path)
     if three:
-        target, *enclosing = enclosing
+        called, *enclosing = enclosing
+        target = LOCAL if called == names.target_slug(LOCAL) else called
     log = "\n".join(node.log)
     said, log = cut_line(one_line(node.log[0]) if node.verdict.bad and node.log else node.reason, log)
     return Result(

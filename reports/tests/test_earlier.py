@@ -58,8 +58,8 @@ def test_reports_that_a_run_does_not_have_go_with_the_earlier_run(
 
     files.write_reports(_without_first(tmp_path), tmp_path / "out")
 
-    assert first == {"local.first.csv", "local.second.csv"}
-    assert {path.name for path in (tmp_path / "out" / "bench").glob("*.csv")} == {"local.second.csv"}
+    assert first == {"no-target.first.csv", "no-target.second.csv"}
+    assert {path.name for path in (tmp_path / "out" / "bench").glob("*.csv")} == {"no-target.second.csv"}
 
 
 def _without_first(folder: Path) -> Run:

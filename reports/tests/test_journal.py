@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import merge, read_journal
+from reports import merge, names, read_journal
 from reports.journal import Journal, JournalError, Sync
-from reports.model import ResultEnding, Run, Verdict
+from reports.model import FORMER_LOCAL, LOCAL, ResultEnding, Run, Verdict
 from reports.tests import samples
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +148,29 @@ def test_hosts_with_the_same_target_are_kept_apart() -> None:
         ("host@two", "test_a", Verdict.PASS),
         ("lab", "test_b", Verdict.PASS),
     ]
+
+
+@pytest.mark.parametrize("written", [LOCAL, FORMER_LOCAL])
+def test_tests_that_are_about_no_target_come_last(written: str) -> None:
+    """Merged with targets, they stand under "no target" after all of these, also from older journals."""
+    harness = lines(session("one"), result("h.py::test_h", target=written), END)
+    claims = lines(session("one"), result("a.py::test_a"), result("a.py::test_b", target="sim"), END)
+
+    found = read(harness, claims)
+
+    assert [one.target for one in found.results] == ["host", "sim", "no target"]
+    assert [target.title for target in found.targets] == ["host", "sim", "no target"]
+    assert names.target_slug("no target") == "no-target"
+    assert names.target_slug("no target@one") == "no-target.one"
+
+
+def test_declared_target_keeps_the_name_local() -> None:
+    """A harness may call a target of its own so."""
+    own: dict[str, object] = {"type": "target", "name": FORMER_LOCAL}
+
+    found = read(lines(session(), own, result("a.py::test_a", target=FORMER_LOCAL), END))
+
+    assert [one.target for one in found.results] == [FORMER_LOCAL]
 
 
 def test_a_continued_run_replaces_what_had_not_run() -> None:

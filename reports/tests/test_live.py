@@ -74,9 +74,9 @@ def test_terminal_sees_progress_and_failures_as_they_come(tmp_path: Path) -> Non
     written = on_terminal(tmp_path)
 
     assert "/30" in written
-    assert "local it test_it.17" in written.partition("= FAILURES =")[0]
+    assert "no target it test_it.17" in written.partition("= FAILURES =")[0]
     assert "......" not in written
-    assert "FAIL    local it test_it.17" in written
+    assert "FAIL    no target it test_it.17" in written
 
 
 def test_no_color_keeps_the_terminal_plain(tmp_path: Path) -> None:

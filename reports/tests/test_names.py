@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from reports import names
+from reports.model import LOCAL
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_name_of_a_target_has_the_characters_of_all_readers(called: str, name: s
 
 def test_parameter_called_local_is_not_a_target() -> None:
     """A test that names no target keeps a parameter called as such tests are counted."""
-    assert names.kernel_name("a.py::test_a[local-1]", "local") == names.slug("test_a.local-1")
+    assert names.kernel_name("a.py::test_a[local-1]", LOCAL) == names.slug("test_a.local-1")
 
 
 def test_host_with_any_name_is_kept_apart() -> None:

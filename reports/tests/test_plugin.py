@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reports import read_journal
-from reports.model import ResultEnding, Run, Verdict
+from reports.model import LOCAL, ResultEnding, Run, Verdict
 
 pytest_plugins = ["pytester"]
 
@@ -317,8 +317,8 @@ def test_parameter_that_is_called_like_a_target_is_none(session: pytest.Pytester
     cut = [line for line in lines if b'"result"' not in line or b"sim-a" not in line]
     (broken,) = read_journal.parse(cut)
 
-    assert first == {"local"}
-    assert {result.target for result in broken.results} == {"local"}
+    assert first == {LOCAL}
+    assert {result.target for result in broken.results} == {LOCAL}
 
 
 def test_refused_target_is_a_sentence_and_status_2(session: pytest.Pytester) -> None:
@@ -383,7 +383,7 @@ def test_full_disk_is_a_sentence_and_the_session_continues(session: pytest.Pytes
     done = run(session, "--journal", "out/journal.jsonl")
 
     assert done.ret == 1
-    done.stdout.fnmatch_lines(["local*3*", "cannot write the journal *: File too large*"])
+    done.stdout.fnmatch_lines(["no target*3*", "cannot write the journal *: File too large*"])
 
 
 def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> None:
@@ -402,7 +402,7 @@ def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> No
 
     (result,) = journal(session).results
     assert result.samples[0].values == (152.0, 307.0)
-    csv = (session.path / "out/bench/local.CNTPCT.csv").read_text()
+    csv = (session.path / "out/bench/no-target.CNTPCT.csv").read_text()
     assert csv == f"trapped,cntpct\n1,{2**64 - 1}\n1,7\n"
 
 
@@ -414,4 +414,4 @@ def test_journal_may_be_a_pipe(session: pytest.Pytester) -> None:
 
     kinds = [json.loads(line)["type"] for line in done.stderr.lines if line.startswith("{")]
     assert kinds == ["session", "collection", "start", "result", "end"]
-    done.stdout.fnmatch_lines(["local*1*"])
+    done.stdout.fnmatch_lines(["no target*1*"])

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from reports import merge, read_journal
-from reports.model import Run, Verdict
+from reports.model import LOCAL, Run, Verdict
 
 NASTY = (
     "\x1b[31mred\x1b[0m",
@@ -60,7 +60,7 @@ def records(draw: st.DrawFn) -> list[dict[str, Any]]:
     found.append({"type": "target", **simulated})
     for number, name in enumerate(names):
         nodeid = f"kvmtests/x86/test_clock.py::test_{number % 3}[sim-a-{name}]"
-        key = {"nodeid": nodeid, "target": draw(st.sampled_from(("sim-a", "local")))}
+        key = {"nodeid": nodeid, "target": draw(st.sampled_from(("sim-a", LOCAL)))}
         if draw(st.booleans()):
             found.append({"type": "log", **key, "text": draw(texts)})
         verdict = draw(st.sampled_from(list(Verdict)))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from . import unfinished
 from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged, unexpected_pass
 from .names import target_slug
-from .text import clip_line, defuse
+from .text import clip_line, defuse, defuse_command
 
 LOG_LINES = 60
 """Lines of a log shown before its result; kselftest's runner filters byte by byte."""
@@ -137,7 +137,10 @@ def result_lines(
         # text can look like it, and read_ktap recognizes the verdict by it.
         yield f"{indent}{XPASS_MARK}\n"
     if result.verdict is not Verdict.PASS:
-        yield from _diagnostics(_story(result), indent)
+        yield from _diagnostics(_said(result), indent)
+        if result.repro:
+            yield f"{indent}# reproduce: {defuse_command(result.repro)}\n"  # whole, since it is to be run
+        yield from _diagnostics(_log(result), indent)
     if directive is None:
         yield f"{indent}{word} {number} {name}\n"
     elif result.verdict.bad:
@@ -159,21 +162,22 @@ def _unfinished(run: Run) -> list[str]:
     return [said] if said else []
 
 
-def _story(result: Result) -> Iterator[str]:
-    """Yield what people want to know of a result that is not a pass."""
+def _said(result: Result) -> Iterator[str]:
+    """Yield what people want to know first of a result that is not a pass."""
     if result.verdict is Verdict.XPASS:
         yield unexpected_pass(result)
     if result.message:
         yield result.message
     if result.reason and (result.known_issue or result.reason != constant(result.reason)):
         yield f"reason: {result.reason}"
-    if result.repro:
-        yield f"reproduce: {result.repro}"
+
+
+def _log(result: Result) -> list[str]:
     lines = [line for line in result.log.splitlines() if line != result.message]
     if len(lines) > LOG_LINES:
         half = LOG_LINES // 2
         lines[half:-half] = [f"… {len(lines) - LOG_LINES} lines left out …"]
-    yield from lines
+    return lines
 
 
 def _about(target: ReportTarget) -> Iterator[str]:

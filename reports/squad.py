@@ -18,7 +18,7 @@ from .kcidb import identity
 from .model import ReportTarget, Result, Run, Sample, Verdict, by_target, judged
 from .names import DistinctNames, shortened, slug, target_slug
 from .stats import summarize
-from .text import clip
+from .text import clip, defuse_command
 
 COMPLETE = "run-complete"
 """The test that fails on a target some of whose tests did not run."""
@@ -123,7 +123,7 @@ def story(result: Result) -> str:
         f"known issue: {result.known_issue}" if result.known_issue else "",
         result.message,
         result.reason,
-        f"reproduce: {result.repro}" if result.repro else "",
+        f"reproduce: {defuse_command(result.repro)}" if result.repro else "",
         result.log,
     )
     return "\n".join(part for part in parts if part)

@@ -58,6 +58,16 @@ _TRIGGERS = (
     (re.compile(r"Kernel panic - not syncing: VFS:"), "Kernel panic - not syncing - VFS -"),
     (re.compile(r"<(?=LAVA_)"), "(less)"),
 )
+# The same in a shell's command, where the cure must not change a word: '' adds nothing to one, in
+# single quotes (which it ends and begins again) and outside of quotes.
+_IN_A_COMMAND = (
+    (re.compile(r"\[(?=(?:FAIL|SKIP)\])", re.IGNORECASE), "[''"),
+    (re.compile(r"(?<=\bFAIL|\bSKIP)(?=:)"), "''"),
+    (re.compile(rf"#(?=\s*(?:{_WORDS}))", re.IGNORECASE), "#''"),
+    (re.compile(r"(?<=reboot)(?=: System halted)|(?<=List of all partitions)(?=:)"), "''"),
+    (re.compile(r"(?<=Kernel panic - not syncing)(?=: VFS:)"), "''"),
+    (re.compile(r"<(?=LAVA_)"), "<''"),
+)
 _ANY_TRIGGER = re.compile(
     r"#|\[fail\]|\[skip\]|fail:|skip:|\bok\b|\.\.|tap version|bail out|subtest:"
     r"|reboot:|partitions:|vfs:|<lava_",
@@ -142,3 +152,13 @@ def defuse(text: str) -> str:
     for pattern, cure in _TRIGGERS:
         text = pattern.sub(cure, text)
     return text
+
+
+def defuse_command(command: str) -> str:
+    """Return the shell *command* as `defuse` would, but so that a shell still runs the same.
+
+    *command* is words that shlex quoted: what is quoted stands in single quotes.
+    """
+    for pattern, cure in _IN_A_COMMAND:
+        command = pattern.sub(cure, command)
+    return command

@@ -26,10 +26,15 @@ def repeated(
     """Return what a shell in the suite's folder makes of the printed line of the test *name*."""
     (line,) = (result.repro for result in ended.results.values() if result.repro and name in result.name)
     assert f"reproduce: {line}\n" in ended.output
+    return by_shell(suite.folder, line, **environment)
+
+
+def by_shell(folder: Path, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Return what a shell in *folder* makes of *line*."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     return subprocess.run(
         ["sh", "-c", line],
-        cwd=suite.folder,
+        cwd=folder,
         env={**kept, **environment},
         capture_output=True,
         text=True,
@@ -63,6 +68,27 @@ def test_failure_with_shell_characters_in_its_id(tmp_path: Path, name: str) -> N
 
     assert ran(done) == {"failed": 1}, done.stdout + done.stderr
     assert not (tmp_path / "oops").exists()
+
+
+@pytest.mark.parametrize("report", ["results.tap", "results.ktap", "lava/*.log"])
+def test_line_in_a_report_that_words_of_kernel_cis_are_taken_out_of(tmp_path: Path, report: str) -> None:
+    """What a CI's search would act on is taken apart in the line, which a shell runs all the same."""
+    name = "[SKIP] FAIL: x # SKIP # not ok <LAVA_SIGNAL_TESTCASE it's reboot: System halted " + "y" * 500
+    tests = (
+        "import pytest\n"
+        f"@pytest.mark.parametrize('word', [1, 2], ids=[{name!r}, 'other'])\n"
+        "def test_fails(target, word):\n    assert word == 2\n"
+    )
+    suite = Suite(tmp_path, tests)
+    ended = suite.run()
+    (written,) = suite.out.glob(report)
+    (line,) = re.findall(r"^[ #]*reproduce: (.*)$", written.read_text(), re.MULTILINE)
+
+    done = by_shell(tmp_path, line)
+
+    assert ended.status == 1
+    assert ran(done) == {"failed": 1}, done.stdout + done.stderr
+    assert not re.search(r"\[SKIP\]|FAIL:|# *(SKIP|not ok)|<LAVA|reboot: System", line)
 
 
 def test_known_issue_that_no_longer_shows(tmp_path: Path) -> None:

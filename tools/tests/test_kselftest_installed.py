@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,42 @@ from tools.tests.small_tree import ROOT, hide_packages
 pytestmark = pytest.mark.timeout(1500)
 
 LIMIT_S = 1200
+
+
+PLANTED = """
+import time
+import pytest
+
+@pytest.fixture
+def broken():
+    raise OSError("the harness broke")
+
+def test_fails(target):
+    assert target is None
+
+def test_is_in_error(target, broken):
+    pass
+
+@pytest.mark.timeout(1)
+def test_hangs(target):
+    time.sleep(60)
+
+def test_now_works(target):
+    pass
+"""
+ISSUE = """
+[[issue]]
+id = "planted"
+tests = "test_now_works"
+when = { kind = "host" }
+symptom = "x"
+reason = "it is like that"
+reference = "docs"
+"""
+
+has_kvm = pytest.mark.skipif(
+    not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="this host has no KVM to test"
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +115,7 @@ def test_every_program_runs(whole: subprocess.CompletedProcess[str]) -> None:
         assert f" selftests: kvmtests: {kselftest.program_of(subject)}" in whole.stdout
 
 
-@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="this host has no KVM to test")
+@has_kvm
 def test_counterparts_are_one_skip(tree: Path, bare: dict[str, str]) -> None:
     """Claims about a simulated counterpart are one skip: the CPU emulator is compiled and stays at home."""
     subject = "x86.agreement" if os.uname().machine == "x86_64" else "arm64.agreement"
@@ -121,3 +158,52 @@ def test_target_that_nobody_knows_is_an_error(tree: Path, bare: dict[str, str]) 
 
     assert "there is no target 'sim-z80'" in done.stdout
     assert done.returncode == 1
+
+
+@has_kvm
+def test_lines_that_programs_print_run_in_their_folder(
+    tree: Path, bare: dict[str, str], tmp_path: Path
+) -> None:
+    """A failure, an error, a time-out and an unexpected pass each come with a line that repeats just it."""
+    folder = tmp_path / "kvmtests"
+    shutil.copytree(tree / "kvmtests", folder)
+    (folder / "kvmtests/common/test_planted.py").write_text(PLANTED)
+    with (folder / "kvmtests/known_issues.toml").open("a") as issues:
+        issues.write(ISSUE)
+    shutil.copy(folder / "tools/kselftest_program.sh", folder / "kvm_common_planted.sh")
+    program = subprocess.run(
+        ["./kvm_common_planted.sh"],
+        cwd=folder,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    verdicts = {result.name: result.verdict.value for result in read_ktap.parse(program.stdout).results}
+    lines = re.findall(r"^# reproduce: (.*)$", program.stdout, re.MULTILINE)
+    ends = [by_shell(folder, bare, line).stdout for line in lines]
+
+    claims = [f"common.planted.test_{name}" for name in ("fails", "is_in_error", "hangs", "now_works")]
+    assert verdicts == dict(zip(claims, ("fail", "error", "timeout", "xpass"), strict=True)), program.stdout
+    assert all(line.startswith("env PYTHONPATH=vendor python3 -m pytest ") for line in lines)
+    assert [re.findall(r"\d+ (?:failed|error|passed)", end)[-1:] for end in ends] == [
+        ["1 failed"],
+        ["1 error"],
+        ["1 failed"],
+        ["1 failed"],
+    ], ends
+
+
+def by_shell(folder: Path, environment: dict[str, str], line: str) -> subprocess.CompletedProcess[str]:
+    """Return what a shell in *folder* makes of *line*."""
+    return subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )

@@ -9,7 +9,7 @@
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
 #   N=100000                       samples of each benchmark of `make bench` (default 10000)
 #   CSV=folder                     all samples of `make bench` as CSV files
-#   ARGS="..."                     further pytest arguments
+#   ARGS="..."                     further pytest arguments; for `make report` those of tools.report
 #   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
 #   VENDOR=no                      `make run_tests`, `make install` without a copy of pytest
 #   T=kvm_x86_set_clock.sh         only these programs of `make run_tests`

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run against a baseline: what is new, what is fixed, and which figures really moved.
+"""A run against a baseline: what broke, what is repaired, what is new or gone, and which figures moved.
 
-Tests are matched by target, subject and name. Figures are judged by a rank test on the
+Tests are matched by target (`matching`), subject and name. Figures are judged by a rank test on the
 samples of both runs and the size of the effect, never by a fixed percentage.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from . import matching
 from .model import Number, Result, Run, Verdict
 from .stats import quantile, rank_test
 
@@ -21,17 +22,22 @@ SIGNIFICANCE = 0.001
 EFFECT = 0.33
 """Smallest |Cliff's delta| that counts: what is conventionally called a medium effect."""
 
+WORSE = 1
+"""Exit status where something is worse than in the baseline, or is gone."""
+
 Key = tuple[str, str, str]
+_UNJUDGED = (Verdict.SKIP, Verdict.NOT_RUN)
+_NO_TARGETS: Mapping[str, str] = {}
 
 
 class Kind(enum.StrEnum):
     """What became of a test since the baseline."""
 
-    NEW_FAILURE = "new failure"
-    FIXED = "fixed"
-    NEW_SKIP = "new skip"
+    BROKEN = "broken"
+    REPAIRED = "repaired"
+    NEW = "new"
+    SKIPPED = "skipped now"
     NOT_RUN = "not run"
-    ADDED = "added"
     OTHER = "other change"
 
 
@@ -42,6 +48,16 @@ class Change:
     kind: Kind
     old: Verdict | None
     new: Result
+
+    @property
+    def worse(self) -> bool:
+        """Whether the test fails, and did not in the baseline."""
+        return self.new.verdict.bad and (self.old is None or not self.old.bad)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the baseline judged what this run left out."""
+        return self.kind in (Kind.SKIPPED, Kind.NOT_RUN) and self.old not in _UNJUDGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +81,53 @@ class Comparison:
     """All differences of a run from its baseline, in the run's order."""
 
     changes: tuple[Change, ...]
-    gone: tuple[Result, ...]  # results of the baseline whose target ran but that are no longer there
+    gone: tuple[Result, ...]  # results of the baseline whose test is no longer there
     shifts: tuple[Shift, ...]
+    matched: matching.Matched
+    kernels: tuple[tuple[str, str, str], ...] = ()  # each compared target, its kernel before, and now
 
     def of(self, kind: Kind) -> list[Change]:
         """Return the changes of one *kind*."""
         return [change for change in self.changes if change.kind is kind]
 
+    @property
+    def worse(self) -> list[Change]:
+        """The tests that fail now and did not in the baseline."""
+        return [change for change in self.changes if change.worse]
 
-def compare(baseline: Run, run: Run) -> Comparison:
-    """Return what differs in *run* from *baseline*."""
+    @property
+    def lost(self) -> list[Change]:
+        """The tests that the baseline judged, and that this run skipped or did not come to."""
+        return [change for change in self.changes if change.lost]
+
+    def status(self, *, allow_gone: bool = False) -> int:
+        """Return 0, or `WORSE` where a test is worse or, unless *allow_gone*, is no longer judged."""
+        if self.worse or not self.matched.pairs:
+            return WORSE
+        return WORSE if (self.gone or self.lost) and not allow_gone else 0
+
+
+def compare(baseline: Run, run: Run, targets: Mapping[str, str] = _NO_TARGETS) -> Comparison:
+    """Return what differs in *run* from *baseline*.
+
+    *targets* names targets of the run by the baseline's, where names alone do not match them;
+    `matching.MapError` if it does not fit.
+    """
+    matched = matching.match(baseline, run, targets)
+    baseline = matching.renamed(baseline, matched)
     before = {key(result): result for result in baseline.results}
     after = {key(result) for result in run.results}
-    targets = {result.target for result in run.results}
-    changes = (_change(before.get(key(result)), result) for result in run.results)
-    gone = (old for place, old in before.items() if place not in after and old.target in targets)
+    known = {new for _, new in matched.pairs}
+    changes = (_change(before.get(key(result)), result) for result in run.results if result.target in known)
+    gone = (old for place, old in before.items() if place not in after)
     return Comparison(
         changes=tuple(change for change in changes if change is not None),
         gone=tuple(gone),
         shifts=tuple(_shifts(baseline, run)),
+        matched=matched,
+        kernels=tuple(
+            (new, baseline.target(new).release, run.target(new).release) for _, new in matched.pairs
+        ),
     )
 
 
@@ -92,45 +136,25 @@ def key(result: Result) -> Key:
     return result.target, result.subject, result.name
 
 
-def lines(found: Comparison) -> Iterator[str]:
-    """Yield the comparison for the terminal: counts, then each new failure and shift by name."""
-    counted = [f"{len(found.of(kind))} {kind}" for kind in Kind if found.of(kind)]
-    if found.gone:
-        counted.append(f"{len(found.gone)} gone")
-    yield "since the baseline: " + (", ".join(counted) if counted else "every verdict is the same")
-    for change in found.of(Kind.NEW_FAILURE):
-        new = change.new
-        yield f"NEW     {new.target} {new.subject} {new.name}: {change.old or 'absent'} -> {new.verdict}"
-    for shift in found.shifts:
-        yield (
-            f"MOVED   {shift.target} {shift.name} {shift.metric} {shift.variant}: median"
-            f" {shift.old:.1f} -> {shift.new:.1f} {shift.unit}"
-            f" (p {shift.p_value:.1g}, delta {shift.delta:+.2f})"
-        )
-
-
 def _change(old: Result | None, new: Result) -> Change | None:
     if old is None:
-        return Change(_of_added(new), None, new)
+        return Change(Kind.NEW, None, new)
     if old.verdict is new.verdict:
         return None
-    if new.verdict is Verdict.NOT_RUN:
-        kind = Kind.NOT_RUN
-    elif new.verdict.bad and not old.verdict.bad:
-        kind = Kind.NEW_FAILURE
-    elif old.verdict.bad and not new.verdict.bad and new.verdict is not Verdict.SKIP:
-        kind = Kind.FIXED
-    elif new.verdict is Verdict.SKIP:
-        kind = Kind.NEW_SKIP
-    else:
-        kind = Kind.OTHER
-    return Change(kind, old.verdict, new)
+    return Change(_kind(old.verdict, new.verdict), old.verdict, new)
 
 
-def _of_added(new: Result) -> Kind:
-    if new.verdict.bad:
-        return Kind.NEW_FAILURE
-    return Kind.NOT_RUN if new.verdict is Verdict.NOT_RUN else Kind.ADDED
+def _kind(old: Verdict, new: Verdict) -> Kind:
+    if new is Verdict.NOT_RUN:
+        return Kind.NOT_RUN
+    if new is Verdict.SKIP:
+        return Kind.SKIPPED
+    if new.bad and not old.bad:
+        return Kind.BROKEN
+    # A known issue that passes where it is no longer predicted was repaired with the kernel.
+    if new is Verdict.PASS and (old.bad or old is Verdict.XFAIL):
+        return Kind.REPAIRED
+    return Kind.OTHER
 
 
 def _shifts(baseline: Run, run: Run) -> Iterator[Shift]:

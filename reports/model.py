@@ -74,10 +74,19 @@ class ReportTarget:
         """The name for people, with the word "simulated" wherever it applies."""
         return f"{self.name} (simulated)" if self.simulated else self.name
 
+    def fact(self, name: str) -> Fact:
+        """Return the fact *name*, an empty text if there is none."""
+        return next((value for known, value in self.facts if known == name), "")
+
     @property
     def kernel(self) -> str:
         """The release of the kernel under test, or ""; that of a simulated host says so."""
         return next((str(value) for name, value in self.facts if name == "kernel"), "")
+
+    @property
+    def release(self) -> str:
+        """The release of the kernel under test, or that a simulated host stands for; empty if unknown."""
+        return self.kernel.removesuffix(" (simulated)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,7 @@ class Result(NamedTuple):
     known_issue: str = ""
     repro: str = ""
     samples: tuple[Sample, ...] = ()
+    sentence: str = ""  # What the claim says of KVM, of a result that is not a pass.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compare the benchmarks of two journals: which figures moved, how surely, and how far.
+"""Compare two journals: which tests broke or are gone, which figures moved, how surely, and how far.
 
-Exit status: 0 nothing got slower, 1 something did, 2 usage, 4 the journals share no figures.
+Exit status: 0 nothing is worse, 1 something broke, got slower, or is gone, 2 usage, 4 the journals
+share no target.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.compare import EFFECT, SIGNIFICANCE, Shift, compare
+from reports import compare_lines, matching
+from reports.compare import EFFECT, SIGNIFICANCE, WORSE, Comparison, Shift, compare
 from reports.model import Run
 from tools.arguments import Parser
 from tools.journals import NotAJournal, read
+from tools.report import add_comparison_options
 
-SLOWER, USAGE, NOTHING = 1, 2, 4
+USAGE, NOTHING = 2, 4
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,22 +30,46 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parse(argv)
     try:
         baseline, run = (read([path]) for path in (arguments.baseline, arguments.journal))
+        found = compare(baseline, run, matching.parse(arguments.map))
     except OSError as error:
         print(f"compare: cannot read the journal {error.filename}: {error.strerror}", file=sys.stderr)
         return USAGE
-    except NotAJournal as error:
+    except (NotAJournal, matching.MapError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return USAGE
-    shared = figures(baseline) & figures(run)
-    if not shared:
-        print("compare: the journals share no figures; were both made by `make bench` on the same targets?")
+    if not found.matched.pairs:
+        print("compare: the journals share no target; name those to compare with --map OLD=NEW")
         return NOTHING
-    shifts = compare(baseline, run).shifts
-    print(report(shifts, len(shared), run.simulated))
-    return SLOWER if any(shift.new > shift.old for shift in shifts) else 0
+    before = figures(matching.renamed(baseline, found.matched))
+    return _show(found, before, figures(run), run.simulated, allow_gone=arguments.allow_gone)
 
 
-def figures(run: Run) -> set[tuple[str, str, str, str, str]]:
+def _show(
+    found: Comparison,
+    before: set[FigureKey],
+    after: set[FigureKey],
+    simulated: frozenset[str],
+    *,
+    allow_gone: bool,
+) -> int:
+    """Print verdicts, figures that are gone, and figures that moved; return the exit status."""
+    for line in compare_lines.lines(replace(found, shifts=())):
+        print(line)
+    gone = sorted(before - after)
+    for figure in gone:
+        print(f"GONE        the figure {' '.join(filter(None, figure))}")
+    if shared := before & after:
+        print(report(found.shifts, len(shared), simulated))
+    slower = any(shift.new > shift.old for shift in found.shifts)
+    if slower or (gone and not allow_gone):
+        return WORSE
+    return found.status(allow_gone=allow_gone)
+
+
+FigureKey = tuple[str, str, str, str, str]
+
+
+def figures(run: Run) -> set[FigureKey]:
     """Return what identifies each figure of *run*: target, subject, test, metric, variant."""
     return {
         (result.target, result.subject, result.name, sample.metric, sample.variant)
@@ -80,9 +108,10 @@ def _row(shift: Shift, simulated: frozenset[str]) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog="compare", description=__doc__.splitlines()[0])
+    parser = Parser(prog="compare", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("baseline", type=Path, help="journal.jsonl of the run to compare with")
     parser.add_argument("journal", type=Path, help="journal.jsonl of the run to judge")
+    add_comparison_options(parser)
     return parser.parse_args(argv)
 
 

@@ -18,7 +18,18 @@ from fixtures.lab.mailbox import Mailbox
 from fixtures.lab.progress import Progress
 from fixtures.lab.records import revive
 from fixtures.lab.timing import PHASES
-from reports import compare, defects, html_defects, merge, outcome, read_journal, read_ktap, records, summary
+from reports import (
+    compare,
+    compare_lines,
+    defects,
+    html_defects,
+    merge,
+    outcome,
+    read_journal,
+    read_ktap,
+    records,
+    summary,
+)
 from reports.files import FAMILIES, WRITERS
 from reports.html import page
 from reports.model import Run, Verdict
@@ -62,7 +73,7 @@ def _journal(chance: random.Random, counts: ReaderCounts) -> None:
     run = merge.merge(read_journal.parse(lines))
     other = merge.merge(read_journal.parse(spoilt(chance, lines)))
     _use(chance, run, counts)
-    list(compare.lines(compare.compare(other, run)))
+    list(compare_lines.lines(compare.compare(other, run)))
     list(summary.benchmarks(run))
 
 

@@ -108,12 +108,13 @@ def agree(variables: Variables) -> list[str]:
 
 
 def report(variables: Variables) -> list[str]:
-    """Return the arguments of tools.report; FROM may hold a shell's patterns."""
+    """Return the arguments of tools.report; FROM may hold a shell's patterns, ARGS further options."""
     named = [word for name in _shell_words(variables, "FROM") for word in _matching(_path(name))]
     if not named:
         raise UnusableValue('FROM names no journal, as in FROM="a/journal.jsonl b/journal.jsonl"')
     baseline = variables.get("BASELINE")
-    return [*_out(variables), *([f"--baseline={_path(baseline)}"] if baseline else []), "--", *named]
+    compared = [f"--baseline={_path(baseline)}"] if baseline else []
+    return [*_out(variables), *compared, *_shell_words(variables, "ARGS"), "--", *named]
 
 
 def test(variables: Variables) -> list[str]:

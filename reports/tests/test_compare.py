@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from reports import compare, html, stats
+from reports import compare, compare_lines, html, merge, stats
 from reports.compare import Kind
 from reports.model import ReportTarget, Result, Run, Sample, Verdict
 
@@ -26,28 +26,103 @@ def measured(*values: float) -> Run:
     )
 
 
+def on(target: str, *results: Result) -> Run:
+    """Return *results* as those of *target*."""
+    return Run(
+        targets=(ReportTarget(target),), results=tuple(result._replace(target=target) for result in results)
+    )
+
+
 def test_kinds_of_change_are_distinguished() -> None:
-    """New failures, fixed tests, new skips and additions; what stayed is not named."""
+    """Broken, repaired, skipped now, new and gone are apart; what stayed is not named."""
     before = run(same="fail", broke="pass", mended="fail", skipped="pass", gone="pass", skip_fails="skip")
     after = run(same="fail", broke="error", mended="pass", skipped="skip", added="pass", skip_fails="xpass")
 
     found = compare.compare(before, after)
 
     assert {change.new.name: change.kind for change in found.changes} == {
-        "broke": Kind.NEW_FAILURE,
-        "skip_fails": Kind.NEW_FAILURE,
-        "mended": Kind.FIXED,
-        "skipped": Kind.NEW_SKIP,
-        "added": Kind.ADDED,
+        "broke": Kind.BROKEN,
+        "skip_fails": Kind.BROKEN,
+        "mended": Kind.REPAIRED,
+        "skipped": Kind.SKIPPED,
+        "added": Kind.NEW,
     }
     assert [result.name for result in found.gone] == ["gone"]
 
 
-def test_a_failure_that_is_new_to_the_suite_counts_as_new_failure() -> None:
-    """A test that the baseline lacks and that fails is not a mere addition."""
-    found = compare.compare(run(), run(added="fail"))
+def test_known_issue_that_passes_on_the_newer_kernel_is_repaired() -> None:
+    """An expected failure that is gone is a repair; one that becomes expected breaks nothing."""
+    found = compare.compare(run(mended="xfail", known="pass"), run(mended="pass", known="xfail"))
 
-    assert [change.kind for change in found.changes] == [Kind.NEW_FAILURE]
+    assert [(change.new.name, change.kind) for change in found.changes] == [
+        ("mended", Kind.REPAIRED),
+        ("known", Kind.OTHER),
+    ]
+    assert found.status() == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "allowed"),
+    [
+        pytest.param({"a": "pass"}, {"a": "pass"}, 0, 0, id="same"),
+        pytest.param({"a": "fail"}, {"a": "fail"}, 0, 0, id="still-fails"),
+        pytest.param({"a": "fail"}, {"a": "pass"}, 0, 0, id="repaired"),
+        pytest.param({"a": "pass"}, {"a": "pass", "b": "pass"}, 0, 0, id="new-and-good"),
+        pytest.param({"a": "pass"}, {"a": "pass", "b": "fail"}, 1, 1, id="new-and-bad"),
+        pytest.param({"a": "pass"}, {"a": "fail"}, 1, 1, id="broken"),
+        pytest.param({"a": "xfail"}, {"a": "xpass"}, 1, 1, id="known-issue-does-not-show"),
+        pytest.param({"a": "pass", "b": "pass"}, {"a": "pass"}, 1, 0, id="gone"),
+        pytest.param({"a": "pass"}, {"a": "skip"}, 1, 0, id="skipped-now"),
+        pytest.param({"a": "pass"}, {"a": "not run"}, 1, 0, id="not-run"),
+        pytest.param({"a": "skip"}, {"a": "not run"}, 0, 0, id="judged-in-neither"),
+        pytest.param({"a": "pass"}, {}, 1, 1, id="nothing-to-compare"),
+    ],
+)
+def test_status_is_1_where_something_is_worse_or_gone(
+    old: dict[str, str], new: dict[str, str], status: int, allowed: int
+) -> None:
+    """A failure that the baseline lacks is never allowed; what is no longer judged may be."""
+    found = compare.compare(run(**old), run(**new))
+
+    assert (found.status(), found.status(allow_gone=True)) == (status, allowed)
+
+
+def test_target_that_vanished_is_gone() -> None:
+    """A baseline's target without a partner takes its tests with it, and the status shows it."""
+    (result,) = run(a="pass").results
+    before = merge.merge([on("host", result), on("sim-x86_64", result._replace(nodeid="b"))])
+
+    found = compare.compare(before, on("host", result))
+
+    assert [result.target for result in found.gone] == ["sim-x86_64"]
+    assert found.status() == 1
+    assert "gone: sim-x86_64, which only the baseline has" in list(compare_lines.lines(found))
+
+
+def test_target_of_another_kernel_is_compared() -> None:
+    """lab-x86_64-svm@6.12 is lab-x86_64-svm@7.3, and a failure there is broken, not new."""
+    good, bad = run(a="pass").results[0], run(a="fail").results[0]
+
+    found = compare.compare(on("lab-x86_64-svm@6.12", good), on("lab-x86_64-svm@7.3", bad))
+
+    assert [(change.kind, change.new.target) for change in found.changes] == [
+        (Kind.BROKEN, "lab-x86_64-svm@7.3")
+    ]
+    assert found.gone == ()
+
+
+def test_lines_have_one_line_for_cases_that_break_alike() -> None:
+    """Many cases of one claim with one cause are one line, with their number and one message."""
+    cases = [Result(f"f.py::test_a[{n}]", f"test_a.{n}", "host", "x86.tsc", Verdict.PASS) for n in range(150)]
+    bad = [case._replace(verdict=Verdict.FAIL, message=f"{case.name[7:]} is not 5") for case in cases]
+
+    lines = list(compare_lines.lines(compare.compare(on("host", *cases), on("host", *bad))))
+
+    assert lines == [
+        "since the baseline: 1 claim broken (150 cases)",
+        "BROKEN      host x86.tsc test_a (150 cases): pass -> fail",
+        "            0 is not 5",
+    ]
 
 
 def test_noise_is_not_a_shift_and_a_shift_within_noise_is_found() -> None:

@@ -224,4 +224,4 @@ def test_baseline_comparison_has_a_kind_for_it(run: Run) -> None:
     found = compare.compare(before, run)
 
     assert [change.new.name for change in found.of(Kind.NOT_RUN)] == ["test_waits", "test_of_another_subject"]
-    assert found.of(Kind.NEW_SKIP) == found.of(Kind.FIXED) == []
+    assert found.of(Kind.SKIPPED) == found.of(Kind.REPAIRED) == []

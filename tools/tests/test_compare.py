@@ -29,6 +29,17 @@ def journal(path: Path, native: list[float], target: str = "host") -> str:
     return str(path)
 
 
+def verdicts(path: Path, target: str, **verdicts: str) -> str:
+    """Write a journal with these verdicts on *target* to *path*; return its name."""
+    records: list[dict[str, object]] = [{"type": "session", "version": 1}, {"type": "target", "name": target}]
+    for name, verdict in verdicts.items():
+        nodeid = f"kvmtests/x86/test_a.py::{name}[{target}]"
+        records.append({"type": "result", "nodeid": nodeid, "target": target, "verdict": verdict})
+    records.append({"type": "end", "exit_status": 0})
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
 def values(centre: float, seed: int) -> list[float]:
     """Return 500 figures around *centre*."""
     chance = random.Random(seed)  # noqa: S311
@@ -81,3 +92,53 @@ def test_missing_journal_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert compare.main([old, str(tmp_path / "absent.jsonl")]) == 2
 
     assert "absent.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("new", "options", "status", "said"),
+    [
+        pytest.param({"a": "pass", "b": "pass"}, [], 0, "every verdict is the same", id="same"),
+        pytest.param(
+            {"a": "pass", "b": "fail"}, [], 1, "BROKEN      lab@7.3 x86.a b: pass -> fail", id="broken"
+        ),
+        pytest.param({"a": "pass"}, [], 1, "GONE        lab@7.3 x86.a b", id="gone"),
+        pytest.param({"a": "pass"}, ["--allow-gone"], 0, "GONE        lab@7.3 x86.a b", id="allowed"),
+    ],
+)
+def test_verdicts_of_two_kernels_are_compared(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    new: dict[str, str],
+    options: list[str],
+    status: int,
+    said: str,
+) -> None:
+    """Something broken or gone is named and is status 1, also where the target names another kernel."""
+    old = verdicts(tmp_path / "old.jsonl", "lab@6.12", a="pass", b="pass")
+
+    assert compare.main([*options, old, verdicts(tmp_path / "new.jsonl", "lab@7.3", **new)]) == status
+
+    assert said in capsys.readouterr().out
+
+
+def test_map_names_targets_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Targets of different names are compared where the user pairs them."""
+    old = verdicts(tmp_path / "old.jsonl", "sim-x86_64", a="pass")
+    new = verdicts(tmp_path / "new.jsonl", "sim-x86_64-next", a="fail")
+
+    assert compare.main(["--map", "sim-x86_64=sim-x86_64-next", old, new]) == 1
+
+    assert "compared: sim-x86_64-next with the baseline's sim-x86_64" in capsys.readouterr().out
+
+
+def test_figure_that_is_gone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A benchmark that measures no more is status 1 with its name, unless that is allowed."""
+    old = journal(tmp_path / "old.jsonl", values(100, seed=1))
+    new = journal(tmp_path / "new.jsonl", [])
+
+    assert compare.main([old, new]) == 1
+    assert compare.main([old, new, "--allow-gone"]) == 0
+
+    assert (
+        "GONE        the figure host x86.benchmark_counters test_read read native" in capsys.readouterr().out
+    )

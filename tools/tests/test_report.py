@@ -58,15 +58,49 @@ def test_hosts_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "FAIL    host@two x86.a test_a" in printed
 
 
-def test_baseline_names_the_new_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Against a baseline the new failure is said on the terminal and on the page."""
+def test_baseline_names_what_broke_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What broke since the baseline is on the terminal, on the page, and in the exit status."""
     old = journal(tmp_path / "old.jsonl", "pass")
     new = journal(tmp_path / "new.jsonl", "fail")
 
-    report.main([str(new), "--baseline", str(old), "--out", str(tmp_path / "out")])
+    status = report.main([str(new), "--baseline", str(old), "--out", str(tmp_path / "out")])
 
-    assert "NEW     host x86.a test_a: pass -> fail" in capsys.readouterr().out
-    assert "new failure" in (tmp_path / "out/report.html").read_text()
+    assert status == 1
+    assert "BROKEN      host x86.a test_a: pass -> fail" in capsys.readouterr().out
+    assert "broken" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options", "status"),
+    [
+        pytest.param("fail", "pass", [], 0, id="repaired"),
+        pytest.param("fail", "fail", [], 0, id="no-worse"),
+        pytest.param("pass", "skip", [], 1, id="no-longer-judged"),
+        pytest.param("pass", "skip", ["--allow-gone"], 0, id="allowed"),
+        pytest.param("pass", "fail", ["--allow-gone"], 1, id="broken-is-never-allowed"),
+        pytest.param("pass", "pass", ["--map", "host=host"], 0, id="mapped"),
+        pytest.param("pass", "pass", ["--map", "host"], 2, id="wrong-map"),
+    ],
+)
+def test_status_says_whether_something_is_worse(
+    tmp_path: Path, old: str, new: str, options: list[str], status: int
+) -> None:
+    """0 nothing worse, 1 worse or gone, 2 usage."""
+    one, two = journal(tmp_path / "old.jsonl", old), journal(tmp_path / "new.jsonl", new)
+    where = ["--out", str(tmp_path / "out")]
+
+    assert report.main([str(two), "--baseline", str(one), *options, *where]) == status
+
+
+def test_options_of_a_comparison_need_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--allow-gone without --baseline compares nothing, and is refused in one sentence."""
+    good = journal(tmp_path / "j.jsonl", "pass")
+
+    with pytest.raises(SystemExit) as ended:
+        report.main([str(good), "--allow-gone", "--out", str(tmp_path / "out")])
+
+    assert ended.value.code == 2
+    assert "name it with --baseline JOURNAL" in capsys.readouterr().err
 
 
 def test_missing_journal_is_a_sentence_and_status_2(

@@ -46,11 +46,11 @@ def families(run: Run) -> list[KernelFamily]:
     used = {result.target for result in run.results}
     found: dict[tuple[str, ...], list[ReportTarget]] = {}
     for target in run.targets:
-        if target.name in used and target.kernel:
+        if target.name in used and target.release:
             alike = (family(target.name), target.kind, target.arch, target.mode, str(target.fact("cpu")))
             found.setdefault(alike, []).append(target)
-    several = [targets for targets in found.values() if len({target.kernel for target in targets}) > 1]
-    return [_family(run, sorted(targets, key=lambda one: in_order(one.kernel))) for targets in several]
+    several = [targets for targets in found.values() if len({target.release for target in targets}) > 1]
+    return [_family(run, sorted(targets, key=lambda one: in_order(one.release))) for targets in several]
 
 
 def _family(run: Run, targets: Sequence[ReportTarget]) -> KernelFamily:
@@ -81,7 +81,7 @@ def _turn(targets: Sequence[ReportTarget], verdicts: Sequence[Verdict | None]) -
     seen: dict[str, list[Verdict]] = {}
     for target, verdict in zip(targets, verdicts, strict=True):
         if verdict is not None:
-            seen.setdefault(target.kernel, []).append(verdict)
+            seen.setdefault(target.release, []).append(verdict)
     return turn(seen)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import benchmark_csv, collector, earlier, html, junit, kcidb, ktap, lava, squad, table
 from .compare import Comparison
+from .history import History
 from .model import Run
 
 Writer = Callable[[Run], Iterable[str]]
@@ -36,16 +37,18 @@ class ReportError(Exception):
     """A report cannot be written; its text is one sentence for the user."""
 
 
-def write_reports(run: Run, folder: Path, comparison: Comparison | None = None) -> list[Path]:
+def write_reports(
+    run: Run, folder: Path, comparison: Comparison | None = None, history: History | None = None
+) -> list[Path]:
     """Write every report of *run* into *folder*; return the files, in order.
 
     What an earlier run left there and this one does not have is removed. The page also shows
-    what a baseline *comparison* found.
+    what a baseline *comparison* and a *history* found.
     """
     before = set(earlier.found(folder))
     with collector.paused():
         written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
-        written.append(write_file(folder / "report.html", html.page(run, comparison)))
+        written.append(write_file(folder / "report.html", html.page(run, comparison, history)))
         for inner, family in FAMILIES.items():
             written += _write_family(folder / inner, family(run))
     for path in before.difference(written):

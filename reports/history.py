@@ -78,7 +78,7 @@ def history(runs: Iterable[Run]) -> History:
     for number, run in enumerate(runs):
         past.append(_past(run))
         names = {target.name: _name(target, past[-1].host) for target in run.targets}
-        kernels = {target.name: target.kernel for target in run.targets}
+        kernels = {target.name: target.release for target in run.targets}
         for result in run.results:
             place = (names[result.target], result.subject, result.name)
             case = cases.get(place)
@@ -110,7 +110,7 @@ def lines(found: History) -> Iterator[str]:
 def _past(run: Run) -> PastRun:
     session = run.sessions[0] if run.sessions else None
     used = {result.target for result in run.results}
-    kernels = (target.kernel for target in run.targets if target.kernel and _counts(target, used))
+    kernels = (target.release for target in run.targets if target.release and _counts(target, used))
     return PastRun(
         started_ns=session.started_ns if session else 0,
         host=session.host if session else "",
@@ -126,7 +126,7 @@ def _name(target: ReportTarget, host: str) -> str:
     """Return what *target* is called over runs: lab hosts without their kernel, others with their host."""
     if target.kind == "host" and host and "@" not in target.name:
         return f"{target.name}@{host}"
-    return family(target.name) if target.kind == "lab" and target.kernel else target.name
+    return family(target.name) if target.kind == "lab" and target.release else target.name
 
 
 def _changing(cases: dict[_Place, _Case], order: list[int]) -> tuple[list[ClaimHistory], int]:

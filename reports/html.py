@@ -12,64 +12,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from . import html_data, html_frame, unfinished
-from .compare import Comparison, Kind
+from . import across_kernels, answer, html_data, html_frame, html_groups, html_known, html_targets, unfinished
+from .compare import Comparison
+from .history import History
 from .html_benchmarks import benchmarks
 from .html_plots import number
-from .model import (
-    ReportTarget,
-    Result,
-    Run,
-    Session,
-    Verdict,
-    by_subject,
-    by_target,
-    counts,
-    judged,
-    unexpected_pass,
-)
-from .text import clip
+from .model import LOCAL, Result, Run, Session, Verdict, by_subject, by_target, counts, unexpected_pass
+from .text import clip, clip_line
 
-BAD_FIRST = 12
-BAD_SHOWN = 200
-"""Failures in sight, and failures written out as markup; the matrix has the others."""
-
-CHANGES_FIRST = 20
-CHANGES_SHOWN = 200
 PLAIN_RESULTS = 2_000
 """Results up to which the page holds the whole matrix also for readers without script."""
 
+ACROSS_SHOWN = 200
+HISTORY_SHOWN = 200
+RUNS_SHOWN = 40
+SESSIONS_FIRST = 3
+
 SHORT_LOG = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    letter: str
-    start: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class _TargetRow:
-    target: ReportTarget
-    numbers: tuple[int, ...]
-    bar: tuple[_Part, ...]
-    spoken: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Issue:
-    name: str
-    reason: str
-    targets: tuple[str, ...]
-    xfail: int
-    xpass: int
+MESSAGE_LIMIT = 600
+CASE_MESSAGE_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,97 +43,65 @@ class _Plain:
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def page(run: Run, comparison: Comparison | None = None) -> Iterator[str]:
-    """Yield the page of *run* in pieces, with what differs from a baseline if there is one."""
+def page(run: Run, comparison: Comparison | None = None, history: History | None = None) -> Iterator[str]:
+    """Yield the page of *run* in pieces, with what a *comparison* and a *history* found."""
     data, logs = html_data.build(run, comparison)
-    bad = [result for result in run.results if result.verdict.bad]
-    bad.sort(key=lambda result: result.verdict is not Verdict.FAIL)
-    engine = html_frame.environment(
-        when=_when,
-        took=_took,
-        said=_said,
-        address=_address,
-        figure=number,
-        grouped=_grouped,
-        short=_short,
-    )
+    families = across_kernels.families(run)
+    known = html_known.known_issues(run)
+    data["known"] = [issue.name for issue in known]
+    engine = html_frame.environment(**_FILTERS)
     yield from html_frame.rendered(
         engine,
         "report.html.j2",
         "report.js",
         run=run,
-        title=f"KVM guest counters: {_headline(run, len(bad))}",
-        headline=_headline(run, len(bad)),
-        verdicts=list(Verdict),
-        targets=[_target_row(target, results) for target, results in by_target(run)],
-        bad=bad[:BAD_SHOWN],
-        bad_first=BAD_FIRST,
-        bad_words={verdict.value for verdict in Verdict if verdict.bad},
-        unfinished=unfinished.sentence(run),
-        bad_count=len(bad),
+        title=f"KVM guest counters: {answer.sentence(run)}",
+        answers=_answers(run, comparison, families),
+        mood=_mood(run, comparison),
+        table=html_targets.table(run),
+        bad=html_groups.bad(run.results),
         comparison=comparison,
-        change_counts=_change_counts(comparison),
-        changes_first=CHANGES_FIRST,
-        shown_changes=_shown_changes(comparison),
+        changes=html_groups.changes(comparison),
+        families=families,
+        across_shown=ACROSS_SHOWN,
+        history=history,
+        history_shown=HISTORY_SHOWN,
+        runs_shown=RUNS_SHOWN,
+        sessions_first=SESSIONS_FIRST,
         benchmarks=benchmarks(run),
-        known=_known(run),
+        known=known,
+        known_place={issue.name: place for place, issue in enumerate(known, 1)},
         plain=_plain(run),
+        plain_targets=[target for target, _ in by_target(run)],
         plain_everything=len(run.results) <= PLAIN_RESULTS,
+        bad_words={verdict.value for verdict in Verdict if verdict.bad},
+        no_target=LOCAL,
         data=_json(data),
         logs=_json(logs),
         letter=html_data.letter,
+        letter_of=lambda verdict: html_data.VERDICT_LETTERS[Verdict(verdict)],
     )
+
+
+def _answers(
+    run: Run, comparison: Comparison | None, families: Sequence[across_kernels.KernelFamily]
+) -> list[str]:
+    """Return the headlines: what changed comes before what is."""
+    turned = [found for found in families if found.failing() or found.repaired()]
+    since = [answer.since(comparison)] if comparison else []
+    return [*since, *map(answer.across, turned), answer.sentence(run)]
+
+
+def _mood(run: Run, comparison: Comparison | None) -> str:
+    """Return how the headline looks: bad, stopped, or good."""
+    if any(result.verdict.bad for result in run.results):
+        return "bad"
+    lost = comparison is not None and comparison.status()
+    return "stopped" if unfinished.sentence(run) or lost else "good"
 
 
 def _json(value: object) -> Markup:
     return Markup("".join(html_data.encode(value)))  # noqa: S704
-
-
-def _headline(run: Run, bad: int) -> str:
-    total = len(run.results)
-    if not total:
-        return "no results"
-    seen = counts(run.results)
-    named = ((Verdict.PASS, "passed"), (Verdict.XFAIL, "failed as expected"), (Verdict.SKIP, "skipped"))
-    well = ", ".join(f"{seen[verdict]:,} {word}" for verdict, word in named if seen[verdict])
-    wrong = f"{bad:,} of {len(judged(run.results)):,} results went wrong" if bad else ""
-    said = unfinished.sentence(run)
-    return "; ".join(filter(None, (f"{said[0].upper()}{said[1:]}" if said else "", wrong or well)))
-
-
-def _target_row(target: ReportTarget, results: Sequence[Result]) -> _TargetRow:
-    seen = counts(results)
-    bar = []
-    start = 0.0
-    for verdict in Verdict:
-        width = 100 * seen[verdict] / len(results)
-        if width:
-            bar.append(_Part(html_data.VERDICT_LETTERS[verdict], round(start, 2), round(width, 2)))
-        start += width
-    return _TargetRow(
-        target=target,
-        numbers=tuple(seen[verdict] for verdict in Verdict),
-        bar=tuple(bar),
-        spoken=", ".join(f"{number} {verdict}" for verdict, number in seen.items() if number),
-        words=" ".join(word for word in (target.kind, target.arch, target.mode, target.generation) if word),
-    )
-
-
-def _known(run: Run) -> list[_Issue]:
-    issues: dict[str, list[Result]] = {}
-    for result in run.results:
-        if result.known_issue:
-            issues.setdefault(result.known_issue, []).append(result)
-    return [
-        _Issue(
-            name=name,
-            reason=next((result.reason for result in results if result.reason), ""),
-            targets=tuple(dict.fromkeys(result.target for result in results)),
-            xfail=sum(result.verdict is Verdict.XFAIL for result in results),
-            xpass=sum(result.verdict is Verdict.XPASS for result in results),
-        )
-        for name, results in issues.items()
-    ]
 
 
 def _plain(run: Run) -> list[_Plain]:
@@ -194,20 +127,6 @@ def _plain(run: Run) -> list[_Plain]:
     ]
 
 
-def _change_counts(comparison: Comparison | None) -> list[tuple[str, int]]:
-    if comparison is None:
-        return []
-    found = [(kind.value, len(comparison.of(kind))) for kind in Kind]
-    return [(kind, number) for kind, number in [*found, ("gone", len(comparison.gone))] if number]
-
-
-def _shown_changes(comparison: Comparison | None) -> list[Any]:
-    if comparison is None:
-        return []
-    order = list(Kind)
-    return sorted(comparison.changes, key=lambda change: order.index(change.kind))[:CHANGES_SHOWN]
-
-
 def _when(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
@@ -226,9 +145,30 @@ def _grouped(count: int) -> str:
     return f"{count:,}" if count else "·"
 
 
+def _brief(message: str) -> str:
+    return clip_line(message, MESSAGE_LIMIT)
+
+
+def _briefer(message: str) -> str:
+    return clip_line(message, CASE_MESSAGE_LIMIT)
+
+
 def _short(log: str) -> str:
     return clip(log, SHORT_LOG)
 
 
 def _address(result: Result) -> str:
     return "test=" + quote(f"{result.subject}/{result.name}", safe="")
+
+
+_FILTERS = {
+    "when": _when,
+    "took": _took,
+    "said": _said,
+    "address": _address,
+    "figure": number,
+    "grouped": _grouped,
+    "short": _short,
+    "brief": _brief,
+    "briefer": _briefer,
+}

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .compare import Comparison, key
-from .model import ReportTarget, Result, ResultEnding, Run, Verdict
-from .text import clip
+from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
+from .text import clip, clip_line
 
 EVERY_DETAIL = 5_000
 """Results up to which passes have details too (node id, duration)."""
@@ -24,6 +24,8 @@ LOGS_LIMIT = 4_000_000
 """Characters of one log, and of all logs: beyond that only the two ends of each log are kept."""
 
 SHORT_LOG = 600
+MESSAGE_LIMIT = 2_000
+"""Characters of one message; logs have the rest."""
 
 VERDICT_LETTERS = {
     Verdict.PASS: "p",
@@ -118,7 +120,8 @@ def encode(value: object) -> Iterator[str]:
 
 
 def _target(target: ReportTarget) -> dict[str, Any]:
-    return {"name": target.name, "simulated": target.simulated}
+    label = "no target" if target.name == LOCAL else target.name
+    return {"name": target.name, "label": label, "simulated": target.simulated}
 
 
 def _packed(name: str, subject: _Subject) -> dict[str, Any]:
@@ -147,7 +150,8 @@ def _runs(details: dict[int, int]) -> list[int]:
 def _detail(result: Result, logs: _Logs) -> dict[str, Any]:
     place = f"{result.file}:{result.line}" if result.file and result.line else result.file
     words: dict[str, Any] = {
-        "m": result.message,
+        "s": result.sentence,
+        "m": clip_line(result.message, MESSAGE_LIMIT),
         "r": result.reason,
         "d": round(result.duration_ns / 1e6, 3),
         "f": place,

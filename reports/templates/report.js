@@ -12,6 +12,7 @@ const BITS = Object.fromEntries([...Object.keys(WORDS)].map((letter, index) => [
 const ABSENT = 0;
 const maskOf = (letters) => [...letters].reduce((mask, letter) => mask | BITS[letter], 0);
 const BAD_MASK = maskOf(BAD);
+const TALLIED = [..."feutnpxs"]; // the order of verdicts in a subject's row
 const FEW = 150; // rows up to which everything is open from the start
 const CHUNK = 100; // rows that one "show more" adds
 const FIRST = 24; // rows shown after a filter, in all subjects together: what a window has
@@ -36,7 +37,9 @@ for (const subject of data.subjects) {
   }
 }
 
-const state = { query: "", verdicts: new Set(), targets: new Set(), subject: "", changes: false };
+const state = {
+  query: "", verdicts: new Set(), targets: new Set(), subject: "", changes: false, differences: false,
+};
 const $ = (id) => document.getElementById(id);
 
 /** Return an element: properties by name, "aria-…" and "data-…" as attributes, children appended. */
@@ -115,7 +118,14 @@ function wordsOf(query) {
 // ---- filters
 
 function filtered() {
-  return Boolean(state.query || state.verdicts.size || state.targets.size || state.changes);
+  return Boolean(state.query || state.verdicts.size || state.targets.size || state.changes || state.differences);
+}
+
+/** Return the numbers of the columns that are shown: of the chosen targets, of all where none is chosen. */
+function columnsShown() {
+  const all = data.targets.map((_, index) => index);
+  const chosen = all.filter((index) => state.targets.has(data.targets[index].name));
+  return chosen.length ? chosen : all;
 }
 
 /** Return whether each word of the search is in a test's name or in what it says on some target. */
@@ -128,10 +138,9 @@ function found(index, row, words) {
 function rowsOf(subject, words) {
   const rows = [];
   const count = subject.tests.length;
-  const all = !state.targets.size && !state.verdicts.size && !state.changes;
+  const all = !state.targets.size && !state.verdicts.size && !state.changes && !state.differences;
   const mask = state.verdicts.size ? maskOf(state.verdicts) : 255;
-  const columns = data.targets.map((_, index) => index)
-    .filter((index) => !state.targets.size || state.targets.has(data.targets[index].name));
+  const columns = columnsShown();
   const index = words.length ? indexOf(subject) : null;
   for (let row = 0; row < count; row++) {
     if ((all || wanted(subject, row * width, columns, mask)) && (!index || found(index, row, words))) rows.push(row);
@@ -140,6 +149,7 @@ function rowsOf(subject, words) {
 }
 
 function wanted(subject, first, columns, mask) {
+  if (state.differences && !differs(subject, first, columns)) return false;
   for (const column of columns) {
     const cell = first + column;
     if (subject.cells[cell] & mask && (!state.changes || (subject.old && cell in subject.old))) return true;
@@ -147,18 +157,36 @@ function wanted(subject, first, columns, mask) {
   return false;
 }
 
+/** Return whether the targets that have a row's test disagree on it. */
+function differs(subject, first, columns) {
+  let seen = ABSENT;
+  for (const column of columns) {
+    const bit = subject.cells[first + column];
+    if (bit !== ABSENT && seen !== ABSENT && bit !== seen) return true;
+    if (bit !== ABSENT) seen = bit;
+  }
+  return false;
+}
+
 // ---- the table
 
-function head() {
-  const cells = data.targets.map((target) => make("th", { scope: "col" }, ...breakable(target.name),
-    ...(target.simulated ? [make("small", null, "simulated")] : [])));
+function head(columns) {
+  const cells = columns.map((column) => data.targets[column]).map((target) => make("th", { scope: "col", title: target.label },
+    make("span", null, ...breakable(target.label), ...(target.simulated ? [make("small", null, "simulated")] : []))));
   return make("thead", null, make("tr", null, make("th", { scope: "col" }, "test"), ...cells));
 }
 
-function draw() {
+function tableOf(columns) {
   const table = make("table", { className: "matrix" }, make("caption", { className: "soft", hidden: true },
-    "verdict of each test on each target"), head());
-  table.style.minWidth = `${NEEDED}px`;
+    "verdict of each test on each target"), head(columns));
+  $("matrix").replaceChildren(table);
+  stick();
+  return table;
+}
+
+function draw() {
+  const columns = columnsShown();
+  const table = tableOf(columns);
   let shown = 0;
   let left = total <= FEW ? total : FIRST;
   const words = wordsOf(state.query);
@@ -167,11 +195,10 @@ function draw() {
     const rows = rowsOf(subject, words);
     if (!rows.length) continue;
     shown += rows.length;
-    const group = new Group(subject, rows);
+    const group = new Group(subject, rows, columns);
     table.append(group.body);
     if (group.eager()) left -= group.open(left);
   }
-  $("matrix").replaceChildren(table);
   $("shown").textContent = `${grouped(shown)} of ${grouped(total)} tests`;
   if (!shown) $("matrix").append(make("p", { className: "soft" }, "No test matches."));
 }
@@ -180,8 +207,9 @@ const CELL = make("td", null, make("button", { type: "button", "aria-expanded": 
 
 /** One subject: a row that opens and closes it, and the rows of its tests. */
 class Group {
-  constructor(subject, rows) {
+  constructor(subject, rows, columns) {
     this.subject = subject;
+    this.columns = columns;
     // What needs attention comes first where "show more" hides most rows.
     const calm = filtered() || total <= FEW;
     this.urgent = calm ? rows : rows.filter((row) => subject.bad[row]);
@@ -195,25 +223,17 @@ class Group {
       make("tr", { className: "subject" }, make("th", { scope: "rowgroup" }, this.button, number), ...cells));
   }
 
-  /** Return the cells that count each target's verdicts over *rows*. */
+  /** Return the cells that count each target's verdicts over *rows*, all of them, the bad ones first. */
   tallies(rows) {
     const { cells } = this.subject;
-    const [bad, good, lost, other] = Array.from({ length: 4 }, () => new Uint32Array(width));
+    const seen = this.columns.map(() => new Uint32Array(256));
     for (const row of rows) {
-      for (let column = 0, cell = row * width; column < width; column++, cell++) {
-        const bit = cells[cell];
-        if (bit & BAD_MASK) bad[column]++;
-        else if (bit & BITS.p) good[column]++;
-        else if (bit & BITS.n) lost[column]++;
-        else if (bit !== ABSENT) other[column]++;
-      }
+      const first = row * width;
+      for (let index = 0; index < seen.length; index++) seen[index][cells[first + this.columns[index]]]++;
     }
-    return data.targets.map((_, column) => {
-      if (bad[column]) return make("td", null, make("span", { className: "count-bad" }, `${grouped(bad[column])} bad`));
-      if (lost[column]) return make("td", null, make("span", { className: "count-lost" }, `${grouped(lost[column])} not run`));
-      if (good[column]) return make("td", null, `${grouped(good[column])} ✓`);
-      return make("td", null, other[column] ? `${grouped(other[column])} –` : "");
-    });
+    return seen.map((counted) => make("td", null, ...TALLIED.filter((letter) => counted[BITS[letter]]).map((letter) =>
+      make("span", { className: `count count-${letter}`, title: WORDS[letter][0] },
+        `${grouped(counted[BITS[letter]])} ${letter === "p" ? "✓" : WORDS[letter][0]}`))));
   }
 
   eager() {
@@ -244,7 +264,7 @@ class Group {
       const button = make("button", { type: "button", className: "link" },
         `show ${Math.min(CHUNK, this.waiting.length)} of ${grouped(this.waiting.length)} ${words}`);
       button.addEventListener("click", () => this.more(CHUNK));
-      this.last = make("tr", { className: "more" }, make("td", { colspan: width + 1 }, button));
+      this.last = make("tr", { className: "more" }, make("td", { colspan: this.columns.length + 1 }, button));
       this.body.append(this.last);
     }
     return next.length;
@@ -253,7 +273,7 @@ class Group {
   row(row) {
     const name = this.subject.tests[row];
     const link = make("a", { href: `#${address(this.subject, row)}` }, name);
-    const cells = data.targets.map((target, column) => this.cell(row, column, target.name, name));
+    const cells = this.columns.map((column) => this.cell(row, column, data.targets[column].label, name));
     return make("tr", { className: "test" }, make("th", { scope: "row" }, link), ...cells);
   }
 
@@ -294,7 +314,7 @@ function toggle(button, subject, row, column) {
   if (open) return;
   button.setAttribute("aria-expanded", "true");
   button.closest("tr").after(make("tr", { className: "panel" },
-    make("td", { colspan: width + 1 }, ...panel(subject, row, column))));
+    make("td", { colspan: button.closest("tr").cells.length }, ...panel(subject, row, column))));
 }
 
 function panel(subject, row, column) {
@@ -304,8 +324,8 @@ function panel(subject, row, column) {
   const detail = detailsOf(subject).get(place) || {};
   const word = detail.c ? "crashed" : WORDS[letter][0];
   const terms = [
-    ["target", target.name + (target.simulated ? " (simulated)" : "")],
-    ["says", detail.m], ["reason", detail.r], ["known issue", detail.k],
+    ["target", target.label + (target.simulated ? " (simulated)" : "")],
+    ["claim", detail.s], ["says", detail.m], ["reason", detail.r], ["known issue", detail.k && knownIssue(detail.k)],
     ["baseline", subject.old?.[place] === undefined ? "" : WORDS[subject.old[place]]?.[0] || "not there"],
     ["took", detail.d === undefined ? "" : `${detail.d} ms`], ["where", detail.f], ["pytest", detail.i],
   ].filter(([, value]) => value);
@@ -316,6 +336,12 @@ function panel(subject, row, column) {
   const log = logOf(detail);
   if (log) parts.push(make("pre", { tabIndex: 0 }, log));
   return parts;
+}
+
+/** Return a link to what the page says of a known issue. */
+function knownIssue(name) {
+  const place = data.known.indexOf(name);
+  return place < 0 ? name : make("a", { href: `#known-${place + 1}` }, name);
 }
 
 function reproduce(command) {
@@ -352,7 +378,7 @@ function controls() {
   const verdicts = Object.keys(WORDS).filter((letter) => seen[letter]);
   $("verdicts").replaceChildren(...verdicts.map((letter) => chip(WORDS[letter][0], seen[letter], state.verdicts, letter)));
   if (width > 1) {
-    $("targets").replaceChildren(...data.targets.map((target) => chip(target.name, null, state.targets, target.name)));
+    $("targets").replaceChildren(...data.targets.map((target) => chip(target.label, null, state.targets, target.name)));
   }
   const subjects = data.subjects.map((subject) => make("option", { value: subject.name }, subject.name));
   $("subject").replaceChildren(make("option", { value: "" }, "every subject"), ...subjects);
@@ -360,6 +386,8 @@ function controls() {
   $("search").value = state.query;
   $("changes").hidden = !data.baseline;
   $("changes").setAttribute("aria-pressed", String(state.changes));
+  $("differences").hidden = width < 2;
+  $("differences").setAttribute("aria-pressed", String(state.differences));
 }
 
 let timer = 0;
@@ -372,11 +400,18 @@ function changed() {
   if (state.targets.size) parts.set("target", [...state.targets].join(","));
   if (state.subject) parts.set("subject", state.subject);
   if (state.changes) parts.set("changes", "1");
+  if (state.differences) parts.set("differences", "1");
   history.replaceState(null, "", `#${parts}`);
 }
 
 /** Take filters, or one test, from the address. */
 function fromAddress() {
+  const linked = location.hash.includes("=") ? null : $(location.hash.slice(1));
+  if (linked) {
+    linked.open = true;
+    linked.scrollIntoView();
+    if ($("matrix").firstElementChild?.tagName === "TABLE") return;
+  }
   const parts = new URLSearchParams(location.hash.slice(1));
   const split = (name) => (parts.get(name) || "").split(",").filter(Boolean);
   const test = parts.get("test") || "";
@@ -386,8 +421,8 @@ function fromAddress() {
   state.targets = new Set(split("target"));
   state.verdicts = new Set(Object.keys(WORDS).filter((letter) => split("verdict").includes(WORDS[letter][0])));
   state.changes = parts.get("changes") === "1";
+  state.differences = parts.get("differences") === "1";
   controls();
-  stick();
   draw();
   if (cut > 0) showTest(test.slice(0, cut), test.slice(cut + 1));
 }
@@ -396,13 +431,14 @@ function showTest(subjectName, name) {
   const subject = data.subjects.find((one) => one.name === subjectName);
   const row = subject ? subject.tests.indexOf(name) : -1;
   if (row < 0) return;
-  const group = new Group(subject, [row]);
-  const table = make("table", { className: "matrix" }, head(), group.body);
-  table.style.minWidth = `${NEEDED}px`;
+  const columns = columnsShown();
+  const table = tableOf(columns);
+  const group = new Group(subject, [row], columns);
+  table.append(group.body);
   group.open(1);
   const back = make("button", { type: "button", className: "link" }, "show every test");
   back.addEventListener("click", () => { state.subject = ""; controls(); changed(); });
-  $("matrix").replaceChildren(table, back);
+  $("matrix").append(back);
   $("shown").textContent = "1 test";
   const cells = [...table.querySelectorAll(".cell")];
   const worst = cells.find((cell) => isBadCell(cell)) || cells[0];
@@ -419,7 +455,7 @@ function step(forward) {
   const next = cells[(here + (forward ? 1 : cells.length - 1) + (here < 0 && !forward ? 1 : 0)) % cells.length];
   next.focus();
   if (next.getAttribute("aria-expanded") !== "true") next.click();
-  next.scrollIntoView({ block: "nearest" });
+  next.closest("tr").scrollIntoView({ block: "nearest" });
 }
 
 function move(key) {
@@ -459,19 +495,33 @@ $("search").addEventListener("input", () => {
 });
 $("subject").addEventListener("change", () => { state.subject = $("subject").value; changed(); });
 $("changes").addEventListener("click", () => { state.changes = !state.changes; controls(); changed(); });
+$("differences").addEventListener("click", () => {
+  state.differences = !state.differences;
+  controls();
+  changed();
+});
 addEventListener("hashchange", fromAddress);
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((element) => { element.open = true; });
 });
-// A matrix with more targets than the window has room for scrolls by itself.
-const NEEDED = 240 + 82 * width;
-// The head of the matrix sticks below the controls, however many lines those take.
+const [NAMES, WIDE, TIGHT] = [240, 82, 46]; // pixels of the names, and of a column
+/** Fit the matrix to its window: names of targets on end where there are many, then scrolling with a hint. */
 function stick() {
-  document.documentElement.style.setProperty("--under", `${$("controls").offsetHeight}px`);
-  $("matrix").classList.toggle("scrolls", $("matrix").clientWidth < NEEDED);
+  const room = $("matrix").clientWidth;
+  const count = columnsShown().length;
+  const tight = room < NAMES + WIDE * count;
+  const needed = NAMES + (tight ? TIGHT : WIDE) * count;
+  $("matrix").classList.toggle("tight", tight);
+  $("matrix").classList.toggle("scrolls", room < needed);
+  $("hint").hidden = room >= needed;
+  const table = $("matrix").firstElementChild;
+  if (table?.tagName !== "TABLE") return;
+  table.style.minWidth = `${needed}px`;
+  // Rows that are scrolled to stop below the head, which stays in sight.
+  document.documentElement.style.setProperty("--heads", `${table.tHead.offsetHeight}px`);
 }
 
 $("controls").hidden = false;
-new ResizeObserver(stick).observe($("controls"));
 fromAddress();
+new ResizeObserver(stick).observe($("controls"));
 prepare();

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from reports import html
+from reports import html, html_known
 from reports.html_benchmarks import benchmarks
 from reports.html_plots import distribution
-from reports.model import ReportTarget, Result, Run, Sample, Session, Verdict
+from reports.model import LOCAL, ReportTarget, Result, Run, Sample, Session, Verdict
 from reports.tests import samples
 from reports.tests.measured import HOST, NVHE, counter_reads, experiment, run
 from reports.tests.texts import NASTY, run_of
@@ -67,7 +68,7 @@ def test_known_issues_have_their_reason() -> None:
     """A known issue is named with its reason, and how often it shows."""
     text = page(samples.run(1_000))
 
-    assert "<h2>Known issues</h2>" in text
+    assert '<h2 id="known">Known issues</h2>' in text
     assert "kvm_pvm accepts KVM_VCPU_TSC_OFFSET and the guest&#39;s TSC ignores it" in text
 
 
@@ -78,6 +79,114 @@ def test_broken_off_session_is_said() -> None:
     text = page(Run((Session("m"),), (ReportTarget("host"),), (result,)))
 
     assert "never came to its end" in text
+
+
+def failures(number: int, target: str = "lab-x86_64-svm") -> Run:
+    """Return a run of *number* cases of one claim that fail alike, and of one that passes elsewhere."""
+    facts = (("kernel", "6.12.117"), ("backend_module", "kvm_amd"), ("cpu", "EPYC"), ("qemu", "7.2.22"))
+    failed = [
+        Result(
+            f"x.py::test_a[{case}]", f"test_a.{case}", target, "x86.tsc", Verdict.FAIL,
+            message=f"the TSC is {case} ticks late", log=f"{case}", sentence="The guest reads the host TSC.",
+        )
+        for case in range(number)
+    ]  # fmt: skip
+    good = Result("x.py::test_a[0]", "test_a.0", "host", "x86.tsc", Verdict.PASS)
+    return Run(
+        targets=(ReportTarget(target, "lab", "x86_64", facts=facts), ReportTarget("host")),
+        results=(*failed, good),
+    )
+
+
+def test_first_screen_answers_in_one_sentence() -> None:
+    """The headline says what fails where, with the kernel, and that nothing fails elsewhere."""
+    text = page(failures(150))
+
+    said = "1 claim fails in 150 cases on lab-x86_64-svm (6.12.117); nothing fails elsewhere."
+    assert f'<p class="headline bad">{said}</p>' in text
+
+
+def test_targets_stand_with_what_they_run_on() -> None:
+    """Kernel, KVM's module, CPU and emulator stand in the table itself; a column nobody has is left out."""
+    text = page(failures(1))
+
+    (table,) = re.findall(r'<table class="plain targets">(.*?)</table>', text, re.DOTALL)
+    heads = re.findall(r'<th scope="col".*?>(.*?)</th>', table)
+    assert heads == ["target", "kernel", "KVM module", "CPU", "runs on", "share", "pass", "fail"]
+    for fact in ("6.12.117", "kvm_amd", "EPYC", "QEMU 7.2.22"):
+        assert f">{fact}</td>" in table
+
+
+def test_failures_of_one_cause_are_one_group() -> None:
+    """150 failures are one heading with the sentence, one example with its log, and the rest folded."""
+    text = page(failures(150)).partition('<section class="all">')[0]
+
+    assert text.count('<section class="claim">') == 1
+    assert '<p class="sentence">The guest reads the host TSC.</p>' in text
+    assert "<b>150 cases alike</b> the TSC is 0 ticks late" in text
+    assert text.count("<pre") == 1
+    assert "149 more cases on lab-x86_64-svm" in text
+
+
+def test_one_reason_of_several_claims_is_said_once() -> None:
+    """Where many claims fail alike the reason stands above them, and in the headline."""
+    (first, *_) = failures(1).results
+    claims = [
+        first._replace(nodeid=f"x.py::test_{n}", name=f"test_{n}", message=f"EINVAL {n}") for n in range(9)
+    ]
+
+    text = page(Run(targets=(ReportTarget("lab-x86_64-svm"),), results=tuple(claims)))
+
+    assert "9 claims fail on lab-x86_64-svm, all for one reason" in text
+    assert "<b>9 claims, one reason</b>" in text
+
+
+def test_long_message_is_cut_on_the_page() -> None:
+    """A message of 100 kB takes a few lines; its log has the rest."""
+    (first, *_) = failures(1).results
+
+    text = page(Run(targets=(ReportTarget(first.target),), results=(first._replace(message="x" * 100_000),)))
+
+    assert "x" * 100 in text
+    assert "x" * 3_000 not in text
+
+
+def test_tests_outside_of_targets_are_folded() -> None:
+    """What concerns no target is not a row of the table, and is never called local."""
+    (first, *_) = failures(1).results
+    outside = Result("t.py::t", "t", LOCAL, "tools", Verdict.PASS)
+
+    text = page(Run(targets=(ReportTarget(first.target), ReportTarget(LOCAL)), results=(first, outside)))
+
+    (table,) = re.findall(r'<table class="plain targets">(.*?)</table>', text, re.DOTALL)
+    assert "no target" not in table
+    assert "<summary>no target: 1 pass</summary>" in text
+    assert '"label":"no target"' in text
+
+
+def test_known_issue_has_its_page_and_counts_for_each_target() -> None:
+    """The page of docs/findings that a reason names is rendered into the report, with counts by target."""
+    known = Result(
+        "x.py::t", "t", "host", "x86.tsc", Verdict.XFAIL, known_issue="khz-change-jumps",
+        reason="the ratio is replaced (docs/findings/khz-change-jumps.md)",
+    )  # fmt: skip
+
+    text = page(Run(targets=(ReportTarget("host"),), results=(known,)))
+
+    assert "KVM_SET_TSC_KHZ on a vCPU replaces the ratio and leaves the offset." in text
+    assert '<th scope="row">host</th><td class="number">1</td><td class="number">·</td>' in text
+
+
+@pytest.mark.parametrize(
+    "reference", ["../../etc/passwd", "docs/findings/../words.md", "docs/findings/none.md", "README.md"]
+)
+def test_reference_names_no_other_file(reference: str) -> None:
+    """Only pages of docs/findings are rendered: a journal cannot have others shown."""
+    known = Result("x.py::t", "t", "host", "a", Verdict.XFAIL, known_issue="k", reason=f"why ({reference})")
+
+    (issue,) = html_known.known_issues(Run(targets=(ReportTarget("host"),), results=(known,)))
+
+    assert issue.page == ()
 
 
 def test_every_simulated_figure_is_labelled() -> None:
@@ -170,6 +279,33 @@ def test_ends_of_wide_distributions_have_a_logarithmic_axis() -> None:
     ]
     assert not distribution([equal]).logarithmic
     assert distribution([equal]).tallest == "100 %"
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_hostile_claims_and_targets_stay_text(text: str) -> None:
+    """Whatever a sentence, a fact, a message or a known issue holds, the page has the same elements."""
+    text = f"a{text}"
+    facts = {"kernel": text, "backend_module": text, "cpu": text, "qemu": text}
+    shared = {"type": "result", "subject": "x86.a", "message": text, "sentence": text, "log": text}
+    records: list[dict[str, Any]] = [
+        {"type": "session", "version": 1, "host": text},
+        {"type": "target", "name": "host", "kind": "host", "mode": text, "generation": text, "facts": facts},
+        *({**shared, "nodeid": f"a::b[{n}]", "target": "host", "verdict": "fail"} for n in range(3)),
+        {
+            **shared,
+            "nodeid": "a::c",
+            "target": "host",
+            "verdict": "xfail",
+            "known_issue": text,
+            "reason": text,
+        },
+        {"type": "end", "exit_status": 1},
+    ]
+    plain = json.loads(json.dumps(records).replace(json.dumps(text), '"m"'))
+
+    hostile, harmless = (page(run_of(found)) for found in (records, plain))
+
+    assert _elements(hostile) == _elements(harmless)
 
 
 def _elements(text: str) -> list[str]:

@@ -210,7 +210,7 @@ def test_page_is_not_green(run: Run) -> None:
     """The headline begins with the interruption, in another colour, and the table has the column."""
     page = "".join(html.page(run))
 
-    said = "Interrupted: 2 of 4 collected tests did not run; 1 passed, 1 skipped"
+    said = "Interrupted: 2 of 4 collected tests did not run; nothing fails on host: 1 passed, 1 skipped."
     assert f'<p class="headline stopped">{said}</p>' in page
     assert f"<title>KVM guest counters: {said}</title>" in page
     assert 'class="headline good"' not in page

@@ -11,6 +11,7 @@ import pytest
 
 from reports import defects, html, html_defects
 from reports.files import write_file
+from reports.model import ReportTarget, Result, Run, Verdict
 from reports.tests import samples
 from reports.tests.test_clients import hostile_run
 from tools import browser
@@ -152,6 +153,100 @@ def test_page_of_defects_filters_and_searches(tab: browser.Page, tmp_path: Path)
     assert tab.complaints() == []
 
 
+def many(targets: int) -> Run:
+    """Return a run of two subjects on many targets: two verdicts each, and one test on which they differ."""
+    names = [f"sim-arm64-protected-{number}" for number in range(targets)]
+    cases = {f"test_a.{case}": "pass" if case < 11 else "xfail" for case in range(43)} | {"test_b": "pass"}
+    return Run(
+        targets=tuple(ReportTarget(name, "sim", simulated=True) for name in names),
+        results=tuple(
+            Result(f"{case}[{name}]", case, name, "x86.tsc", Verdict(verdict))
+            for place, name in enumerate(names)
+            for case, verdict in (cases | ({"test_b": "fail"} if place == 3 else {})).items()
+        ),
+    )
+
+
+def test_folded_subject_shows_every_verdict(tab: browser.Page, tmp_path: Path) -> None:
+    """A subject's row counts 12 passes and 32 expected failures, not only one of them."""
+    tab.open(write_file(tmp_path / "many.html", html.page(many(2))).as_uri())
+
+    cell = tab.evaluate(
+        "[...document.querySelector('tr.subject td').children].map(count => count.textContent)"
+    )
+
+    assert cell == ["12 ✓", "32 xfail"]
+
+
+def test_sixteen_targets_fit_a_window_of_1400_pixels(tab: browser.Page, tmp_path: Path) -> None:
+    """No column is cut, no name of a target breaks, and neither does a count."""
+    tab.open(write_file(tmp_path / "many.html", html.page(many(16))).as_uri())
+
+    beyond = "element => element.getBoundingClientRect().right > innerWidth"
+    cut = tab.evaluate(
+        f"[...document.querySelectorAll('#matrix th, #matrix td, .targets td')].filter({beyond}).length"
+    )
+    lines = tab.evaluate(
+        "Math.max(...[...document.querySelectorAll('.matrix thead span, .count')]"
+        ".map(one => one.getClientRects().length))"
+    )
+
+    assert (cut, lines) == (0, 1)
+    assert tab.evaluate("document.getElementById('hint').hidden")
+
+
+def test_more_targets_than_fit_are_said_to_scroll(tab: browser.Page, tmp_path: Path) -> None:
+    """A matrix that is wider than its window has a hint, and scrolls by itself."""
+    tab.open(write_file(tmp_path / "many.html", html.page(many(40))).as_uri())
+
+    assert not tab.evaluate("document.getElementById('hint').hidden")
+    assert tab.evaluate("document.getElementById('matrix').scrollWidth > innerWidth")
+
+
+def test_chosen_targets_are_the_columns_and_differences_the_rows(tab: browser.Page, tmp_path: Path) -> None:
+    """The reader chooses columns; only rows on which those differ are left, and the address keeps both."""
+    heads = "[...document.querySelectorAll('.matrix thead th')].map(head => head.title).filter(Boolean)"
+    page = write_file(tmp_path / "many.html", html.page(many(16))).as_uri()
+    first, differing = "sim-arm64-protected-0", "sim-arm64-protected-3"
+
+    tab.open(f"{page}#target={first},{differing}&differences=1")
+    chosen, rows = tab.evaluate(heads), tab.evaluate(ROWS)
+    tab.evaluate(f"state.targets = new Set(['{first}', 'sim-arm64-protected-1']); changed()")
+
+    assert (chosen, rows) == ([first, differing], 1)
+    assert tab.evaluate(ROWS) == 0
+    assert "differences=1" in tab.evaluate("location.hash")
+
+
+def test_controls_cover_no_heading(tab: browser.Page, report: str) -> None:
+    """The controls stay where they are; below them only the matrix's own head sticks, inside its table."""
+    tab.open(report)
+
+    stuck = tab.evaluate(
+        "[...document.querySelectorAll('body *')].filter(one => getComputedStyle(one).position === 'sticky')"
+        ".every(one => one.closest('.matrix thead'))"
+    )
+
+    assert stuck
+
+
+def test_known_issue_links_to_its_page(tab: browser.Page, tmp_path: Path) -> None:
+    """From a cell the known issue's name leads to what the page says of it, opened."""
+    known = Result("a::t", "t", "host", "a", Verdict.XFAIL, known_issue="khz", reason="the ratio is replaced")
+    tab.open(
+        write_file(
+            tmp_path / "known.html", html.page(Run(targets=(ReportTarget("host"),), results=(known,)))
+        ).as_uri()
+    )
+
+    tab.evaluate("document.querySelector('.cell').click()")
+    tab.evaluate("document.querySelector('tr.panel a').click()")
+    tab.evaluate("new Promise(done => setTimeout(done, 50))")
+
+    assert tab.evaluate("document.getElementById('known-1').open")
+    assert tab.evaluate("document.querySelectorAll('.cell').length") == 1
+
+
 def test_narrow_window_scrolls_the_matrix_not_the_page(tab: browser.Page, report: str) -> None:
     """At 400 pixels nothing but tables is wider than the window, and names keep room."""
     tab.look(width=400, height=800)
@@ -160,6 +255,8 @@ def test_narrow_window_scrolls_the_matrix_not_the_page(tab: browser.Page, report
 
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
     assert tab.evaluate("document.querySelector('tr.test th').offsetWidth") >= 200
+    counts = "[...document.querySelectorAll('.targets td.number:not(.zero)')]"
+    assert tab.evaluate(f"{counts}.every(one => one.offsetWidth && one.getBoundingClientRect().right <= 400)")
 
 
 def test_printed_page_is_light(tab: browser.Page, report: str) -> None:

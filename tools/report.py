@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import compare, compare_lines, matching, summary
+from reports import compare, compare_lines, history, matching, summary
 from reports.compare import Comparison
 from reports.files import ReportError, write_reports
+from reports.history import History
 from reports.lock import Held, Lock
 from reports.model import Run
 from tools import journals
@@ -29,13 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run = journals.read(options.journals)
         comparison = _comparison(run, options)
+        past = _history(options)
         with Lock(options.out):
-            written = write_reports(run, options.out, comparison)
+            written = write_reports(run, options.out, comparison, past)
     except (OSError, ReportError, Held, NotAJournal, matching.MapError) as error:
         print(f"report: {_sentence(error)}", file=sys.stderr)
         return USAGE
     for line in [*summary.benchmarks(run), *summary.lines(run)]:
         print(line)
+    if past is not None:
+        for line in history.lines(past):
+            print(line)
     if comparison is not None:
         for line in compare_lines.lines(comparison):
             print(line)
@@ -66,6 +71,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--baseline", type=Path, metavar="JOURNAL", help="report what changed since this one; exit 1 if worse"
     )
+    parser.add_argument(
+        "--history",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="show what each claim did in these runs: a journal, or a folder of them; repeat for more",
+    )
     add_comparison_options(parser)
     options = parser.parse_args(argv)
     if options.baseline is None and (options.map or options.allow_gone):
@@ -78,6 +91,11 @@ def _comparison(run: Run, options: argparse.Namespace) -> Comparison | None:
         return None
     baseline = journals.read([options.baseline])
     return compare.compare(baseline, run, matching.parse(options.map))
+
+
+def _history(options: argparse.Namespace) -> History | None:
+    """Return the history of the journals named, those reported on among them; None if none is asked for."""
+    return history.history(journals.past([*options.history, *options.journals])) if options.history else None
 
 
 def _sentence(error: Exception) -> str:

@@ -150,3 +150,27 @@ def test_unwritable_folder_is_a_sentence_and_status_2(
 
     assert status == 2
     assert "cannot write the report" in capsys.readouterr().err
+
+
+def test_history_reads_folders_and_journals_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Journals below a folder are runs; the one reported on counts once; other files are passed over."""
+    (tmp_path / "runs/one").mkdir(parents=True)
+    journal(tmp_path / "runs/one/journal.jsonl", "pass")
+    new = journal(tmp_path / "runs/new.jsonl", "fail")
+    (tmp_path / "runs/other.jsonl").write_text("no journal\n")
+
+    status = report.main([str(new), "--history", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+
+    assert status == 0
+    assert "history of 2 runs" in capsys.readouterr().out
+    assert '<h2 id="history">' in (tmp_path / "out/report.html").read_text()
+
+
+def test_history_that_is_no_journal_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or a folder that is not there is named, and status 2."""
+    good = journal(tmp_path / "j.jsonl", "pass")
+    where = ["--out", str(tmp_path / "out")]
+
+    assert report.main([str(good), "--history", str(tmp_path / "none"), *where]) == 2
+
+    assert f"cannot read the journal {tmp_path}/none" in capsys.readouterr().err

@@ -120,6 +120,7 @@ def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]
         "reason": words.get("known_issue_reason") or (_reason(decisive) if excused else ""),
         "known_issue": words.get("known_issue", ""),
         "repro": words.get("repro", ""),
+        "sentence": words.get("sentence", ""),
     }
     return {name: text for name, text in found.items() if text}
 

@@ -79,6 +79,7 @@ def said(record: Record) -> dict[str, str]:
         "message": line(record, "message"),
         "reason": word(record, "reason"),
         "known_issue": word(record, "known_issue"),
+        "sentence": word(record, "sentence"),
         # Blanks of a node id count in a command.
         "repro": clean(raw(record, "repro")).replace("\n", " "),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import OutsideWindow, Window, bracket
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86 import msr_index
@@ -42,7 +42,7 @@ def check_tsc_continues(vcpu: X86Vcpu, value: int, since: Window) -> None:
     for reader, reading in {"guest": vcpu.guest.read_tsc(), "host": host_reading(vcpu)}.items():
         expected = continued(value, since, reading.window)
         if reading.value not in expected:
-            raise AssertionError(f"the {reader} reads a TSC of {expected.describe(reading.value)}")
+            raise OutsideWindow(f"the TSC that the {reader} reads", reading.value, expected)
 
 
 def enter_all(vcpus: Iterable[X86Vcpu]) -> None:

@@ -21,7 +21,7 @@ _NUMBER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class FailureCause:
     """The results of one claim that have one reason, in their order; never empty."""
 
     results: tuple[Result, ...]
@@ -43,7 +43,7 @@ class ClaimGroup:
 
     subject: str
     claim: str
-    causes: tuple[Cause, ...]
+    causes: tuple[FailureCause, ...]
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -63,7 +63,9 @@ def by_claim(results: Iterable[Result]) -> list[ClaimGroup]:
         causes = claims.setdefault((result.subject, claim_of(result)), {})
         causes.setdefault(cause_of(result), []).append(result)
     return [
-        ClaimGroup(subject, claim, tuple(Cause(tuple(found)) for found in _largest_first(causes.values())))
+        ClaimGroup(
+            subject, claim, tuple(FailureCause(tuple(found)) for found in _largest_first(causes.values()))
+        )
         for (subject, claim), causes in claims.items()
     ]
 

@@ -139,7 +139,7 @@ def _changing(cases: dict[_Place, _Case], order: list[int]) -> tuple[list[ClaimH
         for kernel, verdict in (each for seen in case.seen.values() for each in seen):
             by_kernel.setdefault(kernel or "an unknown kernel", []).append(verdict)
         turned = turn(by_kernel)
-        if len(set(verdicts)) == 1 and not turned.words:
+        if len(set(verdicts)) == 1 and not (turned.flaky or turned.last_good or turned.first_good):
             steady += 1
         else:
             kinds.setdefault((target, subject, case.claim, verdicts, turned), []).append(name)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .compare import Comparison, Kind, key
-from .groups import Cause, ClaimGroup, by_claim, cause_of
+from .groups import ClaimGroup, FailureCause, by_claim, cause_of
 from .model import Result, Verdict
 
 CASES_SHOWN = 50
@@ -115,7 +115,7 @@ def changes(comparison: Comparison | None) -> list[ShownList]:
 
 def _common(groups: Sequence[ClaimGroup]) -> tuple[CommonCause, ...]:
     """Return the causes of several claims, those of most claims first."""
-    causes: dict[tuple[str, ...], list[Cause]] = {}
+    causes: dict[tuple[str, ...], list[FailureCause]] = {}
     for cause in (cause for group in groups for cause in group.causes if cause.example.message):
         causes.setdefault(cause_of(cause.example), []).append(cause)
     shared = sorted((found for found in causes.values() if len(found) > 1), key=len, reverse=True)
@@ -138,7 +138,7 @@ def _claim(group: ClaimGroup, before: Mapping[tuple[str, str, str], str]) -> Sho
     )
 
 
-def _cause(cause: Cause, before: Mapping[tuple[str, str, str], str]) -> ShownCause:
+def _cause(cause: FailureCause, before: Mapping[tuple[str, str, str], str]) -> ShownCause:
     old = dict.fromkeys(before[key(result)] for result in cause.results if key(result) in before)
     return ShownCause(
         example=cause.example,

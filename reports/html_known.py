@@ -27,7 +27,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownIssue:
+class ShownIssue:
     """One known issue: its reason, its page if this tree has it, and (target, xfail, xpass)."""
 
     name: str
@@ -47,7 +47,7 @@ class KnownIssue:
         return sum(xpass for _, _, xpass in self.targets)
 
 
-def known_issues(run: Run) -> list[KnownIssue]:
+def known_issues(run: Run) -> list[ShownIssue]:
     """Return the known issues that *run*'s results name, as they are met."""
     issues: dict[str, list[Result]] = {}
     for result in run.results:
@@ -56,12 +56,12 @@ def known_issues(run: Run) -> list[KnownIssue]:
     return [_issue(name, results) for name, results in issues.items()]
 
 
-def _issue(name: str, results: list[Result]) -> KnownIssue:
+def _issue(name: str, results: list[Result]) -> ShownIssue:
     reason = next((result.reason for result in results if result.reason), "")
     found = _REFERENCE.search(reason)
     reference = found[1] if found else ""
     seen = Counter((result.target, result.verdict) for result in results)
-    return KnownIssue(
+    return ShownIssue(
         name=name,
         reason=reason[: found.start()].rstrip() if found else reason,
         reference=reference,

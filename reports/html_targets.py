@@ -13,7 +13,7 @@ _EMULATORS = {"qemu": "QEMU", "bochs": "Bochs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BarPart:
     """One verdict's part of a bar, in hundredths of its width."""
 
     letter: str
@@ -28,7 +28,7 @@ class TargetRow:
     target: ReportTarget
     texts: tuple[str, ...]
     numbers: tuple[int, ...]
-    bar: tuple[Part, ...]
+    bar: tuple[BarPart, ...]
     spoken: str
     bad: bool
 
@@ -97,7 +97,7 @@ def _row(
     for verdict in Verdict:
         width = 100 * seen[verdict] / len(results)
         if width:
-            bar.append(Part(html_data.VERDICT_LETTERS[verdict], round(start, 2), round(width, 2)))
+            bar.append(BarPart(html_data.VERDICT_LETTERS[verdict], round(start, 2), round(width, 2)))
         start += width
     return TargetRow(
         target=target,

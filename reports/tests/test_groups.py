@@ -66,7 +66,7 @@ def test_numbers_and_units_do_not_make_a_cause(one: str, other: str) -> None:
 
 
 def test_names_with_digits_stay() -> None:
-    """A register's or an errno's name is no number: x86, MSR_IA32_TSC and CNTP_CVAL_EL0 stay."""
+    """The name of a register or an errno is not a number: x86, MSR_IA32_TSC and CNTP_CVAL_EL0 stay."""
     said = "x86: MSR_IA32_TSC, CNTP_CVAL_EL0 and KVM_SET_TSC_KHZ"
 
     assert groups.without_numbers(said) == said

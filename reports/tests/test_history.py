@@ -65,14 +65,14 @@ def test_lab_host_is_one_target_over_kernels() -> None:
 
 
 def test_hosts_are_apart() -> None:
-    """Real hosts are told by their name: what passes on one and fails on the other is not flaky."""
+    """Real hosts have names: what passes on one and fails on the other is not flaky."""
     found = history([run(1, "6.12.1", "host", "a", x="pass"), run(2, "6.12.1", "host", "b", x="fail")])
 
     assert found.flaky == []
 
 
 def test_claim_that_some_runs_lack_has_gaps() -> None:
-    """A run without a claim, as one that chose others, is no failure of it."""
+    """A run without a claim, as one that chose others, does not count against it."""
     found = history([run(1, "6.12", a="pass", b="pass"), run(2, "6.12", b="pass"), run(3, "6.12", a="pass")])
 
     assert {claim.claim: claim.verdicts for claim in found.claims} == {
@@ -80,6 +80,13 @@ def test_claim_that_some_runs_lack_has_gaps() -> None:
         "b": (Verdict.PASS, Verdict.PASS, None),
     }
     assert found.flaky == []
+
+
+def test_what_fails_in_every_run_did_not_change() -> None:
+    """A known issue that shows in all runs is steady, as is what passes in all."""
+    found = history([run(1, "6.12", a="xfail", b="pass"), run(2, "7.3", a="xfail", b="pass")])
+
+    assert (found.claims, found.steady) == ((), 2)
 
 
 def test_terminal_names_what_is_flaky_and_what_turned() -> None:

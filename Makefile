@@ -8,6 +8,7 @@
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
 #   N=100000                       samples of each benchmark of `make bench` (default 10000)
+#   N=2000 LOAD=4                  runs of `make repeat` (default 50), busy processes per processor (default 0)
 #   CSV=folder                     all samples of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments; for `make report` those of tools.report
 #   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
@@ -39,7 +40,8 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help check lab bench defects mutants agree test vectors-check precheck lint clean report venv venv-dev vendor
+.PHONY: help check lab bench defects mutants agree repeat test vectors-check precheck lint clean report
+.PHONY: venv venv-dev vendor
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' Makefile tools/kselftest.mk | column -t -s '|'
@@ -56,6 +58,7 @@ bench: venv ## measure what counter reads and exits cost, with tables and CSV
 defects: venv ## inject every defect into the simulator and see which claims notice it
 mutants: venv
 agree: venv-dev ## play generated scripts on this KVM and on a simulated counterpart: ARGS="--steps 2000 --seed 1"
+repeat: venv ## run the claims N= times, and count how often each fails
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
 vectors-check: venv ## migration vectors for other VMMs: write them, and compute them again in C and in Rust
 test: venv-dev ## test the harness itself
@@ -67,7 +70,7 @@ precheck: ## build kvmtests-precheck, a check for a fleet in one file
 # tools/make.py knows what the variables mean. They reach it through the environment, where make
 # puts what its command line sets, so that no shell ever reads a value. exec, so that a signal that
 # make passes on reaches the command and not a shell.
-check lab bench defects mutants agree report vectors-check test:
+check lab bench defects mutants agree repeat report vectors-check test:
 	@exec $(VENV) -m tools.make $@
 
 lint: venv-dev ## ruff and mypy --strict
@@ -83,7 +86,7 @@ clean: ## remove what the commands made, and nothing else
 	@exec "$$PYTHON" -B -m tools.make $@
 endif
 
-VARIABLES := ALL ARGS BASELINE CSV FORMAT FROM INSTALL_PATH JOBS K KERNEL LAB MODULES N PYTHON T TARGET VENDOR
+VARIABLES := ALL ARGS BASELINE CSV FORMAT FROM INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PYTHON T TARGET VENDOR
 VARIABLES += $(if $(LIB_MK),,O)
 export KVMTESTS_GIVEN := $(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(name)))
 

@@ -123,6 +123,24 @@ def test(variables: Variables) -> list[str]:
     return ["fixtures", "reports", "tools", f"-n{jobs}", "--dist=loadfile", *_shell_words(variables, "ARGS")]
 
 
+def repeat(variables: Variables) -> list[str]:
+    """Return the arguments of tools.repeat: many runs in a process, and one for each boot of a lab host."""
+    number, load = variables.get("N"), variables.get("LOAD")
+    boots = any(target.startswith("lab-") for target in _names(variables))
+    targets = [word for name in _names(variables) for word in ("--target", name)]
+    return [
+        *_out(variables, default="out/repeat"),
+        *([f"-n{number}"] if number else []),
+        *([f"--load={load}"] if load else []),
+        *([] if boots else ["--rounds=50"]),
+        "--",
+        *([] if variables.get("ALL") else ["-m", "not thorough"]),
+        *targets,
+        *_keyword(variables),
+        *_shell_words(variables, "ARGS"),
+    ]
+
+
 def vectors_check(variables: Variables) -> list[str]:
     """Return the arguments of tools.vectors.check."""
     return [*_out(variables), *_shell_words(variables, "ARGS")]
@@ -149,6 +167,7 @@ GOALS = {
     "bench": Goal("tools.bench", bench),
     "defects": Goal("tools.defects", defects),
     "agree": Goal("tools.agree", agree),
+    "repeat": Goal("tools.repeat", repeat),
     "report": Goal("tools.report", report),
     "vectors-check": Goal("tools.vectors.check", vectors_check),
     "precheck": Goal("tools.precheck.build", precheck),
@@ -177,7 +196,11 @@ def _folder(variables: Variables, default: str = "out") -> str:
 
 
 def _targets(variables: Variables) -> list[str]:
-    return [f"--target={name}" for name in variables.get("TARGET", "").replace(",", " ").split()]
+    return [f"--target={name}" for name in _names(variables)]
+
+
+def _names(variables: Variables) -> list[str]:
+    return variables.get("TARGET", "").replace(",", " ").split()
 
 
 def _keyword(variables: Variables) -> list[str]:

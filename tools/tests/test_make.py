@@ -38,16 +38,17 @@ def end(number, frame):
     raise SystemExit(1)
 """
 COMMANDS = (
-    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build", "report",
-    "vectors/check",
+    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build", "repeat",
+    "report", "vectors/check",
 )  # fmt: skip
 GOALS = (
-    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "precheck", "report", "run_tests",
+    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "precheck", "repeat", "report",
+    "run_tests",
     "install", "gen_tar", "vectors-check",
 )  # fmt: skip
 VARIABLES = (
     "ALL", "ARGS", "BASELINE", "CSV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
-    "MODULES", "N", "O", "T", "TARGET",
+    "LOAD", "MODULES", "N", "O", "T", "TARGET",
 )  # fmt: skip
 
 
@@ -151,6 +152,17 @@ def test_variables_become_the_options_that_mean_them() -> None:
     ]  # fmt: skip
     assert make.bench({"N": "10"}) == ["--out=out/benchmarks", "-n10", "--"]
     assert make.bench({"O": "there"}) == ["--out=there", "--"]
+
+
+def test_repeat_boots_lab_hosts_one_run_at_a_time() -> None:
+    """Many runs share a process, except on lab hosts: each of them boots for a run."""
+    usual = ["-m", "not thorough"]
+
+    assert make.repeat({"N": "2000", "LOAD": "4"}) == [
+        "--out=out/repeat", "-n2000", "--load=4", "--rounds=50", "--", *usual,
+    ]  # fmt: skip
+    words = make.repeat({"TARGET": "lab-x86_64-svm", "O": "there", "ALL": "1", "K": "clock"})
+    assert words == ["--out=there", "--", "--target", "lab-x86_64-svm", "-kclock"]
     assert make.run_tests({"T": "a.sh b.sh"})[-3:] == ["--", "a.sh", "b.sh"]
 
 

@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.plugins.second_host",
     "fixtures.plugins.benchmark",
     "fixtures.plugins.verdicts",
+    "fixtures.plugins.kernel_log",
     "fixtures.plugins.known_issues",
     "fixtures.plugins.lab",
     "fixtures.plugins.defects",

@@ -54,10 +54,10 @@ def slug(text: str, source: str | None = None) -> str:
 
 @lru_cache
 def target_slug(target: str) -> str:
-    """Return the target's name as a kernel name: host@board and lab-arm64-vhe@6.1 get a dot."""
+    """Return the target's name as a kernel name: host@board, lab-arm64-vhe@6.1 and …+npt-off get a dot."""
     if is_none(target):
         return target_slug(target.replace(LOCAL, LOCAL.replace(" ", "-"), 1))
-    return slug(target.replace("@", "."), target)
+    return slug(target.replace("@", ".").replace("+", "."), target)
 
 
 def kernel_name(nodeid: str, target: str) -> str:

@@ -6,6 +6,7 @@
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
+#   PARAMS="kvm_amd.npt=0"         `make lab` with these parameters of KVM on every lab host
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
 #   N=100000                       samples of each benchmark of `make bench` (default 10000)
 #   N=2000 LOAD=4                  runs of `make repeat` (default 50), busy processes per processor (default 0)
@@ -86,7 +87,7 @@ clean: ## remove what the commands made, and nothing else
 	@exec "$$PYTHON" -B -m tools.make $@
 endif
 
-VARIABLES := ALL ARGS BASELINE CSV FORMAT FROM INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PYTHON T TARGET VENDOR
+VARIABLES := ALL ARGS BASELINE CSV FORMAT FROM INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PARAMS PYTHON T TARGET VENDOR
 VARIABLES += $(if $(LIB_MK),,O)
 export KVMTESTS_GIVEN := $(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(name)))
 

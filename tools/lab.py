@@ -14,14 +14,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fixtures.architectures import ARCHITECTURES
-from fixtures.lab import availability, cache, image, kernel, own_kernel, packages, parts
+from fixtures.lab import availability, cache, image, kernel, knobs, own_kernel, packages, parts
 from fixtures.lab.errors import BadKernel, LabError, of_system
 from fixtures.lab.hosts import MATRIX, STANDARD, LabHost, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
-from tools import lab_matrix, lab_times
+from reports.files import write_file
+from tools import lab_knobs, lab_matrix, lab_times
 from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
 from tools.check import ROOT, run
 
@@ -36,9 +37,12 @@ def main(argv: Sequence[str]) -> int:
         os.environ[own_kernel.IMAGE] = str(arguments.kernel.resolve())
     if arguments.modules:
         os.environ[own_kernel.MODULES] = str(arguments.modules.resolve())
+    if arguments.params:
+        os.environ[knobs.VARIABLE] = arguments.params
     try:
+        knobs.given()
         paths(arguments.pytest_arguments, ROOT)
-        lab_hosts = chosen(arguments.target, matrix=arguments.matrix)
+        lab_hosts = chosen(arguments.target, matrix=arguments.matrix, all_knobs=arguments.knobs)
         fetch(lab_hosts, update=arguments.update)
         prepare(lab_hosts)
     except (LabError, Unusable) as error:
@@ -56,9 +60,10 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-def chosen(names: Sequence[str], *, matrix: bool = False) -> list[LabHost]:
+def chosen(names: Sequence[str], *, matrix: bool = False, all_knobs: bool = False) -> list[LabHost]:
     """Return the lab hosts among *names*, or the standard ones that can boot the kernel given.
 
+    Each with every kernel of the *matrix*, or with the defaults and every set of KVM's parameters.
     Other targets in *names* are pytest's to judge.
     """
     lab_hosts = [lab_host for name in names or STANDARD if (lab_host := find(name)) is not None]
@@ -70,7 +75,7 @@ def chosen(names: Sequence[str], *, matrix: bool = False) -> list[LabHost]:
     if matrix:
         series = [found for lab_host in lab_hosts for suffix in MATRIX if (found := _with(lab_host, suffix))]
         return list({lab_host.name: lab_host for lab_host in series}.values())
-    return lab_hosts
+    return [each for lab_host in lab_hosts for each in _turned(lab_host)] if all_knobs else lab_hosts
 
 
 def fetch(lab_hosts: Sequence[LabHost], *, update: bool = False) -> None:
@@ -117,20 +122,26 @@ def keep_byte_code() -> None:
 
 
 def conclude(arguments: argparse.Namespace) -> None:
-    """Print where the time went, and write the page of a matrix, if *arguments* say so."""
+    """Print where the time went, and write the pages that *arguments* name."""
     if arguments.timing:
         lab_times.main([arguments.out])
-    if arguments.matrix:
-        path = Path(arguments.out) / lab_matrix.FILE
-        path.write_text(lab_matrix.page(read_journal.read([Path(arguments.out) / "journal.jsonl"])))
-        _say(f"kernel by mode by subject: {path}")
+    pages = {
+        lab_matrix.FILE: (arguments.matrix, lab_matrix.page, "kernel by mode by subject"),
+        lab_knobs.FILE: (arguments.knobs, lab_knobs.page, "what KVM's parameters change"),
+    }
+    for name, (wanted, page, words) in pages.items():
+        if wanted:
+            path = Path(arguments.out) / name
+            write_file(path, [page(read_journal.read([Path(arguments.out) / "journal.jsonl"]))])
+            _say(f"{words}: {path}")
 
 
 def pytest_arguments(arguments: argparse.Namespace, lab_hosts: Iterable[LabHost]) -> list[str]:
     """Return pytest's command line: the lab hosts, and without named targets all of `make check`'s."""
     others = [name for name in arguments.target if find(name) is None]
     names = [*others, *(lab_host.name for lab_host in lab_hosts)]
-    if not arguments.target and not arguments.only and not arguments.matrix and own_kernel.given() is None:
+    only = arguments.only or arguments.matrix or arguments.knobs or own_kernel.given() is not None
+    if not arguments.target and not only:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
     words = claims(arguments, paths(arguments.pytest_arguments, ROOT))
@@ -153,6 +164,12 @@ def _with(lab_host: LabHost, suffix: str) -> LabHost | None:
     return find(f"{lab_host.name.partition('@')[0]}@{suffix}")
 
 
+def _turned(lab_host: LabHost) -> list[LabHost]:
+    """Return *lab_host*, and the same with each set of parameters that concerns it."""
+    names = [f"{lab_host.name}{knobs.SEPARATOR}{each.name}" for each in knobs.sets_of(lab_host)]
+    return [lab_host, *(found for name in names if (found := find(name)))]
+
+
 def _what(part_set: PartSet, found: Sequence[packages.Package]) -> str:
     first = found[0].name.partition("_")[0]
     return first if len(part_set.known()) == 1 else f"{len(found)} packages"
@@ -172,6 +189,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this lab host")
     parser.add_argument("--only", action="store_true", help="leave out the host and the simulated targets")
     parser.add_argument("--matrix", action="store_true", help="each lab host with every kernel of the matrix")
+    parser.add_argument(
+        "--knobs", action="store_true", help="each lab host with each set of KVM's parameters"
+    )
+    parser.add_argument("--params", metavar="WORDS", help="KVM's parameters for all lab hosts: kvm_amd.npt=0")
     parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
     parser.add_argument("--timing", action="store_true", help="say where each lab host's time went")
     parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools.lab_matrix", description=__doc__.splitlines()[0])
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     run = read_journal.read(parser.parse_args(argv).journals)
-    if not _lab_hosts(run):
+    if not judged(run):
         sys.stderr.write("lab_matrix: no lab host was judged in these journals.\n")
         return NOTHING
     print(page(run), end="")
@@ -51,16 +51,17 @@ def main(argv: Sequence[str]) -> int:
 
 def page(run: Run) -> str:
     """Return the page, in Markdown: what booted, a table for each architecture, the known issues met."""
-    lab_hosts = _lab_hosts(run)
+    lab_hosts = judged(run)
     parts = [HEAD, _booted(lab_hosts)]
     for arch in dict.fromkeys(target.arch for target, _ in lab_hosts):
         here = [(target, results) for target, results in lab_hosts if target.arch == arch]
-        parts += [f"## {arch}\n", _subjects(here)]
+        parts += [f"## {arch}\n", by_subject(here)]
     parts += ["## Known issues met\n", _issues(lab_hosts)]
     return "\n".join(parts)
 
 
-def _lab_hosts(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
+def judged(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
+    """Return the lab hosts of *run* that have results, with them, by architecture and name."""
     found = [(target, results) for target, results in by_target(run) if target.kind == "lab" and results]
     return sorted(found, key=lambda each: (each[0].arch, each[0].name.partition("@")[0]))
 
@@ -72,21 +73,22 @@ def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
         facts = dict(target.facts)
         seconds = sum(result.duration_ns for result in results) / 1e9
         came = [facts.get("kernel", "did not boot"), target.mode or "-", _emulator(facts)]
-        rows.append([target.name, *came, _cell(results), f"{seconds:.0f}"])
-    return _table(rows, heads)
+        rows.append([target.name, *came, cell(results), f"{seconds:.0f}"])
+    return table(rows, heads)
 
 
 def _emulator(facts: Mapping[str, object]) -> str:
     return next((f"{name} {facts[key]}" for key, name in EMULATORS.items() if facts.get(key)), "")
 
 
-def _subjects(lab_hosts: Sequence[tuple[ReportTarget, list[Result]]]) -> str:
+def by_subject(lab_hosts: Sequence[tuple[ReportTarget, list[Result]]]) -> str:
+    """Return the table of a row for each subject and a column for each of *lab_hosts*."""
     subjects = sorted({result.subject for _, results in lab_hosts for result in results})
     rows = [
-        [subject, *(_cell([one for one in results if one.subject == subject]) for _, results in lab_hosts)]
+        [subject, *(cell([one for one in results if one.subject == subject]) for _, results in lab_hosts)]
         for subject in subjects
     ]
-    return _table(rows, ["subject", *(_column(target) for target, _ in lab_hosts)])
+    return table(rows, ["subject", *(_column(target) for target, _ in lab_hosts)])
 
 
 def _column(target: ReportTarget) -> str:
@@ -94,14 +96,15 @@ def _column(target: ReportTarget) -> str:
     return f"{lab_host.removeprefix(f'lab-{target.arch}-')} {series}".strip()
 
 
-def _cell(results: Iterable[Result]) -> str:
+def cell(results: Iterable[Result]) -> str:
+    """Return how many of *results* hold, and the counts of all other verdicts in short words."""
     results = list(results)
-    judged = [one for one in results if one.ending is not ResultEnding.NOT_RUN]
-    counted = counts(judged)
+    ran = [one for one in results if one.ending is not ResultEnding.NOT_RUN]
+    counted = counts(ran)
     words = [str(counted[Verdict.PASS])] if counted.get(Verdict.PASS) else []
     words += [f"{counted[verdict]} {word}" for verdict, word in LETTERS.items() if counted.get(verdict)]
-    if len(judged) < len(results):
-        words.append(f"{len(results) - len(judged)} not run")
+    if len(ran) < len(results):
+        words.append(f"{len(results) - len(ran)} not run")
     return ", ".join(words)
 
 
@@ -111,10 +114,11 @@ def _issues(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
         for result in results:
             if result.known_issue:
                 met.setdefault(result.known_issue, {})[target.name] = None
-    return _table([[name, ", ".join(where)] for name, where in sorted(met.items())], ["known issue", "on"])
+    return table([[name, ", ".join(where)] for name, where in sorted(met.items())], ["known issue", "on"])
 
 
-def _table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
+def table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
+    """Return *rows* under *heads* as a table in Markdown."""
     return tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
 
 

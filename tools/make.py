@@ -79,7 +79,8 @@ def lab(variables: Variables) -> list[str]:
     """Return the arguments of tools.lab: LAB's come first, so that an option may take what follows."""
     options = {"KERNEL": "--kernel", "MODULES": "--modules"}
     paths = [f"{option}={_path(variables[name])}" for name, option in options.items() if variables.get(name)]
-    return [*paths, *_shell_words(variables, "LAB"), *check(variables)]
+    params = [f"--params={variables['PARAMS']}"] if variables.get("PARAMS") else []
+    return [*paths, *params, *_shell_words(variables, "LAB"), *check(variables)]
 
 
 def bench(variables: Variables) -> list[str]:

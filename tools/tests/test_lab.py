@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.lab import availability, cache, own_kernel
+from fixtures.lab import availability, cache, knobs, own_kernel
 from fixtures.lab.errors import EmulatorMissing
 from fixtures.lab.hosts import MATRIX, STANDARD
 from tools import lab
@@ -60,6 +60,31 @@ def test_matrix_has_every_kernel_for_every_lab_host() -> None:
 
     assert len(targets) == len(set(targets)) == len(MATRIX) * len(STANDARD)
     assert "lab-arm64-protected@newest" in targets
+
+
+def test_knobs_are_the_defaults_and_each_set() -> None:
+    """--knobs boots a lab host with the defaults first, then with each set that concerns it."""
+    arguments = lab._parse(["--knobs", "--target", "lab-x86_64-svm"])
+    names = [each.name for each in lab.chosen(arguments.target, all_knobs=arguments.knobs)]
+
+    assert names[0] == "lab-x86_64-svm"
+    assert {"lab-x86_64-svm+npt-off", "lab-x86_64-svm+kvmclock-sync-off"} <= set(names)
+    assert not [name for name in names if "ept-off" in name]
+
+
+def test_knobs_leave_out_the_near_targets() -> None:
+    """A page about parameters of lab hosts has no use for simulated hosts."""
+    assert not [name for name in asked("--knobs") if not name.startswith("lab-")]
+
+
+def test_words_that_are_not_parameters_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PARAMS with something else ends before anything is fetched: status 2."""
+    monkeypatch.setenv(knobs.VARIABLE, "")
+
+    assert lab.main(["--params", "kvm_amd.npt=0 panic=0"]) == 2
+    assert "'panic=0' is not a parameter of KVM" in capsys.readouterr().err
 
 
 def test_own_kernel_boots_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

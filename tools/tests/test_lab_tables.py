@@ -11,7 +11,7 @@ import pytest
 from fixtures.lab import timing
 from fixtures.lab.timing import Timing
 from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict
-from tools import lab_matrix, lab_times
+from tools import lab_knobs, lab_matrix, lab_times
 
 
 def result(target: str, subject: str, number: int, verdict: Verdict, issue: str = "") -> Result:
@@ -110,3 +110,41 @@ def test_phase_of_the_emulators_own_time_ends_once() -> None:
     assert account.has_ended("kernel")
     assert not account.has_ended("python")
     assert account.seconds()["kernel"] < 60
+
+
+def knobs_run(*changed: Result) -> Run:
+    """Return a run of two claims with the defaults and with two sets; *changed* replaces the last results."""
+    names = ["lab-x86_64-svm", "lab-x86_64-svm+npt-off", "lab-x86_64-svm+timer-advance-off"]
+    facts = {names[1]: (("kvm_amd.npt", "N"),), names[2]: (("kvm.lapic_timer_advance", "N"),)}
+    targets = tuple(ReportTarget(name, "lab", "x86_64", facts=facts.get(name, ())) for name in names)
+    results = [result(name, "x86.clock", number, Verdict.PASS) for name in names for number in (1, 2)]
+    kept = [
+        one for one in results if (one.target, one.name) not in {(new.target, new.name) for new in changed}
+    ]
+    return Run(targets=targets, results=tuple(sorted([*kept, *changed], key=lambda one: one.target)))
+
+
+def test_page_of_knobs_begins_with_what_differs() -> None:
+    """A claim whose verdict is not the default's stands first, with both verdicts and the reason."""
+    failed = result("lab-x86_64-svm+npt-off", "x86.clock", 2, Verdict.FAIL)._replace(message="1 | 2")
+
+    page = lab_knobs.page(knobs_run(failed))
+
+    first, _, rest = page.partition("## What booted")
+    [row] = [line for line in first.splitlines() if "+npt-off" in line]
+    cells = [each.strip() for each in row.replace("\\|", "/").strip("|").split("|")]
+    assert cells == ["lab-x86_64-svm+npt-off", "`x86.clock test_2`", "pass", "fail", "1 / 2"]
+    assert "kvm_amd.npt=N" in rest
+    assert "kvm.lapic_timer_advance=N" in rest
+
+
+def test_page_of_knobs_says_that_nothing_differs() -> None:
+    """Where every set has the verdicts of the defaults, the page says so in a sentence."""
+    assert "Nothing: every claim has the verdict" in lab_knobs.page(knobs_run())
+
+
+def test_no_journal_of_a_lab_host_is_no_page_of_knobs(tmp_path: Path) -> None:
+    """A journal without lab hosts makes no page: status 4."""
+    (tmp_path / "journal.jsonl").write_text("")
+
+    assert lab_knobs.main([str(tmp_path / "journal.jsonl")]) == lab_knobs.NOTHING

@@ -48,7 +48,7 @@ GOALS = (
 )  # fmt: skip
 VARIABLES = (
     "ALL", "ARGS", "BASELINE", "CSV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
-    "LOAD", "MODULES", "N", "O", "T", "TARGET",
+    "LOAD", "MODULES", "N", "O", "PARAMS", "T", "TARGET",
 )  # fmt: skip
 
 

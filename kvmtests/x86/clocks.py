@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fixtures.counters import OutsideWindow, Window, bracket
+from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86 import msr_index
@@ -43,6 +44,17 @@ def check_tsc_continues(vcpu: X86Vcpu, value: int, since: Window) -> None:
         expected = continued(value, since, reading.window)
         if reading.value not in expected:
             raise OutsideWindow(f"the TSC that the {reader} reads", reading.value, expected)
+
+
+def epoch_window(vm: X86Vm, written: Span) -> Window:
+    """Return what CLOCK_REALTIME was when kvmclock was 0, as a wall clock *written* then may say.
+
+    Computed from KVM_GET_CLOCK and the host's clocks now. Without the master clock, and before Linux
+    v6.7 always, KVM reads CLOCK_REALTIME and kvmclock one after the other: the difference may be off
+    by as long as the write took.
+    """
+    span, clock = spanned(vm.time, vm.clock)
+    return span.realtime_ns.shifted(-clock.kvmclock_ns).widened(written.raw_ns.width + MARGIN_NS)
 
 
 def enter_all(vcpus: Iterable[X86Vcpu]) -> None:

@@ -10,7 +10,7 @@ import ctypes
 
 import pytest
 
-from fixtures.counters import NSEC_PER_SEC, Window
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.guests import layout
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import WallClock
@@ -18,7 +18,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
-from kvmtests.x86.clocks import MARGIN_NS, enter_all
+from kvmtests.x86.clocks import enter_all, epoch_window
 
 WALL_CLOCK_MSRS = pytest.mark.parametrize(
     "msr",
@@ -27,12 +27,6 @@ WALL_CLOCK_MSRS = pytest.mark.parametrize(
         pytest.param(MSR_KVM_WALL_CLOCK, id="legacy-msr"),
     ],
 )
-
-
-def epoch_window(vm: X86Vm) -> Window:
-    """Return what CLOCK_REALTIME was when kvmclock was 0, computed from KVM_GET_CLOCK and the host now."""
-    span, clock = spanned(vm.time, vm.clock)
-    return span.realtime_ns.shifted(-clock.kvmclock_ns).widened(MARGIN_NS)
 
 
 def structure(vm: X86Vm) -> bytes:
@@ -46,9 +40,9 @@ def test_wall_clock_and_kvmclock_make_realtime(vm: X86Vm, vcpu: X86Vcpu, msr: in
     """Wall clock plus kvmclock is CLOCK_REALTIME; nsec is below a second."""
     vm.set_clock(kvmclock_ns)
 
-    wall_clock = vcpu.guest.write_wall_clock(msr)
+    written, wall_clock = spanned(vm.time, lambda: vcpu.guest.write_wall_clock(msr))
 
-    assert wall_clock.epoch_ns in epoch_window(vm)
+    assert wall_clock.epoch_ns in epoch_window(vm, written)
     assert wall_clock.nsec < NSEC_PER_SEC
 
 
@@ -60,21 +54,21 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
     vm.set_clock(1000 * NSEC_PER_SEC)
     vcpu.guest.read_tsc()
     untouched = structure(vm)
-    again = vcpu.guest.write_wall_clock()
+    rewritten, again = spanned(vm.time, vcpu.guest.write_wall_clock)
 
     assert untouched == written
     assert again.version == first.version + 2
-    assert again.epoch_ns in epoch_window(vm)
+    assert again.epoch_ns in epoch_window(vm, rewritten)
     assert first.epoch_ns - again.epoch_ns > 900 * NSEC_PER_SEC
 
 
 @WALL_CLOCK_MSRS
 def test_host_write_writes_the_structure(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
     """KVM_SET_MSRS of the MSR writes the structure before it returns, as a restored VM needs."""
-    vcpu.set_msr(msr, layout.WALL_CLOCK)
+    written, _ = spanned(vm.time, lambda: vcpu.set_msr(msr, layout.WALL_CLOCK))
 
     raw = pvclock_wall_clock.from_buffer_copy(structure(vm))
-    assert WallClock(raw.version, raw.sec, raw.nsec).epoch_ns in epoch_window(vm)
+    assert WallClock(raw.version, raw.sec, raw.nsec).epoch_ns in epoch_window(vm, written)
 
 
 def test_address_belongs_to_the_vm(vcpus: list[X86Vcpu]) -> None:

@@ -22,8 +22,9 @@ NAMES = (
     "lava/results.txt",
     "report.html",
     "lab-matrix.md",
+    "lab-knobs.md",
 )
-"""Every report of fixed name; the last is written by tools/lab_matrix.py."""
+"""Every report of fixed name; the last two are written by tools/lab_matrix.py and tools/lab_knobs.py."""
 
 FORMER_NAMES = ("squad/tests.json", "squad/metrics.json", "squad/metadata.json")
 """Reports that the last release wrote."""

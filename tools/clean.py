@@ -48,7 +48,7 @@ WITHOUT_JOURNAL = {
 
 REPORTS = (
     "results.ktap", "results.tap", "results.csv", "junit.xml", "junit-located.xml", "report.html",
-    "kcidb.json", "lava/results.txt", "lab-matrix.md", *earlier.FORMER_NAMES,
+    "kcidb.json", "lava/results.txt", "lab-matrix.md", "lab-knobs.md", *earlier.FORMER_NAMES,
     *(f"{folder}/{earlier.LIST}" for folder in earlier.FOLDERS),
     *(name for names in WITHOUT_JOURNAL.values() for name in names),
 )  # fmt: skip

@@ -110,6 +110,8 @@ def add(session: Path, seen: Seen) -> None:
         _add_rounds(session / ROUNDS, seen)
     elif (session / JOURNAL).exists():
         for result in read_journal.read([session / JOURNAL]).results:
+            if result.verdict is Verdict.NOT_RUN:
+                continue  # no run of it: the session was stopped
             seen.verdicts[result.target, result.nodeid][result.verdict] += 1
             if result.verdict.bad:
                 seen.bad.append({"nodeid": result.nodeid, "message": result.message})

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A system call of a run as statements of C."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fixtures.uapi import kvm
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_guest import program_at
+from tools.export_c.c_names import Names
+from tools.export_c.events import Assumption, Call, Event, Member, Pointer
+from tools.export_c.expressions import Constant, Leaf
+from tools.export_c.places import VALUE
+from tools.export_c.refusal import NotExportable
+
+Name = Callable[[Leaf], str]
+Used = set[tuple[int, str]]
+
+_VALUES = frozenset({kvm.kvm_device_attr, kvm.kvm_one_reg})
+_ATTRIBUTES = {
+    (kvm_x86.KVM_VCPU_TSC_CTRL, kvm_x86.KVM_VCPU_TSC_OFFSET): ("KVM_VCPU_TSC_CTRL", "KVM_VCPU_TSC_OFFSET"),
+}
+
+
+@dataclass
+class Calls:
+    """Writes calls of one program."""
+
+    names: Names
+    copies: dict[int, str] = field(default_factory=dict)
+    regs: dict[tuple[tuple[str, str], ...], str] = field(default_factory=dict)
+    """Tables of registers by their contents."""
+
+    def descriptor(self, owner: Event | None) -> str:
+        """Return the descriptor of a VM, a vCPU, a device, or KVM itself."""
+        if owner is None:
+            return "kvm"
+        name = self.names.of(owner)
+        return f"{name}.fd" if isinstance(owner, Call) and owner.request == kvm.KVM_CREATE_VCPU else name
+
+    def arrays(self, call: Call, count: int, used: Used) -> Iterator[str]:
+        """Yield the arrays that a call in a loop fills."""
+        if call.request in {kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU} or call.elements > 1 or call.base:
+            raise NotExportable("it makes VMs, vCPUs or tables in a loop")
+        name = self.names.of(call)
+        if self._uses_value(call, used):
+            yield f"uint64_t {name}[{count}];"
+        elif (
+            call.layout is not None and call.layout not in _VALUES and not call.is_msr() and _any(call, used)
+        ):
+            yield f"struct {call.layout.__name__} {name}[{count}];"
+        if (id(call), "result") in used:
+            yield f"long {self.names.result_name(call)}[{count}];"
+
+    def call(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        """Yield the statements of *call*; *where* is "[i]" in a loop."""
+        if call.request == kvm.KVM_CREATE_VM and not call.failed():
+            made = self._outcome(call, f"call(kvm, KVM_CREATE_VM, {_argument(call)})")
+            yield f"int {self.names.of(call)} = {made};"
+        elif call.request == kvm.KVM_CREATE_VCPU and not call.failed() and call.refusal is None:
+            memory = self.memory_of(call.owner)
+            vm = self.names.of(call.owner) if call.owner else "kvm"
+            yield f"struct vcpu {self.names.of(call)} = create_vcpu(kvm, {vm}, {_argument(call)}, {memory});"
+        elif call.is_msr() and call.elements == 1:
+            yield from self._msr(call, name, where, used)
+        elif call.layout in _VALUES:
+            yield from self._value(call, name, where, used)
+        elif call.layout is not None:
+            yield from self._structure(call, name, where, used)
+        else:
+            yield from self._plain(call, name, where, used)
+
+    def memory_of(self, vm: Event | None) -> str:
+        """Return the guest memory of *vm*, which `memories` knows."""
+        return self.memories.get(id(vm), "NULL")
+
+    memories: dict[int, str] = field(default_factory=dict)
+
+    def missing(self, event: Assumption) -> str:
+        """Return the reason for a skip, where what *event* looks at is a capability."""
+        for leaf in event.condition.leaves():
+            call = leaf.event
+            if isinstance(call, Call) and call.request == kvm.KVM_CHECK_EXTENSION:
+                assert isinstance(call.argument, int)
+                return f"{self.names.capability(call.argument)} is absent"
+            if isinstance(call, Call) and call.request == kvm.KVM_GET_API_VERSION:
+                return "KVM has another API version"
+        return ""
+
+    def _plain(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        argument = _pointer(call.argument, name, self.names) if isinstance(call.argument, Pointer) else None
+        if argument is None:
+            number = call.argument or 0
+            assert isinstance(number, int)
+            is_capability = call.request == kvm.KVM_CHECK_EXTENSION
+            argument = self.names.capability(number) if is_capability else literal(number)
+        if isinstance(call.argument, Pointer) and call.argument.value is not None and call.argument.size:
+            variable = f"{self.names.of(call)}_argument"
+            yield f"uint{8 * call.argument.size}_t {variable} = {word(call.argument.value, name)};"
+            argument = f"(uintptr_t)&{variable}"
+        made = self._made(call, argument)
+        yield self._result(call, made, where, used)
+
+    def _msr(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        index = call.members.get("entries[0].index", Constant(0))
+        shown = self.names.msr(index.value) if isinstance(index, Constant) else _number(index, name)
+        fd, own = self.descriptor(call.owner), self.names.of(call)
+        if call.request == kvm_x86.KVM_SET_MSRS:
+            data = _number(call.members.get("entries[0].data", Constant(0)), name)
+            yield self._result(call, f"set_msr({fd}, {shown}, {data})", where, used, f"({shown})")
+            return
+        if not where:
+            yield f"uint64_t {own} = 0;"
+        yield self._result(call, f"get_msr({fd}, {shown}, &{own}{where})", where, used, f"({shown})")
+
+    def _value(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        pointed = call.members["addr"]
+        assert isinstance(pointed, Pointer)
+        fd, request = self.descriptor(call.owner), self.names.request(call.request)
+        value, text = self._pointed(call, pointed, name, where, used)
+        if text:
+            yield text
+        if call.layout is kvm.kvm_one_reg:
+            reg = call.members.get("id", Constant(0))
+            shown = self.names.register(reg.value) if isinstance(reg, Constant) else _number(reg, name)
+            yield self._result(call, f"one_reg({fd}, {request}, {shown}, {value})", where, used, f"({shown})")
+            return
+        group, number = (_constant(call, member) for member in ("group", "attr"))
+        if _constant(call, "flags"):
+            raise NotExportable("it sets flags of a device attribute")
+        first, second = _ATTRIBUTES.get((group, number), (literal(group), literal(number)))
+        if first.isidentifier():
+            self.names.constant(first, group)
+            self.names.constant(second, number)
+        made = f"attribute({fd}, {request}, {first}, {second}, {value})"
+        yield self._result(call, made, where, used, f"({second})")
+
+    def _pointed(self, call: Call, pointed: Pointer, name: Name, where: str, used: Used) -> tuple[str, str]:
+        """Return the address of the value, and the declaration of the variable at that address."""
+        if pointed.value is None:
+            return _pointer(pointed, name, self.names, cast="(void *)"), ""
+        kind = f"uint{8 * pointed.size}_t"
+        reads = call.request in {kvm.KVM_GET_DEVICE_ATTR, kvm.KVM_GET_ONE_REG}
+        own = self.names.of(call)
+        if not reads:
+            return f"&({kind}){{ {word(pointed.value, name)} }}", ""
+        if where:
+            if (id(call), VALUE) not in used:
+                return f"&({kind}){{ 0 }}", ""
+            return f"&{own}{where}", f"{own}{where} = {word(pointed.value, name)};"
+        return f"&{own}", f"{kind} {own} = {word(pointed.value, name)};"
+
+    def _structure(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        assert call.layout is not None
+        own, kind = self.names.of(call), f"struct {call.layout.__name__}"
+        if call.elements:
+            yield from self._table(call, name, where, used)
+            return
+        inside = where if _any(call, used) else ""
+        members = self._members(call, name)
+        if call.base is not None:
+            yield f"{kind} {own} = {self.names.of(call.base)};"
+            yield from (f"{own}.{line};" for line in self._changes(call, name))
+        elif where and inside:
+            yield f"{own}{inside} = ({kind}){{ {members} }};"
+        else:
+            yield f"{kind} {own} = {{ {members} }};"
+        made = self._made(call, f"(uintptr_t)&{own}{inside}")
+        yield self._result(call, made, where, used)
+        if call.request == kvm.KVM_CREATE_DEVICE and not call.failed():
+            raise NotExportable("it creates a device of KVM's")
+
+    def _members(self, call: Call, name: Name) -> str:
+        shown = []
+        for member, value in call.members.items():
+            text = _member(value, name, self.names)
+            note = ""
+            if call.layout is kvm_x86.kvm_regs and member == "rip" and isinstance(value, Constant):
+                program = program_at(value.value, self.names.arch)
+                note = f" /* {program} */" if program else ""
+            shown.append(f".{member} = {text}{note}")
+        return ", ".join(shown) or "0"
+
+    def _changes(self, call: Call, name: Name) -> Iterator[str]:
+        """Yield what a copy has changed; segments whole, equal ones together."""
+        segments: dict[str, list[str]] = {}
+        for member, value in call.members.items():
+            head, dot, tail = member.partition(".")
+            if not dot:
+                yield f"{member} = {_member(value, name, self.names)}"
+            elif isinstance(value, Constant):
+                segments.setdefault(head, []).append(f".{tail} = {literal(value.value)}")
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for head, members in segments.items():
+            alike.setdefault(tuple(members), []).append(head)
+        own = self.names.of(call)
+        for shown, heads in alike.items():
+            kind = "kvm_dtable" if heads[0] in {"gdt", "idt"} else "kvm_segment"
+            yield f" = {own}.".join(heads) + f" = (struct {kind}){{ {', '.join(shown)} }}"
+
+    def _table(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+        own, layout = self.names.of(call), call.layout
+        assert layout is not None
+        if call.request == kvm_x86.KVM_SET_CPUID2 and call.base is not None:
+            table = self.names.of(call.base)
+            if call.changed_bits or call.changed_bits is None:
+                yield f"struct kvm_cpuid2 *{own} = copy_cpuid({table});"
+                yield from _cpuid_changes(call, own)
+                table = own
+        elif layout in {kvm_x86.kvm_cpuid2, kvm.kvm_reg_list}:
+            entry = "sizeof(struct kvm_cpuid_entry2)" if layout is kvm_x86.kvm_cpuid2 else "sizeof(uint64_t)"
+            yield f"struct {layout.__name__} *{own} = with_entries(sizeof(*{own}), {call.elements}, {entry});"
+            if any(member.startswith(("entries", "reg[")) for member in call.members):
+                raise NotExportable("it fills a table of its own")
+            for member, value in call.members.items():
+                yield f"{own}->{member} = {_member(value, name, self.names)};"
+            table = own
+        else:
+            raise NotExportable("it passes several MSRs at once")
+        made = self._made(call, f"(uintptr_t){table}")
+        yield self._result(call, made, where, used)
+
+    def _made(self, call: Call, argument: str) -> str:
+        return f"call({self.descriptor(call.owner)}, {self.names.request(call.request)}, {argument})"
+
+    def _result(self, call: Call, made: str, where: str, used: Used, of: str = "") -> str:
+        text = self._outcome(call, made, of)
+        if (id(call), "result") in used:
+            kind = "" if where else "const long "
+            return f"{kind}{self.names.result_name(call)}{where} = {text};"
+        return f"{text};"
+
+    def _outcome(self, call: Call, made: str, of: str = "") -> str:
+        what = json.dumps(f"{self.names.request(call.request)}{of}")
+        if call.refusal is not None:
+            return f"must_refuse({made}, {self.names.errno(call.refusal.errno)}, {what})"
+        if call.failed():
+            return f"would_refuse({made}, {self.names.errno(-call.result)}, {what})"
+        return f"must({made}, {what})"
+
+    def _uses_value(self, call: Call, used: Used) -> bool:
+        if call.request == kvm_x86.KVM_GET_MSRS:
+            return True
+        return call.layout in _VALUES and (id(call), VALUE) in used
+
+
+def _any(call: Call, used: Used) -> bool:
+    return any(event == id(call) and member != "result" for event, member in used)
+
+
+def _argument(call: Call) -> str:
+    return literal(call.argument) if isinstance(call.argument, int) else "0"
+
+
+def _constant(call: Call, member: str) -> int:
+    value = call.members.get(member, Constant(0))
+    if not isinstance(value, Constant):
+        raise NotExportable(f"it computes the {member} of a device attribute")
+    return value.value
+
+
+def _number(value: Member, name: Name) -> str:
+    if isinstance(value, bytes | Pointer):
+        raise NotExportable("it passes bytes where a number is wanted")
+    return word(value, name)
+
+
+def _member(value: Member, name: Name, names: Names) -> str:
+    return _pointer(value, name, names) if isinstance(value, Pointer) else _number(value, name)
+
+
+def _pointer(value: Pointer, name: Name, names: Names, cast: str = "") -> str:
+    if value.memory is not None:
+        at = f"{names.of(value.memory)} + {value.offset:#x}" if value.offset else names.of(value.memory)
+        return at if cast else f"(uintptr_t)({at})" if value.offset else f"(uintptr_t){at}"
+    if value.value is not None:
+        return word(value.value, name)
+    return f"{cast}{hex(value.offset)}{'ULL' if value.offset >= 1 << 63 else ''}"
+
+
+def _cpuid_changes(call: Call, own: str) -> Iterator[str]:
+    for (leaf, register), (clear, put) in cpuid_bits(call).items():
+        where = f"offsetof(struct kvm_cpuid_entry2, {register})"
+        yield f"change_cpuid({own}, {leaf:#x}, {where}, {clear:#x}, {put:#x});"
+
+
+def cpuid_bits(call: Call) -> Mapping[tuple[int, str], tuple[int, int]]:
+    """Return which bits of which leaf and register were cleared and set in a CPUID table."""
+    if call.changed_bits is None:
+        raise NotExportable("it builds a CPUID table of its own")
+    return call.changed_bits
+
+
+def layouts_used(layouts: set[type[ctypes.Structure]]) -> list[type[ctypes.Structure]]:
+    """Return the structures that no kernel header gives to user space."""
+    known = {name for header in (kvm, kvm_x86, kvm_arm64) for name in vars(header)}
+    return sorted((one for one in layouts if one.__name__ not in known), key=lambda one: one.__name__)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Expressions as C: in uint64_t where that is exact or meant, otherwise in 128 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tools.export_c.expressions import (
+    WORD,
+    Binary,
+    Compare,
+    Constant,
+    Every,
+    Expression,
+    Extreme,
+    InWindow,
+    Leaf,
+    Not,
+    SameBytes,
+    Signed,
+    Some,
+    Unary,
+    interval,
+)
+from tools.export_c.refusal import NotExportable
+
+Name = Callable[[Leaf], str]
+
+_SMALL = 1 << 63
+_BITS = 64
+
+
+def literal(value: int) -> str:
+    """Return *value* as a C constant: decimal where a reader would write it so."""
+    if value < 0:
+        return f"-{literal(-value)}" if value > -_SMALL else f"-(wide){literal(-value)}"
+    if value >= WORD:
+        return f"((wide){literal(value >> 64)} << 64 | {literal(value % WORD)})"
+    shown = hex(value) if value >= _SMALL or (value > 4096 and _is_round(value)) else str(value)
+    return f"{shown}ULL" if value >= _SMALL else shown
+
+
+def _is_round(value: int) -> bool:
+    """Return whether *value* is an address, a mask or a flag rather than an amount."""
+    return value & 0xFF in {0, 0xFF} and value % 1000 != 0
+
+
+def word(expression: Expression, name: Name) -> str:
+    """Return *expression* modulo 2**64, as C of type uint64_t, or a constant that becomes one."""
+    match expression:
+        case Constant(value):
+            return literal(value % WORD)
+        case Signed(of):
+            return word(of, name)
+        case Unary("-", of):
+            return f"(0 - {word(of, name)})"
+        case Unary("~", of):
+            return f"~{word(of, name)}"
+        case Binary():
+            modular = _modular(expression, name)
+            if modular is not None:
+                return modular
+    low, high = interval(expression)
+    text = exact(expression, name)
+    return text if low >= 0 and high < WORD else f"(uint64_t){text}"
+
+
+def _modular(expression: Binary, name: Name) -> str | None:
+    """Return *expression* modulo 2**64 where uint64_t computes it, None for operators that need more."""
+    wrapped = _wrapped(expression)
+    if wrapped is not None:
+        return word(wrapped, name)
+    match expression:
+        case Binary("+" | "-" as operator, left, Constant(value)):
+            return _moved(word(left, name), value if operator == "+" else -value)
+        case Binary("+", Constant(value), right):
+            return _moved(word(right, name), value)
+        case Binary("+" | "-" | "*" as operator, left, right):
+            return f"({word(left, name)} {operator} {word(right, name)})"
+        case Binary("<<", left, Constant(value)) if value < _BITS:
+            return f"({word(left, name)} << {value})"
+    return None
+
+
+def _wrapped(expression: Expression) -> Expression | None:
+    """Return what *expression* takes modulo 2**64, None if it does something else."""
+    match expression:
+        case Binary("%", left, Constant(value)) if value == WORD:
+            return left
+        case Binary("&", left, Constant(value)) if value == WORD - 1:
+            return left
+    return None
+
+
+def _moved(text: str, distance: int) -> str:
+    distance %= WORD
+    if distance == 0:
+        return text
+    if distance > _SMALL:
+        return f"({text} - {literal(WORD - distance)})"
+    return f"({text} + {literal(distance)})"
+
+
+def exact(expression: Expression, name: Name) -> str:
+    """Return the value of *expression* as C: of type uint64_t, int64_t or wide, whichever holds it."""
+    match expression:
+        case Constant(value):
+            return literal(value)
+        case Leaf():
+            return _leaf(expression, name)
+        case Binary(operator, left, right):
+            wrapped = _wrapped(expression)
+            return word(wrapped, name) if wrapped else _binary(operator, left, right, expression, name)
+        case Unary("abs", of):
+            return f"absolute({exact(of, name)})"
+        case Unary(operator, of):
+            return f"{operator}(wide){exact(of, name)}"
+        case Signed(of):
+            return f"(int64_t){word(of, name)}"
+        case Extreme(kind, of):
+            return _extreme(kind, [exact(one, name) for one in of])
+    return f"({condition(expression, name)})"
+
+
+def _extreme(kind: str, texts: Sequence[str]) -> str:
+    found, *others = texts
+    for one in others:
+        found = f"{kind}imum({found}, {one})"
+    return found
+
+
+_DIVISIONS = {"//": "floor_div", "%": "floor_mod"}
+
+
+def _binary(operator: str, left: Expression, right: Expression, whole: Expression, name: Name) -> str:
+    one, other = exact(left, name), exact(right, name)
+    bounds = [interval(part) for part in (left, right, whole)]
+    fits = all(low >= 0 and high < WORD for low, high in bounds)
+    if operator in _DIVISIONS:
+        if min(bounds[0][0], bounds[1][0]) < 0:
+            return f"{_DIVISIONS[operator]}({one}, {other})"
+        operator = operator[0]
+    if fits:
+        if isinstance(left, Constant):
+            one = f"(uint64_t){one}"
+        return f"({one} {operator} {other})"
+    if operator == "<<" and isinstance(left, Leaf | Constant):
+        return f"((wide){one} << {other})"
+    return f"((wide){one} {operator} {other})"
+
+
+def _leaf(leaf: Leaf, name: Name) -> str:
+    text = name(leaf)
+    if leaf.bits == _BITS:
+        return text
+    return f"({'' if leaf.signed else 'u'}int64_t){text}"
+
+
+_INVERSE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+def condition(expression: Expression, name: Name) -> str:
+    """Return *expression* as a C condition."""
+    match expression:
+        case Not(of=of):
+            return _negated(of, name)
+        case Compare(operator, left, right):
+            return _comparison(operator, left, right, name)
+        case InWindow(value, first, last):
+            return f"in_window({word(value, name)}, {word(first, name)}, {word(last, name)})"
+        case Every(of):
+            return " && ".join(f"({condition(one, name)})" for one in of) or "true"
+        case Some(of):
+            return " || ".join(f"({condition(one, name)})" for one in of) or "false"
+        case SameBytes():
+            raise NotExportable("it decides by the bytes of guest memory how to go on")
+    return exact(expression, name)
+
+
+def _negated(expression: Expression, name: Name) -> str:
+    match expression:
+        case Compare(operator, left, right) if not _is_condition(left):
+            return condition(Compare(_INVERSE[operator], left, right), name)
+        case Not(of=of):
+            return condition(of, name)
+    return f"!({condition(expression, name)})"
+
+
+def _is_condition(expression: Expression) -> bool:
+    return isinstance(expression, Compare | InWindow | Every | Some | Not)
+
+
+def _comparison(operator: str, left: Expression, right: Expression, name: Name) -> str:
+    if _is_condition(left):
+        other = condition(right, name) if _is_condition(right) else exact(right, name)
+        return f"({condition(left, name)}) {operator} ({other})"
+    one, other = exact(left, name), exact(right, name)
+    if operator == "!=" and right == Constant(0) and isinstance(left, Binary) and left.operator == "&":
+        return one
+    bounds = (*interval(left), *interval(right))
+    return f"{'(wide)' if min(bounds) < 0 or max(bounds) >= WORD else ''}{one} {operator} {other}"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest of a program: its machine code with the listing, and the tables its CPU needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fixtures.architectures import ARM64, X86_64
+from fixtures.guests import layout
+from fixtures.guests.program import ListingLine, Program
+from fixtures.uapi.arm64.kvm import x_reg
+from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c.c_names import region
+from tools.export_c.events import Call, Event, Memory
+from tools.export_c.expressions import Constant
+
+_ALWAYS = {X86_64.name: ("faults",), ARM64.name: ("mmu_on", "vector", "irq")}
+_VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
+_IDT_ENTRY = 16
+
+
+def started(events: Sequence[Event], arch: str) -> list[Program]:
+    """Return the guest programs that *events* start, and those they cannot do without."""
+    found: dict[str, None] = dict.fromkeys(_ALWAYS[arch])
+    names = {layout.entry(arch, name): name for name in layout.BY_ARCHITECTURE[arch]}
+    for event in events:
+        for address in _entries(event):
+            if address in names:
+                found[names[address]] = None
+    programs = layout.BY_ARCHITECTURE[arch]
+    chosen = [programs[name] for name in sorted(found, key=lambda name: layout.entry(arch, name))]
+    return chosen if any(isinstance(event, Memory) for event in events) else []
+
+
+def program_at(address: int, arch: str) -> str | None:
+    """Return the name of the program whose first instruction is at *address*."""
+    for name in layout.BY_ARCHITECTURE[arch]:
+        if layout.entry(arch, name) == address:
+            return name
+    return None
+
+
+def _entries(event: Event) -> Iterator[int]:
+    if not isinstance(event, Call):
+        return
+    if event.layout is kvm_x86.kvm_regs:
+        rip = event.members.get("rip")
+        if isinstance(rip, Constant):
+            yield rip.value
+    reg, pointed = event.members.get("id"), event.members.get("addr")
+    if isinstance(reg, Constant) and reg.value == x_reg(24):
+        value = getattr(pointed, "value", None)
+        if isinstance(value, Constant):
+            yield value.value
+
+
+def code(program: Program) -> str:
+    """Return *program* as an array, each instruction with its mnemonic."""
+    words = program.arch == ARM64.name
+    lines = [f"/* {program.name}: {_wrapped(program.doc)} */"]
+    lines.append(f"static const uint{32 if words else 8}_t program_{program.name}[] = {{")
+    lines += [
+        f"\t{_codes(line, words=words):<48}/* {_label(line)}{line.mnemonic} */" for line in program.listing
+    ]
+    return "\n".join([*lines, "};"])
+
+
+def _wrapped(text: str) -> str:
+    lines: list[str] = [""]
+    for one in text.split():
+        if len(lines[-1]) + len(one) > 88:
+            lines.append("")
+        lines[-1] += f" {one}" if lines[-1] else one
+    return "\n * ".join(lines)
+
+
+def _codes(line: ListingLine, *, words: bool) -> str:
+    if words:
+        return f"0x{int.from_bytes(line.code, 'little'):08x},"
+    return "".join(f"0x{byte:02x}, " for byte in line.code).rstrip()
+
+
+def _label(line: ListingLine) -> str:
+    return f"{line.label}: " if line.label else ""
+
+
+def tables(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> str:
+    """Return the array of what else is in *memory* at first, without what no vCPU of *vcpus* uses."""
+    lines = ["static const struct table tables[] = {"]
+    said = ""
+    for at, value in sorted(_words(memory, vcpus, programs).items()):
+        name = region(at)
+        note = f" /* {name} */" if name != said else ""
+        said = name
+        lines.append(f"\t{{ {at:#x}, {value:#018x} }},{note}")
+    return "\n".join([*lines, "};"])
+
+
+def _words(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
+    arch = programs[0].arch
+    codes = [(address, address + len(image)) for address, image in layout.code(arch)]
+    if arch == ARM64.name:
+        codes.append((layout.VECTORS, layout.VECTORS + _VECTORS * _VECTOR_STEP))
+    states = range(layout.tss(0), layout.tss(layout.MAX_VCPUS - 1) + (layout.tss(1) - layout.tss(0)))
+    kept = {layout.tss(vcpu) // 0x80 for vcpu in vcpus}
+    found = {}
+    for at, held in memory.contents.items():
+        if any(first - 7 <= at < last for first, last in codes):
+            continue
+        if arch == X86_64.name and at in states and at // 0x80 not in kept:
+            continue
+        if arch == X86_64.name and _is_unused_gate(at, memory, programs):
+            continue
+        found[at] = int.from_bytes(held, "little")
+    return found
+
+
+def _is_unused_gate(at: int, memory: Memory, programs: Sequence[Program]) -> bool:
+    """Return whether *at* is in an IDT entry that leads to a program which is not there."""
+    if not layout.IDT <= at < layout.tss(0):
+        return False
+    first = at - at % _IDT_ENTRY
+    gate = int.from_bytes(memory.contents.get(first, bytes(8)), "little")
+    handler = (gate & 0xFFFF) | (gate >> 48 << 16)
+    starts = [(layout.entry(one.arch, one.name), len(one.image)) for one in programs]
+    return not any(start <= handler < start + size for start, size in starts)
+
+
+def loading(programs: Sequence[Program]) -> str:
+    """Return the function that puts the guest into memory."""
+    lines = ["static void load_guest(uint8_t *memory)", "{"]
+    for one in programs:
+        if one.name in {"vector", "irq"}:
+            continue
+        address = layout.entry(one.arch, one.name)
+        lines.append(f"\tmemcpy(memory + {address:#x}, program_{one.name}, sizeof(program_{one.name}));")
+    if programs[0].arch == ARM64.name:
+        every = f"memory + {layout.VECTORS:#x} + i * {_VECTOR_STEP:#x}"
+        irq = f"memory + {layout.VECTORS + _IRQ_VECTOR * _VECTOR_STEP:#x}"
+        lines.append(f"\tfor (unsigned int i = 0; i < {_VECTORS}; i++)")
+        lines.append(f"\t\tmemcpy({every}, program_vector, sizeof(program_vector));")
+        lines.append(f"\tmemcpy({irq}, program_irq, sizeof(program_irq));")
+    lines += ["\tfill(memory, tables, sizeof(tables) / sizeof(tables[0]));", "}"]
+    return "\n".join(lines)

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One step of a run as statements of C."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fixtures.guests import layout
+from fixtures.uapi import kvm
+from fixtures.uapi.arm64.kvm import x_reg
+from fixtures.uapi.names import exit_reason_name
+from tools.export_c.c_calls import Calls
+from tools.export_c.c_expressions import condition, exact, literal, word
+from tools.export_c.c_guest import program_at
+from tools.export_c.c_names import Names
+from tools.export_c.events import (
+    Assumption,
+    Call,
+    Check,
+    Clock,
+    Close,
+    Enter,
+    Event,
+    Finish,
+    Load,
+    Memory,
+    Registers,
+    Sleep,
+    Spin,
+    Store,
+)
+from tools.export_c.expressions import (
+    Compare,
+    Every,
+    Expression,
+    InWindow,
+    Leaf,
+    Not,
+    SameBytes,
+    Some,
+)
+from tools.export_c.refusal import NotExportable
+from tools.export_c.rolling import Loop, leaves
+
+_MAILBOX = layout.GuestMailbox
+_WORD = 8
+Index = Callable[[Leaf], str]
+
+
+def _no_index(_: Leaf) -> str:
+    return ""
+
+
+@dataclass
+class Steps:
+    """Writes steps; *used* has the id of each step, and the member, whose value something uses."""
+
+    names: Names
+    calls: Calls
+    used: set[tuple[int, str]]
+    memories: dict[int, Call]  # by id of a memory: its VM
+    vcpus: list[Call]
+    leaves_by: int
+    _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
+
+    def loop(self, loop: Loop) -> Iterator[str]:
+        """Yield a loop: the arrays of what its steps leave, then its body."""
+        for event in loop.body:
+            yield from self._arrays(event, loop.count)
+        yield f"for (unsigned int i = 0; i < {loop.count}; i++) {{"
+        for event, later in zip(loop.body, loop.later, strict=True):
+            index = self._indices(event, later)
+            yield from (f"\t{line}" for line in self.event(event, index, looped=True))
+        yield "}"
+
+    def event(self, event: Event, index: Index = _no_index, *, looped: bool = False) -> Iterator[str]:
+        """Yield the statements of one step; *index* is that of the values it uses."""
+        where = "[i]" if looped else ""
+
+        def name(leaf: Leaf) -> str:
+            own = f"[{leaf.index}]" if leaf.index is not None else ""
+            return self.names.leaf(leaf, index(leaf) or own)
+
+        match event:
+            case Call():
+                yield from self.calls.call(event, name, where, self.used)
+            case Enter():
+                yield from self._enter(event, where)
+            case Store():
+                yield from self._store(event, name)
+            case Load():
+                yield from self._load(event, where)
+            case Assumption():
+                yield self._assumption(event, name)
+            case Check():
+                yield _check(event, name)
+            case Clock():
+                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event)};"
+            case Sleep():
+                yield f"sleep_ns({word(event.duration_ns, name)});"
+            case _:
+                yield from self._simple(event)
+
+    def _simple(self, event: Event) -> Iterator[str]:
+        """Yield the statements of a step that uses no value of another one."""
+        match event:
+            case Memory():
+                yield from self._memory(event)
+            case Finish(vcpu):
+                yield f"finish_exit(&{self.names.of(vcpu)});"
+            case Registers(vcpu):
+                table = self._table(event)
+                size = f"sizeof({table}) / sizeof({table}[0])"
+                yield f"set_regs({self.names.of(vcpu)}.fd, {table}, {size});"
+            case Close(owner):
+                yield f"close({self.calls.descriptor(owner)});"
+            case Spin(vcpu, phase):
+                yield f"spin_{phase}(&{self.names.of(vcpu)});"
+
+    def tables(self) -> Iterator[str]:
+        """Yield the tables of registers that the steps written so far use."""
+        for name, lines in self._tables.values():
+            yield f"static const struct reg {name}[] = {{"
+            yield from (f"\t{line}" for line in lines)
+            yield "};"
+            yield ""
+
+    def _table(self, event: Registers) -> str:
+        known = self._tables.get(event.values)
+        if known is None:
+            lines = [f"{{ {self.names.register(reg)}, {literal(value)} }}," for reg, value in event.values]
+            started = {value for reg, value in event.values if reg == x_reg(24)}
+            program = program_at(min(started), self.names.arch) if started else None
+            taken = [name for name, _ in self._tables.values()]
+            name = f"start_{program}" if program else "registers"
+            known = (name if name not in taken else f"{name}_{len(taken)}"), lines
+            self._tables[event.values] = known
+        return known[0]
+
+    def _new(self, event: Event, kind: str, where: str) -> str:
+        name = self.names.of(event)
+        return f"{name}{where}" if where else f"{kind} {name}"
+
+    def _indices(self, event: Event, later: Event) -> Index:
+        known: dict[int, str] = {}
+        for one, other in zip(leaves(event), leaves(later), strict=True):
+            program = self.names.program
+            first, second = program.coordinate(one), program.coordinate(other)
+            in_loop = id(one.event) in program.places or one.index is not None
+            step, start = second[1] - first[1], first[1]
+            if step:
+                known[id(one)] = f"[i + {start}]" if start else "[i]"
+            elif in_loop:
+                known[id(one)] = f"[{start}]"
+        return lambda leaf: known.get(id(leaf), "")
+
+    def _arrays(self, event: Event, count: int) -> Iterator[str]:
+        match event:
+            case Clock():
+                yield f"uint64_t {self.names.of(event)}[{count}];"
+            case Enter():
+                number = self.names.of(event).rpartition("_")[2]
+                for member in ("before", "after"):
+                    if (id(event), member) in self.used:
+                        yield f"uint64_t {member}_{number}[{count}];"
+            case Load() if event.raw or event.count:
+                raise NotExportable("it reads arrays in a loop")
+            case Load():
+                yield f"{_load_type(event)} {self.names.of(event)}[{count}];"
+            case Call():
+                yield from self.calls.arrays(event, count, self.used)
+
+    def _memory(self, event: Memory) -> Iterator[str]:
+        name = self.names.of(event)
+        yield f"uint8_t *{name} = guest_memory({event.size:#x});"
+        if event.contents:
+            yield f"load_guest({name});"
+
+    def _enter(self, event: Enter, where: str) -> Iterator[str]:
+        vcpu = f"&{self.names.of(event.vcpu)}"
+        if event.promised:
+            yield f"run_guest_to_exception({vcpu});"
+        elif event.faulted:
+            raise NotExportable("its guest takes an exception that no check expects")
+        elif event.reason == self.leaves_by:
+            yield f"run_guest({vcpu});"
+        elif event.reason == -1:
+            yield f"enter({vcpu});"
+        elif event.reason < 0:
+            raise NotExportable("KVM_RUN fails in it")
+        else:
+            yield f"run_to({vcpu}, {exit_reason_name(event.reason)});"
+        number = self.names.of(event).rpartition("_")[2]
+        for member in ("before", "after"):
+            if (id(event), member) in self.used:
+                kind = "" if where else "const uint64_t "
+                yield f"{kind}{member}_{number}{where} = {vcpu[1:]}.{member};"
+
+    def _store(self, event: Store, name: Callable[[Leaf], str]) -> Iterator[str]:
+        value = event.value
+        if isinstance(event.into, Call):
+            yield f"{self.names.of(event.into)}.run->{_run_member(event)} = {_text(value, name)};"
+            return
+        if isinstance(value, bytes):
+            for at in range(0, len(value), _WORD):
+                part = value[at : at + _WORD]
+                yield self._put(event, at, len(part), literal(int.from_bytes(part, "little")))
+            return
+        place = self._mailbox(event.into, event.offset, event.size)
+        if place is not None:
+            yield f"{place} = {word(value, name)};"
+        else:
+            yield self._put(event, 0, event.size, word(value, name))
+
+    def _put(self, event: Store, at: int, size: int, value: str) -> str:
+        return f"store({self.names.of(event.into)} + {event.offset + at:#x}, {value}, {size});"
+
+    def _load(self, event: Load, where: str) -> Iterator[str]:
+        kind, name = _load_type(event), self._new(event, _load_type(event), where)
+        if isinstance(event.source, Call):
+            yield f"{name} = {self.names.of(event.source)}.run->{_run_member(event)};"
+            return
+        memory = f"{self.names.of(event.source)} + {event.offset:#x}"
+        place = self._mailbox(event.source, event.offset, event.size)
+        if event.raw or event.count:
+            yield f"static {kind} {self.names.of(event)}[{event.count}];"
+            yield f"memcpy({self.names.of(event)}, {memory}, sizeof({self.names.of(event)}));"
+        elif event.layout is not None:
+            if not where:
+                yield f"{kind} {self.names.of(event)};"
+            target = f"{self.names.of(event)}{where}"
+            yield f"memcpy(&{target}, {memory}, sizeof({target}));"
+        elif place is not None:
+            yield f"{_constant(name, where)} = {place};"
+        else:
+            yield f"{_constant(name, where)} = load({memory}, {event.size});"
+
+    def _mailbox(self, memory: Memory, offset: int, size: int) -> str | None:
+        for vcpu in self.vcpus:
+            if self.memories.get(id(memory)) is not vcpu.owner or size != _WORD:
+                continue
+            assert isinstance(vcpu.argument, int)
+            at = offset - layout.mailbox(vcpu.argument)
+            for member in (_MAILBOX.result, _MAILBOX.operand):
+                if 0 <= at - member.offset < member.size:
+                    stem = "result" if member is _MAILBOX.result else "operand"
+                    return f"{self.names.of(vcpu)}.mailbox->{stem}[{(at - member.offset) // _WORD}]"
+        return None
+
+    def _assumption(self, event: Assumption, name: Callable[[Leaf], str]) -> str:
+        wanted = event.condition if event.holds else Not(event.condition)
+        reason = self.calls.missing(event) or f"the recorded run went on with {_readable(wanted)}"
+        return f"assume({condition(wanted, name)}, {_string(reason)});"
+
+
+def _constant(name: str, where: str) -> str:
+    return name if where else f"const {name}"
+
+
+def _clock(event: Clock) -> str:
+    ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
+    return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"
+
+
+def _load_type(event: Load) -> str:
+    if event.layout is not None:
+        return f"struct {event.layout.__name__}"
+    return f"{'' if event.signed else 'u'}int{8 * event.size}_t"
+
+
+def _run_member(event: Load | Store) -> str:
+    for name, *_ in kvm.kvm_run._fields_:
+        member = getattr(kvm.kvm_run, name)
+        if (member.offset, member.size) == (event.offset, event.size):
+            return str(name)
+    if event.offset == kvm.kvm_run.s.offset:
+        return "s.regs.device_irq_level"
+    raise NotExportable("it uses a member of kvm_run that has no name here")
+
+
+def _text(value: Expression | bytes, name: Callable[[Leaf], str]) -> str:
+    if isinstance(value, bytes):
+        raise NotExportable("it writes bytes into kvm_run")
+    return word(value, name)
+
+
+_RELATIONS = {
+    "==": "",
+    "!=": "other than ",
+    "<": "below ",
+    "<=": "at most ",
+    ">": "above ",
+    ">=": "at least ",
+}
+
+
+def _check(event: Check, name: Callable[[Leaf], str]) -> str:
+    source = _string(" ".join(event.text.split()))
+    match event.condition:
+        case InWindow(value, first, last):
+            return f"check_window({word(value, name)}, {word(first, name)}, {word(last, name)});"
+        case Compare(operator, left, right) if not _has_condition(left, right):
+            holds = condition(event.condition, name)
+            operands = f'{exact(left, name)}, "{_RELATIONS[operator]}", {exact(right, name)}'
+            return f"check_compare({holds}, {operands}, {source});"
+        case SameBytes(left, right, size):
+            other = name(right) if isinstance(right, Leaf) else _bytes(right)
+            return f"check_bytes({name(left)}, {other}, {size}, {source});"
+    return f"check_that({condition(event.condition, name)}, {source});"
+
+
+def _bytes(value: bytes) -> str:
+    return '"' + "".join(f"\\x{byte:02x}" for byte in value) + '"'
+
+
+def _has_condition(*expressions: Expression) -> bool:
+    return any(isinstance(one, Compare | InWindow | Every | Some | Not) for one in expressions)
+
+
+def _readable(wanted: Expression) -> str:
+    return "another answer" if not isinstance(wanted, Compare) else "another value"
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=True)

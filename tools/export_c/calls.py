@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Calls of rewritten code: those that make, copy or convert numbers keep where they come from."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+from collections.abc import Callable
+from enum import EnumMeta
+from fractions import Fraction
+from types import BuiltinMethodType
+from typing import Any
+
+from fixtures.counters import signed
+from tools.export_c import expected
+from tools.export_c.events import Load
+from tools.export_c.expressions import Extreme, Leaf, Signed
+from tools.export_c.places import Filled
+from tools.export_c.session import RUN
+from tools.export_c.symbolic import Ascending, Bytes, Condition, Number, every, of, some
+from tools.export_c.tracking import write_bytes, write_number
+
+C_TYPES = (ctypes.Structure, ctypes.Union, ctypes._SimpleCData, ctypes.Array)
+
+_CONCRETE = {statistics.median, statistics.mean, round}
+"""What a claim learns from measurements of this host stays as it was measured."""
+
+
+def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Return *function*(*arguments*, *keywords*)."""
+    special = _special(function, arguments)
+    if special is not None:
+        return special(function, arguments, keywords)
+    return function(*arguments, **keywords)
+
+
+Special = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def _special(function: Any, arguments: tuple[Any, ...]) -> Special | None:
+    if isinstance(function, type):
+        return _special_type(function, arguments)
+    if isinstance(function, BuiltinMethodType):
+        owner = function.__self__
+        if isinstance(owner, memoryview) and function.__name__ == "tolist":
+            return _tolist
+        if isinstance(owner, type) and issubclass(owner, C_TYPES) and function.__name__ == "from_buffer_copy":
+            return _from_buffer_copy
+    found = _FUNCTIONS.get(getattr(function, "__qualname__", None))
+    if found is not None and found[0](function):
+        return found[1]
+    return expected.special(function)
+
+
+def _special_type(function: type, arguments: tuple[Any, ...]) -> Special | None:
+    if issubclass(function, C_TYPES):
+        return _construct
+    first = arguments[0] if arguments else None
+    if isinstance(first, Number | Condition) and (function in {int, bool} or isinstance(function, EnumMeta)):
+        return _convert
+    if function is bytes and isinstance(first, memoryview | Bytes):
+        return _bytes
+    if function in {Fraction, float} and any(isinstance(one, Number) for one in arguments):
+        return _fraction
+    if function in {set, frozenset} and arguments:
+        return _set
+    return None
+
+
+def without(value: Any) -> Any:
+    """Return *value* as a plain number where it is one of a step's."""
+    if isinstance(value, Condition):
+        return value.holds
+    if isinstance(value, Number):
+        return int(value)
+    if isinstance(value, list | tuple):
+        return type(value)(without(one) for one in value) if not hasattr(value, "_fields") else value
+    return value
+
+
+def condition(value: Any) -> Any:
+    """Return *value* as a condition if it is a number of a step."""
+    return value.is_set() if isinstance(value, Number) else value
+
+
+def plain_check(held: bool, text: str) -> None:
+    """Note a check of what is no value of a step: the calls before it must do as they did."""
+    RUN.current.plain_checks.append((text, held))
+
+
+def element(array: ctypes.Array[Any], index: int) -> tuple[int, int]:
+    """Return address and size of *array*[*index*]."""
+    size = ctypes.sizeof(array) // len(array)
+    return ctypes.addressof(array) + size * range(len(array))[index], size
+
+
+def address_of(view: memoryview) -> int:
+    """Return where the first byte of *view* lies, 0 for memory that cannot be written."""
+    if view.readonly or not view.nbytes:
+        return 0
+    return ctypes.addressof((ctypes.c_char * view.nbytes).from_buffer(view))
+
+
+def written(owner: Any, name: str) -> None:
+    """Note that a structure was assigned to the member *name* of *owner*."""
+    member = getattr(type(owner), name)
+    write_bytes(ctypes.addressof(owner) + member.offset, bytes(getattr(owner, name)))
+
+
+def memory_written(view: memoryview, index: Any, value: Any) -> None:
+    """Note that *value* was written to *view*[*index*]."""
+    part = view[index] if isinstance(index, slice) else view[index : index + 1]
+    start = address_of(part)
+    if isinstance(value, int):
+        write_number(start, part.nbytes, value)
+    else:
+        write_bytes(start, value if isinstance(value, Bytes) else bytes(value))
+
+
+def _construct(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    plain = {name: without(value) for name, value in keywords.items()}
+    made = function(*map(without, arguments), **plain)
+    start = ctypes.addressof(made)
+    RUN.current.places.forget(start, ctypes.sizeof(made))
+    if isinstance(made, ctypes._SimpleCData):
+        if arguments and isinstance(arguments[0], Number):
+            write_number(start, ctypes.sizeof(made), arguments[0])
+        return made
+    names = [one[0] for one in getattr(function, "_fields_", ())]
+    for name, value in [*zip(names, arguments, strict=False), *keywords.items()]:
+        if isinstance(value, Number):
+            member = getattr(function, name)
+            write_number(start + member.offset, member.size, value)
+    return made
+
+
+def _convert(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    value = arguments[0]
+    if function is bool:
+        return value.is_set() if isinstance(value, Number) else value
+    return Number(value.holds, value.expression) if isinstance(value, Condition) else value
+
+
+def _bytes(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> bytes:
+    source = arguments[0]
+    if isinstance(source, Bytes):
+        return source
+    held = bytes(source)
+    place = RUN.current.places.find(address_of(source)) if held else None
+    if place is None:
+        return held
+    event = Load(place.owner, place.offset, 1, len(held), raw=True)
+    RUN.current.add(event)
+    return Bytes(held, Leaf(event, "", 8))
+
+
+def _tolist(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> list[int]:
+    view: memoryview = function.__self__
+    values: list[int] = function(*arguments)
+    place = RUN.current.places.find(address_of(view)) if values else None
+    if place is None:
+        return values
+    event = Load(place.owner, place.offset, view.itemsize, len(values))
+    RUN.current.add(event)
+    return [
+        Number(value, Leaf(event, "", 8 * view.itemsize, index=index)) for index, value in enumerate(values)
+    ]
+
+
+def _from_buffer_copy(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    copy = function(*map(without, arguments), **keywords)
+    source = arguments[0]
+    size = ctypes.sizeof(copy)
+    offset = int(arguments[1]) if len(arguments) > 1 else 0
+    places, target = RUN.current.places, ctypes.addressof(copy)
+    places.forget(target, size)
+    if isinstance(source, memoryview):
+        place = places.find(address_of(source) + offset)
+        if place is not None:
+            event = Load(place.owner, place.offset, size, layout=type(copy))
+            RUN.current.add(event)
+            places.fill(Filled(target, bytes(copy), event, type(copy)))
+    elif isinstance(source, Bytes) and isinstance(source.expression, Leaf):
+        first = source.expression.event
+        assert isinstance(first, Load)
+        event = Load(first.source, first.offset + offset, size, layout=type(copy))
+        RUN.current.add(event)
+        places.fill(Filled(target, bytes(copy), event, type(copy)))
+    elif isinstance(source, C_TYPES):
+        known = places.filled(ctypes.addressof(source), size)
+        if known is not None:
+            places.fill(Filled(target, bytes(copy), known.event, known.layout, known.elements, known.base))
+    return copy
+
+
+def _fraction(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    RUN.current.refuse("it computes with fractions")
+    return function(*map(without, arguments))
+
+
+def _set(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    values = list(arguments[0])
+    if any(isinstance(one, Number) for one in values):
+        RUN.current.refuse("it makes a set of values")
+    return function(values)
+
+
+def _sorted(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    origin = arguments[0]
+    if keywords or not isinstance(origin, list | tuple) or not any(isinstance(one, Number) for one in origin):
+        return function(*arguments, **keywords)
+    return Ascending(sorted(origin, key=int), origin)
+
+
+def _extreme(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    values = list(arguments[0]) if len(arguments) == 1 else list(arguments)
+    if keywords or not any(isinstance(one, Number) for one in values):
+        return function(values, **keywords) if values else function(*arguments, **keywords)
+    if not all(isinstance(one, int) for one in values):
+        return function(values)
+    expression = Extreme(function.__name__, tuple(of(one) for one in values))
+    return Number(function(map(int, values)), expression)
+
+
+def _signed(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    value = arguments[0]
+    if not isinstance(value, Number):
+        return function(value)
+    return Number(function(int(value)), Signed(value.expression))
+
+
+def _concrete(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return function(
+        *(without(list(one) if not isinstance(one, int) else one) for one in arguments), **keywords
+    )
+
+
+_FUNCTIONS: dict[str | None, tuple[Callable[[Any], bool], Special]] = {
+    "sorted": (lambda one: one is sorted, _sorted),
+    "min": (lambda one: one is min, _extreme),
+    "max": (lambda one: one is max, _extreme),
+    "all": (lambda one: one is all, lambda _, arguments, __: every(list(arguments[0]))),
+    "any": (lambda one: one is any, lambda _, arguments, __: some(list(arguments[0]))),
+    "signed": (lambda one: one is signed, _signed),
+    "median": (_CONCRETE.__contains__, _concrete),
+    "mean": (_CONCRETE.__contains__, _concrete),
+}

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs one claim on one target under pytest, and keeps what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import textwrap
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from fixtures.plugins.targets import subject_of, target_of
+from fixtures.targets import Target
+from tools.export_c.events import Event
+from tools.export_c.recorder import Recorder
+from tools.export_c.refusal import NotExportable
+from tools.export_c.session import RUN
+
+_TWO_HOSTS = "it moves a guest between two hosts"
+_OTHER_FIXTURES = {
+    "hosts": _TWO_HOSTS,
+    "second_host": _TWO_HOSTS,
+    "recorder": "it measures",
+    "run_delay": "it watches how long a thread waits for a CPU",
+}
+"""Fixtures whose work is not made of this KVM's system calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim that ran once: what it says, and its steps."""
+
+    nodeid: str
+    subject: str
+    name: str
+    sentence: str
+    sources: tuple[str, ...]
+    target: Target
+    fixtures: tuple[str, ...]
+    source: str
+    events: tuple[Event, ...]
+
+    @property
+    def code(self) -> str:
+        """The claim's source, without the docstring that `sentence` has."""
+        lines = inspect.cleandoc(self.source).splitlines()
+        return "\n".join(line for line in textwrap.dedent("\n".join(lines)).splitlines())
+
+    @property
+    def case(self) -> str:
+        """The node id without the target, which an option names."""
+        return without_target(self.nodeid, self.target.name)
+
+    @property
+    def title(self) -> str:
+        """The case as reports call it."""
+        return f"{self.subject} {without_target(self.name, self.target.name)}"
+
+
+@dataclass
+class Outcome:
+    """What became of one case: the claim, or why there is no program for it."""
+
+    nodeid: str
+    claim: Claim | None = None
+    reason: str = ""
+
+
+@dataclass
+class Collector:
+    """A pytest plug-in that records each case."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    _skipped: str = ""
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Register the fixture last, so that it stands for the harness's own."""
+        session.config.pluginmanager.register(_Backend(), "export-c-backend")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep why a module could not be collected."""
+        if report.failed:
+            self.problems.append(str(report.longrepr).strip().splitlines()[-1])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Record one case from its fixtures to its end."""
+        RUN.begin()
+        self._skipped = ""
+        result = yield
+        self.outcomes.append(self._outcome(item))
+        return result
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_pyfunc_call(self) -> Generator[None, object, object]:
+        """Keep what the claim itself raises: how known issues change its verdict is of no concern."""
+        try:
+            return (yield)
+        except pytest.skip.Exception:
+            raise
+        except BaseException as error:
+            self._skipped = self._skipped or _raised(error)
+            raise
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Distinguish the claim from the preparations of its fixtures."""
+        RUN.current.in_claim = True
+        try:
+            return (yield)
+        finally:
+            RUN.current.ended = True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what went wrong with the case, or why it was skipped."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._skipped = f"it is skipped on this target: {_skip_reason(report)}"
+        elif report.failed and report.when == "setup":
+            self._skipped = self._skipped or str(report.longrepr).strip().splitlines()[-1]
+
+    def _outcome(self, item: pytest.Item) -> Outcome:
+        run = RUN.current
+        reason = self._skipped or _why_not(item)
+        if not reason and run.trouble is not None:
+            reason = str(run.trouble)
+        if reason:
+            return Outcome(item.nodeid, reason=reason)
+        return Outcome(item.nodeid, _claim(item))
+
+
+def _why_not(item: pytest.Item) -> str:
+    names = getattr(item, "fixturenames", ())
+    for name, reason in _OTHER_FIXTURES.items():
+        if name in names:
+            return reason
+    run = RUN.current
+    if not any(event.is_check() for event in run.events):
+        return "what it checks is not a value or a refusal of a system call"
+    failed = [text for text, held in run.plain_checks if not held]
+    if failed:
+        return f"it fails with a check of no value of a call: {failed[0]}"
+    return ""
+
+
+def _claim(item: pytest.Item) -> Claim:
+    target = target_of(item)
+    assert target is not None
+    assert isinstance(item, pytest.Function)
+    run = RUN.current
+    module = inspect.getdoc(item.module) or ""
+    return Claim(
+        nodeid=item.nodeid,
+        subject=subject_of(item),
+        name=item.name,
+        sentence=inspect.getdoc(item.function) or "",
+        sources=tuple(_sources(module)),
+        target=target,
+        fixtures=tuple(item.fixturenames),
+        source=inspect.getsource(item.function),
+        events=tuple(run.events),
+    )
+
+
+def without_target(nodeid: str, target: str) -> str:
+    """Return *nodeid* without the name of *target* among its parameters."""
+    name, bracket, parameters = nodeid.partition("[")
+    if not bracket:
+        return nodeid
+    kept = parameters.removesuffix("]").removeprefix(target).strip("-")
+    return f"{name}[{kept}]" if kept else name
+
+
+def _sources(doc: str) -> Iterator[str]:
+    found = doc.partition("Source:")[2].partition("\n\n")[0]
+    if found:
+        yield " ".join(found.split())
+
+
+def _raised(error: BaseException) -> str:
+    if type(error).__name__ == "CapabilityMissing":
+        return f"it is skipped on this target: {error}"
+    return f"it ends with {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+class _Backend:
+    """The fixture `backend` of a run that is recorded."""
+
+    @pytest.fixture
+    def backend(self, target: Target) -> Recorder:
+        """The system calls of the target, each of them a step."""
+        return Recorder(target.make_backend(), target.arch, RUN.current)
+
+
+Tell = Callable[[str], None]
+
+
+def record(nodeids: list[str], target: str) -> list[Outcome]:
+    """Run the cases *nodeids* on *target*, and return what they did.
+
+    `NotExportable` where nothing could be run, with pytest's own words.
+    """
+    collector = Collector()
+    said, warned = io.StringIO(), io.StringIO()
+    options = ["--target", target, "--assert=plain", "--quiet", "-p", "no:cacheprovider"]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned):
+        pytest.main([*nodeids, *options], plugins=[collector])
+    if not collector.outcomes:
+        lines = [*collector.problems, *warned.getvalue().strip().splitlines(), "no test matches"]
+        raise NotExportable(lines[0].removeprefix("ERROR: "))
+    return collector.outcomes

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What claims expect of calls rather than of values: refusals, exceptions, vCPUs that run meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from tools.export_c.events import Call, Enter, Refusal, Spin
+from tools.export_c.session import RUN
+
+
+def special(function: Any) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Any] | None:
+    """Return what stands for *function* while a claim is recorded, None for most functions."""
+    if function is pytest.raises:
+        return _raises
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    return _BY_NAME.get((module, name))
+
+
+def _refused(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> AbstractContextManager[None]:
+    return _Refused(int(arguments[0]))
+
+
+class _Refused:
+    """`fixtures.kvm.expect.refused`: notes the promise at the call, and lets the run continue."""
+
+    def __init__(self, errno: int) -> None:
+        self._errno = errno
+        self._first = 0
+
+    def __enter__(self) -> None:
+        self._first = len(RUN.current.events)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        from fixtures.kvm.errors import KvmError, OutOfResources
+
+        if error is not None and not isinstance(error, KvmError | OutOfResources):
+            return False
+        calls = [one for one in RUN.current.events[self._first :] if isinstance(one, Call)]
+        refused = [one for one in calls if one.failed()] or calls
+        if not refused:
+            RUN.current.refuse("it expects a refusal of something that is not an ioctl")
+        else:
+            refused[-1 if error is None else 0].refusal = Refusal(self._errno, promised=True)
+        return True
+
+
+class _Raises:
+    """`pytest.raises` of an exception in the guest, or of a failed call."""
+
+    def __init__(self, inner: Any, kind: Any) -> None:
+        self._inner = inner
+        self._kind = kind
+        self._first = 0
+
+    def __enter__(self) -> Any:
+        self._first = len(RUN.current.events)
+        return self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        from fixtures.kvm.errors import GuestFault, KvmError
+
+        done = RUN.current.events[self._first :]
+        if self._kind is GuestFault:
+            entries = [one for one in done if isinstance(one, Enter)]
+            if entries:
+                entries[-1].promised = True
+        elif self._kind is KvmError:
+            failed = [one for one in done if isinstance(one, Call) and one.failed()]
+            if failed:
+                failed[0].refusal = Refusal(-failed[0].result, promised=True)
+        elif error is not None:
+            RUN.current.refuse(f"it expects the exception {self._kind.__name__}")
+        return self._inner.__exit__(kind, error, trace)
+
+
+def _raises(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return _Raises(function(*arguments, **keywords), arguments[0])
+
+
+def _await_rounds(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    vcpu = RUN.current.vcpu(function.__self__.vcpu.handle.fd)
+    with RUN.silence():
+        result = function(*arguments, **keywords)
+    RUN.current.add(Spin(vcpu, "begun"))
+    return result
+
+
+def _stop(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    vcpu = RUN.current.vcpu(function.__self__.handle.fd)
+    with RUN.silence():
+        result = function(*arguments, **keywords)
+    RUN.current.add(Spin(vcpu, "stop"))
+    return result
+
+
+def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    RUN.current.refuse("it runs several vCPUs at once, and judges what all of them saw")
+    return function(*arguments)
+
+
+_BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
+    ("fixtures.kvm.expect", "refused"): _refused,
+    ("fixtures.kvm.guest", "Guest._await_rounds"): _await_rounds,
+    ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
+    ("fixtures.kvm.threads", "together"): _together,
+}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps that a reader of the program would not miss are left out, or made one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fixtures.uapi import kvm
+from tools.export_c.events import Call, Clock, Enter, Event, Finish, Load, Memory, Pointer, Registers, Store
+from tools.export_c.expressions import Constant
+from tools.export_c.rolling import leaves
+
+_MMAP_SIZE = kvm.KVM_GET_VCPU_MMAP_SIZE
+_SETS = kvm.KVM_SET_ONE_REG
+
+
+def shortened(events: Sequence[Event]) -> list[Event]:
+    """Return *events* without what nothing uses, and with sequences that have a name as one step."""
+    return _joined(_without_unused(_without_initial_stores(events)))
+
+
+def _without_initial_stores(events: Sequence[Event]) -> list[Event]:
+    """Leave out how user space filled guest memory before KVM knew it: its contents are known."""
+    given: set[int] = set()
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, Call) and event.layout is kvm.kvm_userspace_memory_region:
+            memory = getattr(event.members.get("userspace_addr"), "memory", None)
+            given.add(id(memory))
+        if isinstance(event, Store) and isinstance(event.into, Memory) and id(event.into) not in given:
+            continue
+        kept.append(event)
+    return kept
+
+
+def _without_unused(events: Sequence[Event]) -> list[Event]:
+    kept = list(events)
+    while True:
+        used = {id(leaf.event) for event in kept for leaf in leaves(event)}
+        fewer = [event for event in kept if id(event) in used or not _only_reads(event)]
+        if len(fewer) == len(kept):
+            return kept
+        kept = fewer
+
+
+def _only_reads(event: Event) -> bool:
+    """Return whether *event* matters only to those who use its value."""
+    if isinstance(event, Load | Clock):
+        return True
+    return isinstance(event, Call) and event.request == _MMAP_SIZE and event.refusal is None
+
+
+def _joined(events: Sequence[Event]) -> list[Event]:
+    joined: list[Event] = []
+    at = 0
+    while at < len(events):
+        event = events[at]
+        if _finishes(events[at : at + 3]):
+            entry = events[at + 1]
+            assert isinstance(entry, Enter)
+            joined.append(Finish(entry.vcpu, claim=entry.claim))
+            at += 3
+        elif _sets_constant(event):
+            last = at
+            while (
+                last < len(events) and _sets_constant(events[last]) and _owner(events[last]) is _owner(event)
+            ):
+                last += 1
+            joined += _registers(events[at:last])
+            at = last
+        else:
+            joined.append(event)
+            at += 1
+    return joined
+
+
+def _finishes(events: Sequence[Event]) -> bool:
+    match events:
+        case [Store(value=Constant(1)) as first, Enter(reason=-1) as entry, Store(value=Constant(0)) as last]:
+            return first.into is entry.vcpu is last.into
+    return False
+
+
+_FEWEST = 4
+
+
+def _registers(events: Sequence[Event]) -> Sequence[Event]:
+    if len(events) < _FEWEST:
+        return events
+    values = []
+    for call in events:
+        assert isinstance(call, Call)
+        reg, pointed = call.members["id"], call.members["addr"]
+        assert isinstance(reg, Constant)
+        assert isinstance(pointed, Pointer)
+        assert isinstance(pointed.value, Constant)
+        values.append((reg.value, pointed.value.value))
+    owner = _owner(events[0])
+    assert isinstance(owner, Call)
+    return [Registers(owner, tuple(values), claim=events[0].claim)]
+
+
+def _sets_constant(event: Event) -> bool:
+    if not isinstance(event, Call) or event.request != _SETS or event.failed() or event.refusal is not None:
+        return False
+    pointed = event.members.get("addr")
+    plain = isinstance(pointed, Pointer) and isinstance(pointed.value, Constant)
+    return plain and isinstance(event.members.get("id"), Constant)
+
+
+def _owner(event: Event) -> Event | None:
+    return event.owner if isinstance(event, Call) else None

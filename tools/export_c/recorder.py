@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The seam of a run that is exported: every system call is a step, every clock reading a number of one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import threading
+from collections.abc import Callable
+
+from fixtures.backends.process_memory import peek
+from fixtures.backends.protocol import Backend, HostTime, Mapping
+from fixtures.guests import layout as guest_layout
+from fixtures.uapi import kvm
+from fixtures.uapi.ioctl import Request, fields
+from fixtures.uapi.names import find_request
+from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c import structures
+from tools.export_c.events import Call, Clock, Close, Enter, Event, Memory, Pointer, Sleep, Spin
+from tools.export_c.expressions import Leaf
+from tools.export_c.places import Filled, Places
+from tools.export_c.refusal import NotExportable
+from tools.export_c.symbolic import Number, of
+
+_GETS_VALUE = frozenset({kvm.KVM_GET_DEVICE_ATTR, kvm.KVM_GET_ONE_REG})
+_DESCRIPTORS = frozenset({kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU})
+_RESULT_BITS = 32
+_INTERRUPTED = -1
+
+
+class Run:
+    """The steps so far, and what is known about the places of their numbers."""
+
+    def __init__(self) -> None:
+        """Nothing has happened."""
+        self.events: list[Event] = []
+        self.places = Places()
+        self.in_claim = False
+        self.ended = False
+        self.thread = threading.get_ident()
+        self.silent = 0
+        self.owners: dict[int, Event | None] = {}  # of descriptors
+        self.trouble: NotExportable | None = None
+        self.plain_checks: list[tuple[str, bool]] = []  # of what is no value of a step
+
+    def add(self, event: Event) -> None:
+        """Append a step, unless the harness does something that a step before stands for."""
+        if self.silent or self.ended:
+            return
+        event.claim = self.in_claim
+        self.events.append(event)
+
+    def vcpu(self, fd: int) -> Call:
+        """Return the call that made the vCPU of *fd*."""
+        made = self.owners[fd]
+        assert isinstance(made, Call)
+        return made
+
+    def refuse(self, reason: str) -> None:
+        """Remember the first reason why the run cannot be exported; it continues nevertheless."""
+        if not self.silent:
+            self.trouble = self.trouble or NotExportable(reason)
+
+
+class RecordedTime:
+    """`protocol.HostTime` whose readings are steps."""
+
+    def __init__(self, inner: HostTime, run: Run) -> None:
+        """Read the clocks of *inner*."""
+        self._inner = inner
+        self._run = run
+
+    def counter(self) -> int:
+        """The host counter."""
+        return self._reading("counter", self._inner.counter())
+
+    def realtime_ns(self) -> int:
+        """CLOCK_REALTIME."""
+        return self._reading("realtime", self._inner.realtime_ns())
+
+    def monotonic_raw_ns(self) -> int:
+        """CLOCK_MONOTONIC_RAW."""
+        return self._reading("monotonic_raw", self._inner.monotonic_raw_ns())
+
+    def glance(self) -> tuple[int, int]:
+        """Both clocks for a record: no step."""
+        return self._inner.glance()
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        """A pause."""
+        self._run.add(Sleep(of(duration_ns)))
+        self._inner.sleep_ns(int(duration_ns))
+
+    def _reading(self, name: str, value: int) -> int:
+        event = Clock(name)
+        self._run.add(event)
+        return Number(value, Leaf(event, "", 64))
+
+
+class Recorder:
+    """`protocol.Backend` before another one."""
+
+    def __init__(self, inner: Backend, arch: str, run: Run) -> None:
+        """Hand every call on to *inner*, whose KVM is of *arch*."""
+        self.inner = inner
+        self.run = run
+        self.arch = arch
+        self.time = RecordedTime(inner.time, run)
+        self.interrupt: Callable[[int], None] = inner.interrupt
+        self._maps: dict[int, int] = {}  # of vCPUs, by descriptor
+        self._memories: dict[Event, Memory] = {}  # of VMs
+        self._left: list[tuple[Call, bytes]] = []
+
+    def memory_of(self, vm: Event) -> Memory:
+        """Return the guest memory of *vm*."""
+        return self._memories[vm]
+
+    def address_of(self, owner: Memory | Call) -> int:
+        """Return where guest memory, or a vCPU's kvm_run, is mapped in this process."""
+        return self.run.places.address_of(owner)
+
+    # protocol.Backend
+
+    def open(self) -> int:
+        """open(2)."""
+        fd = self.inner.open()
+        self.run.owners[fd] = None
+        return fd
+
+    def ioctl(self, fd: int, request: int, arg: int = 0) -> int:
+        """ioctl(2)."""
+        if self.run.silent or threading.get_ident() != self.run.thread:
+            return self.inner.ioctl(fd, request, int(arg))
+        call = self._begin(fd, request, arg)
+        try:
+            result = self.inner.ioctl(fd, request, int(arg))
+        except OSError as error:
+            call.result = -(error.errno or 0)
+            raise
+        self._end(call, int(arg), result)
+        if call.request in _DESCRIPTORS:
+            self.run.owners[result] = call
+            return result
+        return Number(result, Leaf(call, "result", _RESULT_BITS, signed=True))
+
+    def timed_ioctl(self, fd: int, request: int, arg: int, /) -> tuple[int, int, int]:
+        """KVM_RUN between two host counter readings."""
+        vcpu = self.run.vcpu(fd)
+        if threading.get_ident() != self.run.thread:
+            self.run.events.append(Spin(vcpu, "start", claim=True))
+            return self.inner.timed_ioctl(fd, request, arg)
+        before, result, after = self.inner.timed_ioctl(fd, request, arg)
+        if self.run.silent:
+            return before, result, after
+        run = kvm.kvm_run.from_address(self._maps[fd])
+        if result == -errno.EINTR and not run.immediate_exit:
+            return before, result, after  # a signal of this process: the harness enters again
+        event = Enter(
+            vcpu, run.exit_reason if result == 0 else _INTERRUPTED if result == -errno.EINTR else result
+        )
+        event.faulted = self._guest_faulted(vcpu)
+        self.run.add(event)
+        return Number(before, Leaf(event, "before", 64)), result, Number(after, Leaf(event, "after", 64))
+
+    def mmap(self, fd: int, length: int) -> Mapping:
+        """mmap(2)."""
+        mapping = self.inner.mmap(fd, int(length))
+        owner = self.run.owners.get(fd)
+        if fd == -1:
+            memory = Memory(int(length))
+            self.run.add(memory)
+            self.run.places.map(mapping.address, int(length), memory)
+        elif isinstance(owner, Call):
+            self._maps[fd] = mapping.address
+            self.run.places.map(mapping.address, int(length), owner)
+        return mapping
+
+    def pread(self, fd: int, length: int, offset: int) -> bytes:
+        """pread(2)."""
+        self.run.refuse("it reads a file of statistics")
+        return self.inner.pread(fd, length, offset)
+
+    def close(self, fd: int) -> None:
+        """close(2)."""
+        owner = self.run.owners.pop(fd, None)
+        if owner is not None and self.run.in_claim:
+            self.run.add(Close(owner))
+        self._maps.pop(fd, None)
+        self.inner.close(fd)
+
+    # Calls
+
+    def _begin(self, fd: int, request: int, arg: int) -> Call:
+        known = request if isinstance(request, Request) else find_request(request, self.arch)
+        owner = self.run.owners.get(fd)
+        call = Call(owner, known if known is not None else request)
+        if fd not in self.run.owners:
+            self.run.refuse("it calls a descriptor that no exported call made")
+        if fields(request).size == 0 or known is None or known.argument is None:
+            call.argument = self._plain_argument(request, arg)
+        elif issubclass(known.argument, ctypes.Structure):
+            self._take_structure(call, known.argument, int(arg))
+        else:
+            call.argument = structures.pointer(int(arg), known.size, self.run.places)
+        self.run.add(call)
+        return call
+
+    def _plain_argument(self, request: int, arg: int) -> int | Pointer:
+        if fields(request).size and peek(arg, 1) is not None:
+            self.run.refuse(f"request {request:#x} has an argument that no header describes")
+        if isinstance(arg, Number):
+            return Pointer(value=of(arg), size=0)
+        return int(arg)
+
+    def _take_structure(self, call: Call, layout: type[ctypes.Structure], arg: int) -> None:
+        place = self.run.places.find(arg)
+        if peek(arg, ctypes.sizeof(layout)) is None:
+            call.argument = Pointer(offset=arg)
+            return
+        if place is not None and isinstance(place.owner, Memory):
+            call.argument = Pointer(place.owner, place.offset)
+            return
+        call.layout = layout
+        call.elements = structures.elements(layout, arg)
+        size = structures.whole(layout, call.elements)
+        contents = ctypes.string_at(arg, size)
+        base = structures.base_of(layout, contents, self._left)
+        call.base = base[0] if base else None
+        call.members = structures.given(call, arg, contents, base[1] if base else None, self.run.places)
+        if base is not None and layout is kvm_x86.kvm_cpuid2:
+            call.changed_bits = structures.changed_bits(contents, base[1][:size])
+        if layout is kvm.kvm_userspace_memory_region:
+            self._give_memory(call)
+
+    def _end(self, call: Call, arg: int, result: int) -> None:
+        call.result = result
+        request = call.request
+        if call.layout is not None and isinstance(request, Request) and structures.fills(request):
+            count = structures.elements(call.layout, arg)
+            contents = ctypes.string_at(arg, structures.whole(call.layout, max(count, call.elements)))
+            self.run.places.fill(Filled(arg, contents, call, call.layout, max(count, call.elements)))
+            self._left.append((call, contents))
+        if request in _GETS_VALUE and call.layout is not None:
+            address = int.from_bytes(ctypes.string_at(arg, ctypes.sizeof(call.layout))[-8:], "little")
+            pointed = call.members.get("addr")
+            if isinstance(pointed, Pointer) and pointed.value is not None:
+                held = ctypes.string_at(address, pointed.size)
+                self.run.places.fill(Filled(address, held, call, None))
+        if request == kvm.KVM_CREATE_DEVICE and call.layout is not None:
+            self.run.owners[kvm.kvm_create_device.from_address(arg).fd] = call
+
+    def _give_memory(self, call: Call) -> None:
+        pointed = call.members.get("userspace_addr")
+        if isinstance(pointed, Pointer) and pointed.memory is not None and call.owner is not None:
+            self._memories.setdefault(call.owner, pointed.memory)
+            if not pointed.memory.contents:
+                address = self.run.places.address_of(pointed.memory)
+                pointed.memory.contents = dict(_runs(address, pointed.memory.size))
+
+    def _guest_faulted(self, vcpu: Call) -> bool:
+        assert vcpu.owner is not None
+        memory = self._memories.get(vcpu.owner)
+        if memory is None or not isinstance(vcpu.argument, int):
+            return False
+        at = self.run.places.address_of(memory) + guest_layout.mailbox(vcpu.argument)
+        return bool(guest_layout.GuestMailbox.from_address(at).fault.count)
+
+
+def _runs(address: int, size: int) -> list[tuple[int, bytes]]:
+    """Return the pieces that are not 0, each of whole 8 bytes."""
+    held = ctypes.string_at(address, size)
+    zeros = bytes(guest_layout.PAGE_SIZE)
+    found: list[tuple[int, bytes]] = []
+    for page in range(0, size, len(zeros)):
+        if held[page : page + len(zeros)] == zeros:
+            continue
+        for at in range(page, page + len(zeros), 8):
+            word = held[at : at + 8]
+            if word != zeros[:8]:
+                found.append((at, word))
+    return found

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Pieces of exported programs for arm64. */
+
+/* @host_counter */
+static uint64_t host_counter(void)
+{
+	uint64_t ticks;
+
+	__asm__ volatile("isb; mrs %0, cntvct_el0; isb" : "=r"(ticks) : : "memory");
+	return ticks;
+}
+
+/* @CORE */
+#define CORE(offset) (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | (offset) / 4)
+
+/* @X */
+#define X(n) CORE(8 * (n))
+
+/* @PC */
+#define PC CORE(offsetof(struct kvm_regs, regs.pc))
+
+/* @PSTATE */
+#define PSTATE CORE(offsetof(struct kvm_regs, regs.pstate))
+
+/* @reg */
+struct reg {
+	uint64_t id, value;
+};
+
+/* @set_regs */
+static void set_regs(int fd, const struct reg *regs, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		must(one_reg(fd, KVM_SET_ONE_REG, regs[i].id, &regs[i].value), "KVM_SET_ONE_REG");
+}

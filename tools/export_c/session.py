@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The run that is recorded now: rewritten modules have no other way to reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tools.export_c.events import Assumption, Call
+from tools.export_c.expressions import Compare, Constant, Expression, Leaf, Not
+from tools.export_c.recorder import Run
+from tools.export_c.symbolic import assume_with
+
+
+@dataclass
+class Session:
+    """One run at a time."""
+
+    current: Run = field(default_factory=Run)
+
+    def begin(self) -> Run:
+        """Start the record of another run."""
+        self.current = Run()
+        return self.current
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Record no step of what the harness does inside."""
+        run = self.current
+        run.silent += 1
+        try:
+            yield
+        finally:
+            run.silent -= 1
+
+    def assume(self, condition: Expression, holds: bool) -> None:
+        """Remember a condition that decided how the run goes on."""
+        if any(True for _ in condition.leaves()) and not _is_about_msrs(condition):
+            self.current.add(Assumption(condition, holds))
+
+
+def _is_about_msrs(condition: Expression) -> bool:
+    # Whether an MSR was handled is part of what its call must return.
+    match condition:
+        case Not(of=of):
+            return _is_about_msrs(of)
+        case Compare(left=Leaf(event=Call() as call, member="result"), right=Constant(1)):
+            return call.is_msr()
+    return False
+
+
+RUN = Session()
+assume_with(RUN.assume)

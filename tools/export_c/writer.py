@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A recorded claim as one C program."""
+
+from __future__ import annotations
+
+import ctypes
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from fixtures.architectures import ARM64, X86_64
+from fixtures.guests import layout
+from fixtures.guests.program import Program
+from fixtures.uapi import kvm
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from tools.export_c import c_guest
+from tools.export_c.c_calls import Calls, layouts_used
+from tools.export_c.c_names import Names
+from tools.export_c.c_runtime import headers, needed
+from tools.export_c.c_steps import Steps
+from tools.export_c.claim import Claim
+from tools.export_c.events import Call, Event, Load, Memory
+from tools.export_c.peephole import shortened
+from tools.export_c.places import is_signed
+from tools.export_c.rolling import Loop, leaves, rolled
+
+_LEAVES_BY = {X86_64.name: ("KVM_EXIT_IO", kvm.KVM_EXIT_IO), ARM64.name: ("KVM_EXIT_MMIO", kvm.KVM_EXIT_MMIO)}
+_LIMIT_S = 60
+_WIDTH = 96
+
+
+def write(claim: Claim) -> str:
+    """Return *claim* as C; `NotExportable` where its steps have no C here."""
+    arch = claim.target.arch
+    events = shortened(claim.events)
+    program = rolled(events)
+    names = Names(program, arch)
+    vcpus = [
+        one
+        for one in events
+        if isinstance(one, Call) and one.request == kvm.KVM_CREATE_VCPU and not one.failed()
+    ]
+    memories = _memories(events)
+    calls = Calls(names, memories={id(vm): names.of(memory) for memory, vm in memories})
+    steps = Steps(
+        names,
+        calls,
+        used=_used(events, names),
+        memories={id(memory): vm for memory, vm in memories},
+        vcpus=vcpus,
+        leaves_by=_LEAVES_BY[arch][1],
+    )
+    body = list(_body(program.parts, steps, claim))
+    programs = c_guest.started(events, arch)
+    guest = list(_guest(claim, programs, vcpus))
+    text = "\n".join([*guest, *body])
+    runtime = needed(arch, text, always=("fail", "hold", "on_alarm", "skip", "said"))
+    head = [
+        *_opening(claim, headers(text + runtime)),
+        *_defines(names, arch, text + runtime),
+        *_layouts(events),
+    ]
+    return "\n".join([*head, "", runtime, "", *guest, *body, ""])
+
+
+def _opening(claim: Claim, included: Sequence[str]) -> Iterator[str]:
+    command = ["python", "-m", "tools.export_c", claim.case, "--target", claim.target.name]
+    yield "// SPDX-License-Identifier: GPL-2.0-only"
+    yield "/*"
+    for paragraph in (claim.sentence, *(f"Source: {source}" for source in claim.sources)):
+        yield from _comment(paragraph)
+        yield " *"
+    yield " * The claim, as kvmtests has it:"
+    yield " *"
+    yield from (
+        f" *{'     ' + line if line else ''}" for line in claim.code.replace("*/", "* /").splitlines()
+    )
+    yield " *"
+    yield f" * Written by: {shlex.join(command)}"
+    yield " * Build: cc -O2 -Wall -Wextra -pthread -o repro repro.c"
+    yield " * Status: 0 it holds, 1 it does not, 4 this KVM lacks something that it needs."
+    yield " */"
+    yield "#define _GNU_SOURCE"
+    yield from (f"#include <{header}>" for header in included)
+    yield ""
+    yield f'#define CLAIM "{claim.title}"'
+
+
+def _comment(text: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n"):
+        yield from (f" * {line}" for line in textwrap.wrap(" ".join(paragraph.split()), _WIDTH))
+
+
+def _defines(names: Names, arch: str, text: str) -> Iterator[str]:
+    yield f"#define LEAVES_BY {_LEAVES_BY[arch][0]} /* how guest programs end */"
+    if "MAILBOXES" in text:
+        yield f"#define MAILBOXES {layout.mailbox(0):#x} /* in guest memory, a page for each vCPU */"
+    for name, value in names.defines.items():
+        if name.startswith("KVM_"):
+            yield f"#ifndef {name}"
+            yield f"#define {name} {value:#x}"
+            yield "#endif"
+        else:
+            yield f"#define {name} {value:#x}"
+
+
+def _layouts(events: Sequence[Event]) -> Iterator[str]:
+    found = {event.layout for event in events if isinstance(event, Call | Load) and event.layout is not None}
+    for one in layouts_used(found):
+        yield ""
+        yield from _definition(one)
+    if kvm_arm64.kvm_arm_counter_offset in found:
+        yield ""
+        yield "#ifndef KVM_ARM_SET_COUNTER_OFFSET /* before Linux 6.4 */"
+        yield from _definition(kvm_arm64.kvm_arm_counter_offset)
+        yield "#endif"
+
+
+def _definition(kind: type[ctypes.Structure]) -> Iterator[str]:
+    yield f"struct {kind.__name__} {{"
+    for name, field, *_ in kind._fields_:
+        element: type = field
+        count = ""
+        if issubclass(field, ctypes.Array):
+            element, count = vars(field)["_type_"], f"[{vars(field)['_length_']}]"
+        sign = "" if is_signed(element) else "u"
+        yield f"\t{sign}int{8 * ctypes.sizeof(element)}_t {name}{count};"
+    yield "} __attribute__((packed));"
+
+
+def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[Call]) -> Iterator[str]:
+    if not programs:
+        return
+    for one in programs:
+        yield c_guest.code(one)
+        yield ""
+    ids = {one.argument for one in vcpus if isinstance(one.argument, int)}
+    memory = next(one for one in claim.events if isinstance(one, Memory) and one.contents)
+    yield c_guest.tables(memory, ids, programs)
+    yield ""
+    yield c_guest.loading(programs)
+    yield ""
+
+
+def _body(parts: Sequence[Event | Loop], steps: Steps, claim: Claim) -> Iterator[str]:
+    lines: list[str] = []
+    in_claim = False
+    for part in parts:
+        first = part.body[0] if isinstance(part, Loop) else part
+        if first.claim and not in_claim:
+            lines += ["", "/* The claim begins here. */", "in_claim = true;"]
+            in_claim = True
+        lines += steps.loop(part) if isinstance(part, Loop) else steps.event(part)
+    yield from steps.tables()
+    yield "int main(void)"
+    yield "{"
+    yield '\tint kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);'
+    yield ""
+    yield "\tsignal(SIGALRM, on_alarm);"
+    yield f"\talarm({_LIMIT_S});"
+    yield '\tprintf("TAP version 13\\n1..1\\n");'
+    yield "\tif (kvm < 0)"
+    yield '\t\tskip("/dev/kvm: %s", strerror(errno));'
+    for fixture, test, reason in _CONDITIONS:
+        if fixture in claim.fixtures:
+            yield f"\tif (!{test}())"
+            yield f'\t\tskip("{reason} is absent");'
+    yield from (f"\t{line}" if line else "" for line in lines)
+    yield "\thold();"
+    yield "}"
+
+
+_CONDITIONS = (
+    ("tsc_clocksource", "clocksource_is_tsc", "a TSC-based clocksource"),
+    ("stable_tsc", "tsc_is_stable", "a host whose TSC is stable"),
+)
+"""What fixtures ask of the host, outside of KVM."""
+
+
+def _memories(events: Sequence[Event]) -> list[tuple[Memory, Call]]:
+    found: dict[int, tuple[Memory, Call]] = {}
+    for event in events:
+        if isinstance(event, Call) and event.layout is kvm.kvm_userspace_memory_region:
+            memory = getattr(event.members.get("userspace_addr"), "memory", None)
+            if memory is not None and isinstance(event.owner, Call):
+                found.setdefault(id(event.owner), (memory, event.owner))
+    return list(found.values())
+
+
+def _used(events: Sequence[Event], names: Names) -> set[tuple[int, str]]:
+    used = set()
+    for event in events:
+        for leaf in leaves(event):
+            first, _ = names.program.places.get(id(leaf.event), (id(leaf.event), 0))
+            used.add((first, leaf.member))
+    return used

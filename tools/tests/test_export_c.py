@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Claims as C programs: what they say, and that their verdict is the claim's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
+REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
+STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
+VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
+
+
+def export(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return what the command says."""
+    command = [sys.executable, "-m", "tools.export_c", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+def exported(nodeid: str, target: str) -> str:
+    """Return the program of a case that has one."""
+    done = export(nodeid, "--target", target)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def compiled(text: str, folder: Path, compiler: str = "cc") -> Path:
+    """Return the executable of a program; a compiler that is not installed skips."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    source, program = folder / "repro.c", folder / "repro"
+    source.write_text(text, encoding="ascii")
+    done = subprocess.run(
+        [compiler, *STRICT, "-o", str(program), str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.mark.parametrize("nodeid", [pytest.param(WINDOW, id="window"), pytest.param(REFUSAL, id="refusal")])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_program_compiles_without_a_warning(nodeid: str, compiler: str, tmp_path: Path) -> None:
+    """A program is C11 in which neither compiler finds anything to warn about."""
+    assert compiled(exported(nodeid, "sim-x86_64"), tmp_path, compiler).exists()
+
+
+def test_program_says_what_it_claims() -> None:
+    """The claim's sentence, its source, the command and the guest's listing are in the program."""
+    text = exported(WINDOW, "sim-x86_64")
+
+    assert "The guest reads host_tsc + tsc_offset, modulo 2**64." in text
+    assert "Source: Documentation/virt/kvm/devices/vcpu.rst" in text
+    assert "test_guest_tsc_is_host_tsc_plus_offset[plus-180e9]' --target sim-x86_64" in text
+    assert "/* loop: rdtsc */" in text
+
+
+def test_window_is_computed_from_what_the_program_measures() -> None:
+    """The window's ends are the program's own readings, shifted by the claim's constant."""
+    text = exported(WINDOW, "sim-x86_64")
+
+    assert "check_window(guest_1, (before_1 + 180000000000), (after_1 + 180000000000));" in text
+
+
+@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
+def test_program_runs_as_a_kselftest(tmp_path: Path) -> None:
+    """The program prints one TAP line, and its status says the same."""
+    program = compiled(exported(REFUSAL, "sim-x86_64"), tmp_path)
+
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=120)
+
+    version, plan, line = done.stdout.splitlines()
+    assert (version, plan) == ("TAP version 13", "1..1")
+    assert line.startswith(VERDICTS[done.returncode])
+
+
+def test_what_has_no_program_says_why() -> None:
+    """A claim without a program is refused in one sentence, with status 1."""
+    done = export("kvmtests/x86/test_benchmark_counters.py", "--target", "sim-x86_64")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("export_c: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_target_is_named() -> None:
+    """A target that does not exist is named, with the nearest one."""
+    done = export(WINDOW, "--target", "sim-x86_46")
+
+    assert done.returncode == 1
+    assert "sim-x86_46" in done.stderr

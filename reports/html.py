@@ -17,6 +17,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from . import across_kernels, answer, html_data, html_frame, html_groups, html_known, html_targets, unfinished
+from .as_program import as_program
 from .compare import Comparison
 from .history import History
 from .html_benchmarks import benchmarks
@@ -166,6 +167,7 @@ _FILTERS = {
     "took": _took,
     "said": _said,
     "address": _address,
+    "as_program": as_program,
     "figure": number,
     "grouped": _grouped,
     "short": _short,

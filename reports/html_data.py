@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .as_program import as_program
 from .compare import Comparison, key
 from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
 from .text import clip, clip_line
@@ -157,6 +158,7 @@ def _detail(result: Result, logs: _Logs) -> dict[str, Any]:
         "f": place,
         "k": result.known_issue,
         "p": result.repro,
+        "x": as_program(result),
         "i": result.nodeid,
     }
     if result.ending is ResultEnding.CRASHED:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import benchmark_tables, earlier, unfinished
+from .as_program import as_program
 from .model import Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
 from .text import clip_line
 
@@ -95,6 +96,8 @@ def _bad(result: Result) -> Iterator[str]:
         yield f"        {clip_line(result.message, MESSAGE_LIMIT)}"
     if result.repro:
         yield f"        reproduce: {result.repro}"
+    if command := as_program(result):
+        yield f"        as C: {command}"
 
 
 def _numbers(results: Sequence[Result]) -> list[str]:

@@ -332,7 +332,8 @@ function panel(subject, row, column) {
   const list = make("dl", null, ...terms.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, value)]));
   const parts = [make("p", null, make("span", { className: `v v-${letter}` }, word), " ",
     make("b", null, `${subject.name} ${subject.tests[row]}`)), list];
-  if (detail.p) parts.push(reproduce(detail.p));
+  if (detail.p) parts.push(command("reproduce", detail.p));
+  if (detail.x) parts.push(command("as C", detail.x));
   const log = logOf(detail);
   if (log) parts.push(make("pre", { tabIndex: 0 }, log));
   return parts;
@@ -344,14 +345,14 @@ function knownIssue(name) {
   return place < 0 ? name : make("a", { href: `#known-${place + 1}` }, name);
 }
 
-function reproduce(command) {
-  const code = make("code", null, command);
+function command(label, line) {
+  const code = make("code", null, line);
   const button = make("button", { type: "button", className: "link" }, "copy");
   button.addEventListener("click", () => {
     getSelection().selectAllChildren(code);
-    navigator.clipboard?.writeText(command).then(() => { button.textContent = "copied"; }, () => {});
+    navigator.clipboard?.writeText(line).then(() => { button.textContent = "copied"; }, () => {});
   });
-  return make("p", { className: "repro" }, make("span", { className: "soft" }, "reproduce"), code, button);
+  return make("p", { className: "repro" }, make("span", { className: "soft" }, label), code, button);
 }
 
 // ---- controls

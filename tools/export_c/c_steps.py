@@ -49,10 +49,6 @@ _WORD = 8
 Index = Callable[[Leaf], str]
 
 
-def _no_index(_: Leaf) -> str:
-    return ""
-
-
 @dataclass
 class Steps:
     """Writes steps; *used* has the id of each step, and the member, whose value something uses."""
@@ -75,13 +71,13 @@ class Steps:
             yield from (f"\t{line}" for line in self.event(event, index, looped=True))
         yield "}"
 
-    def event(self, event: Event, index: Index = _no_index, *, looped: bool = False) -> Iterator[str]:
+    def event(self, event: Event, index: Index | None = None, *, looped: bool = False) -> Iterator[str]:
         """Yield the statements of one step; *index* is that of the values it uses."""
         where = "[i]" if looped else ""
 
         def name(leaf: Leaf) -> str:
             own = f"[{leaf.index}]" if leaf.index is not None else ""
-            return self.names.leaf(leaf, index(leaf) or own)
+            return self.names.leaf(leaf, (index or self._place)(leaf) or own)
 
         match event:
             case Call():
@@ -142,6 +138,11 @@ class Steps:
     def _new(self, event: Event, kind: str, where: str) -> str:
         name = self.names.of(event)
         return f"{name}{where}" if where else f"{kind} {name}"
+
+    def _place(self, leaf: Leaf) -> str:
+        """Return the index of a value that a loop left, for a step outside of loops."""
+        known = self.names.program.places.get(id(leaf.event))
+        return f"[{known[1]}]" if known else ""
 
     def _indices(self, event: Event, later: Event) -> Index:
         known: dict[int, str] = {}

@@ -121,7 +121,7 @@ def _construct(function: Any, arguments: tuple[Any, ...], keywords: dict[str, An
     plain = {name: without(value) for name, value in keywords.items()}
     made = function(*map(without, arguments), **plain)
     start = ctypes.addressof(made)
-    RUN.current.places.forget(start, ctypes.sizeof(made))
+    RUN.current.places.made(start, ctypes.sizeof(made))
     if isinstance(made, ctypes._SimpleCData):
         if arguments and isinstance(arguments[0], Number):
             write_number(start, ctypes.sizeof(made), arguments[0])

@@ -101,6 +101,11 @@ def _stop(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -
     return result
 
 
+def _require_reg(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    with RUN.silence():  # the calls that use the register find out themselves
+        return function(*arguments, **keywords)
+
+
 def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
     RUN.current.refuse("it runs several vCPUs at once, and judges what all of them saw")
     return function(*arguments)
@@ -109,6 +114,7 @@ def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> A
 _BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     ("fixtures.kvm.expect", "refused"): _refused,
     ("fixtures.kvm.guest", "Guest._await_rounds"): _await_rounds,
+    ("fixtures.kvm.arm64.vcpu", "Arm64Vcpu.require_reg"): _require_reg,
     ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
     ("fixtures.kvm.threads", "together"): _together,
 }

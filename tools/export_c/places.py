@@ -104,6 +104,7 @@ class Places:
         """Nothing is known."""
         self._mapped: list[tuple[int, int, Memory | Call]] = []
         self._filled: deque[Filled] = deque(maxlen=_KEPT)
+        self._sizes: dict[int, int] = {}
         self._written: dict[int, tuple[int, int, Expression]] = {}
 
     def map(self, address: int, size: int, owner: Memory | Call) -> None:
@@ -126,6 +127,15 @@ class Places:
         """Know what an event left."""
         self.forget(filled.address, len(filled.contents))
         self._filled.append(filled)
+
+    def made(self, address: int, size: int) -> None:
+        """User space has made an object of *size* bytes there."""
+        self.forget(address, size)
+        self._sizes[address] = size
+
+    def size_at(self, address: int) -> int | None:
+        """Return the size of the object that was last made at *address*."""
+        return self._sizes.get(address)
 
     def forget(self, address: int, size: int) -> None:
         """A new object lies there."""

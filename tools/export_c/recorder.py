@@ -201,7 +201,7 @@ class Recorder:
         elif issubclass(known.argument, ctypes.Structure):
             self._take_structure(call, known.argument, int(arg))
         else:
-            call.argument = structures.pointer(int(arg), known.size, self.run.places)
+            call.argument = structures.pointer(int(arg), self.run.places)
         self.run.add(call)
         return call
 

@@ -34,10 +34,8 @@ _COUNTS: dict[type[ctypes.Structure], str] = {
 }
 """The member that says how long the array at a structure's end is."""
 
+_U64 = 8
 _POINTERS = frozenset({"addr", "userspace_addr"})
-
-_INT_ATTRIBUTES = frozenset({kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL})
-_INT_ATTRIBUTE_NUMBERS = range(4)
 
 
 def elements(layout: type[ctypes.Structure], address: int) -> int:
@@ -94,7 +92,7 @@ def _given(
         span = slice(member.offset, member.offset + member.size)
         number = int.from_bytes(contents[span], "little", signed=member.signed)
         if member.name in _POINTERS:
-            yield member.name, pointer(number, _pointed_size(call, contents), places)
+            yield member.name, pointer(number, places)
             continue
         expression = places.written(address + member.offset, member.size)
         if expression is None:
@@ -136,8 +134,9 @@ def _cpuid(contents: bytes) -> ctypes.Structure:
     )
 
 
-def pointer(address: int, size: int, places: Places) -> events.Pointer:
+def pointer(address: int, places: Places) -> events.Pointer:
     """Return what *address* points at: guest memory, a value of the program's own, or nothing."""
+    size = places.size_at(address) or _U64
     place = places.find(address)
     if place is not None and isinstance(place.owner, events.Memory):
         return events.Pointer(place.owner, place.offset)
@@ -146,15 +145,6 @@ def pointer(address: int, size: int, places: Places) -> events.Pointer:
         return events.Pointer(offset=address)
     value = places.written(address, size) or places.leaf(address, size)
     return events.Pointer(value=value or Constant(int.from_bytes(held, "little")), size=size)
-
-
-def _pointed_size(call: events.Call, contents: bytes) -> int:
-    """Return the size of what the call's value pointer points at: attributes may be C ints."""
-    if call.layout is kvm.kvm_device_attr:
-        attr = kvm.kvm_device_attr.from_buffer_copy(contents)
-        if attr.group in _INT_ATTRIBUTES and attr.attr in _INT_ATTRIBUTE_NUMBERS:
-            return 4
-    return 8
 
 
 def fills(request: Request) -> bool:

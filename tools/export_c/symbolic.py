@@ -51,7 +51,7 @@ class Condition:
     def __eq__(self, other: object) -> Any:
         if isinstance(other, Condition):
             return equal(Number(self.holds, self.expression), Number(other.holds, other.expression))
-        return self if other else Condition(Not(self.expression), not self.holds)
+        return self if other else negated(self)
 
     __hash__ = None  # type: ignore[assignment]  # it has no value until it is decided
 
@@ -208,6 +208,9 @@ def negated(value: object) -> object:
 
 def equal(left: object, right: object) -> object:
     """Return whether two numbers are equal, as a condition where one of them is of a step."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Condition) and isinstance(other, bool):
+            return one if other else negated(one)
     if isinstance(left, Number | Condition) or isinstance(right, Number | Condition):
         held = _value(left) == _value(right)
         return Condition(Compare("==", of(left), of(right)), held)

@@ -18,7 +18,7 @@ from tools.export_c.expressions import Leaf
 from tools.export_c.places import VALUE
 from tools.export_c.rolling import Program
 
-_CLOCKS = {"counter": "host", "realtime": "realtime", "monotonic_raw": "raw"}
+_CLOCKS = {"counter": "host", "realtime": "realtime", "monotonic_raw": "raw", "frequency": "counter_hz"}
 _OBJECTS = {kvm.KVM_CREATE_VM: "vm", kvm.KVM_CREATE_VCPU: "vcpu", kvm.KVM_CREATE_DEVICE: "device"}
 _SHORT: dict[type[ctypes.Structure], str] = {
     kvm.kvm_clock_data: "clock",

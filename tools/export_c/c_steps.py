@@ -262,6 +262,8 @@ def _constant(name: str, where: str) -> str:
 
 def _clock(event: Clock) -> str:
     ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
+    if event.name == "frequency":
+        return "frequency_hz(kvm)"
     return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"
 
 

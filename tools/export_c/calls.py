@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable
 from enum import EnumMeta
 from fractions import Fraction
+from pathlib import Path
 from types import BuiltinMethodType
 from typing import Any
 
@@ -18,7 +19,7 @@ from tools.export_c.expressions import Extreme, Leaf, Signed
 from tools.export_c.places import Filled
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Ascending, Bytes, Condition, Number, every, of, some
-from tools.export_c.tracking import write_bytes, write_number
+from tools.export_c.tracking import read_number, write_bytes, write_number
 
 C_TYPES = (ctypes.Structure, ctypes.Union, ctypes._SimpleCData, ctypes.Array)
 
@@ -26,12 +27,25 @@ _CONCRETE = {statistics.median, statistics.mean, round}
 """What a claim learns from measurements of this host stays as it was measured."""
 
 
+_HOST_MODULES = frozenset({"time", "posix", "os", "subprocess"})
+_HARMLESS = frozenset({"strerror"})
+
+
 def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
     """Return *function*(*arguments*, *keywords*)."""
+    if _asks_the_host(function):
+        RUN.current.refuse("it looks at its host in another way than by KVM and clocks")
     special = _special(function, arguments)
     if special is not None:
         return special(function, arguments, keywords)
     return function(*arguments, **keywords)
+
+
+def _asks_the_host(function: Any) -> bool:
+    if isinstance(getattr(function, "__self__", None), Path):
+        return True
+    module, name = getattr(function, "__module__", None), getattr(function, "__name__", "")
+    return module in _HOST_MODULES and name not in _HARMLESS
 
 
 Special = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -44,6 +58,8 @@ def _special(function: Any, arguments: tuple[Any, ...]) -> Special | None:
         owner = function.__self__
         if isinstance(owner, memoryview) and function.__name__ == "tolist":
             return _tolist
+        if owner is int and function.__name__ == "from_bytes":
+            return _from_bytes
         if isinstance(owner, type) and issubclass(owner, C_TYPES) and function.__name__ == "from_buffer_copy":
             return _from_buffer_copy
     found = _FUNCTIONS.get(getattr(function, "__qualname__", None))
@@ -152,6 +168,20 @@ def _bytes(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> bytes:
     event = Load(place.owner, place.offset, 1, len(held), raw=True)
     RUN.current.add(event)
     return Bytes(held, Leaf(event, "", 8))
+
+
+def _from_bytes(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
+    source = arguments[0]
+    value: int = function(*arguments, **keywords)
+    if isinstance(source, Bytes) and isinstance(source.expression, Leaf):
+        first = source.expression.event
+        assert isinstance(first, Load)
+        event = Load(first.source, first.offset, len(source), signed=value < 0)
+        RUN.current.add(event)
+        return Number(value, Leaf(event, "", 8 * len(source), signed=value < 0))
+    if isinstance(source, memoryview):
+        return read_number(address_of(source), source.nbytes, value)
+    return value
 
 
 def _tolist(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> list[int]:

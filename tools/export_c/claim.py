@@ -7,17 +7,20 @@ import contextlib
 import inspect
 import io
 import textwrap
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from fixtures.facts import Fact
 from fixtures.plugins.targets import subject_of, target_of
-from fixtures.targets import Target
-from tools.export_c.events import Event
+from fixtures.targets import Probe, Target, probe
+from tools.export_c.events import Clock, Event
+from tools.export_c.expressions import Leaf
 from tools.export_c.recorder import Recorder
 from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
+from tools.export_c.symbolic import Number
 
 _TWO_HOSTS = "it moves a guest between two hosts"
 _OTHER_FIXTURES = {
@@ -199,8 +202,34 @@ class _Backend:
         """The system calls of the target, each of them a step."""
         return Recorder(target.make_backend(), target.arch, RUN.current)
 
+    @pytest.fixture
+    def target_facts(self, target: Target) -> Probe:
+        """The probe of the target, whose frequency is that of the host a program runs on."""
+        found = probe(target)
+        return replace(found, facts=_Facts(found.facts))
 
-Tell = Callable[[str], None]
+
+class _Facts(Mapping[str, Fact]):
+    """Facts of the host: a program measures the frequency, and knows no other."""
+
+    def __init__(self, facts: Mapping[str, Fact]) -> None:
+        self._facts = facts
+
+    def __getitem__(self, name: str) -> Fact:
+        value = self._facts[name]
+        if name == "counter_hz":
+            event = Clock("frequency")
+            RUN.current.add(event)
+            return Number(int(value), Leaf(event, "", 64))
+        if name not in {"clocksource", "tsc_stable"}:
+            RUN.current.refuse(f"it depends on the host's {name}")
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
 
 
 def record(nodeids: list[str], target: str) -> list[Outcome]:

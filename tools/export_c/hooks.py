@@ -47,6 +47,9 @@ def read_member(owner: Any, name: str) -> Any:
 def read_item(owner: Any, index: Any) -> Any:
     """Return *owner*[*index*]."""
     value = owner[index]
+    if isinstance(owner, memoryview) and type(value) is int:
+        part = owner[index : index + 1]
+        return read_number(calls.address_of(part), part.nbytes, value)
     if not isinstance(owner, ctypes.Array):
         return value
     if isinstance(index, slice):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tools.export_c.events import Assumption, Call
 from tools.export_c.expressions import Compare, Constant, Expression, Leaf, Not
 from tools.export_c.recorder import Run
-from tools.export_c.symbolic import assume_with
+from tools.export_c.symbolic import report_to
 
 
 @dataclass
@@ -34,6 +34,10 @@ class Session:
         finally:
             run.silent -= 1
 
+    def refuse(self, reason: str) -> None:
+        """Remember why the run that is recorded now cannot be exported."""
+        self.current.refuse(reason)
+
     def assume(self, condition: Expression, holds: bool) -> None:
         """Remember a condition that decided how the run goes on."""
         if any(True for _ in condition.leaves()) and not _is_about_msrs(condition):
@@ -51,4 +55,4 @@ def _is_about_msrs(condition: Expression) -> bool:
 
 
 RUN = Session()
-assume_with(RUN.assume)
+report_to(RUN.assume, RUN.refuse)

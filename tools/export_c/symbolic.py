@@ -30,9 +30,16 @@ Assume = Callable[[Expression, bool], None]
 _assume: list[Assume] = []
 
 
-def assume_with(assume: Assume) -> None:
-    """Call *assume* with each condition that decides how a run goes on, and whether it holds."""
+_lose: list[Callable[[str], None]] = []
+
+
+def report_to(assume: Assume, lose: Callable[[str], None]) -> None:
+    """Call *assume* with each condition that decides how a run goes on, and whether it holds.
+
+    Call *lose* where a number takes part in arithmetic that no expression has.
+    """
     _assume[:] = [assume]
+    _lose[:] = [lose]
 
 
 class Condition:
@@ -84,6 +91,17 @@ def _binary(name: str, operator: str) -> tuple[Callable[..., Any], Callable[...,
     return forward, reflected
 
 
+def _loses(name: str) -> Callable[..., Any]:
+    plain = getattr(int, name)
+
+    def lose(self: Number, *others: object) -> Any:
+        for report in _lose:
+            report("it computes with floating point numbers")
+        return plain(self, *others)
+
+    return lose
+
+
 def _comparison(name: str, operator: str) -> Callable[..., Any]:
     plain = getattr(int, name)
 
@@ -122,6 +140,8 @@ class Number(int):
     __le__ = _comparison("__le__", "<=")
     __gt__ = _comparison("__gt__", ">")
     __ge__ = _comparison("__ge__", ">=")
+    __truediv__, __rtruediv__ = _loses("__truediv__"), _loses("__rtruediv__")
+    __float__, __pow__, __divmod__ = _loses("__float__"), _loses("__pow__"), _loses("__divmod__")
     __hash__ = int.__hash__
 
     def __neg__(self) -> Number:

@@ -7,6 +7,7 @@ import ctypes
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from fixtures.architectures import ARM64, X86_64
 from fixtures.guests import layout
@@ -57,8 +58,8 @@ def write(claim: Claim) -> str:
     runtime = needed(arch, text, always=("fail", "hold", "on_alarm", "skip", "said"))
     head = [
         *_opening(claim, headers(text + runtime)),
-        *_defines(names, arch, text + runtime),
         *_layouts(events),
+        *_defines(names, arch, text + runtime),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
 
@@ -106,25 +107,37 @@ def _defines(names: Names, arch: str, text: str) -> Iterator[str]:
 
 def _layouts(events: Sequence[Event]) -> Iterator[str]:
     found = {event.layout for event in events if isinstance(event, Call | Load) and event.layout is not None}
+    defined: set[str] = set()
     for one in layouts_used(found):
         yield ""
-        yield from _definition(one)
+        yield from _definition(one, defined)
     if kvm_arm64.kvm_arm_counter_offset in found:
         yield ""
         yield "#ifndef KVM_ARM_SET_COUNTER_OFFSET /* before Linux 6.4 */"
-        yield from _definition(kvm_arm64.kvm_arm_counter_offset)
+        yield from _definition(kvm_arm64.kvm_arm_counter_offset, defined)
         yield "#endif"
 
 
-def _definition(kind: type[ctypes.Structure]) -> Iterator[str]:
-    yield f"struct {kind.__name__} {{"
-    for name, field, *_ in kind._fields_:
-        element: type = field
+def _definition(kind: type[ctypes.Structure], defined: set[str]) -> Iterator[str]:
+    """Yield the definition of *kind* after those of the structures in it, unless it is *defined*."""
+    if kind.__name__ in defined:
+        return
+    defined.add(kind.__name__)
+    lines = []
+    for name, held, *_ in kind._fields_:
+        element: Any = held
         count = ""
-        if issubclass(field, ctypes.Array):
-            element, count = vars(field)["_type_"], f"[{vars(field)['_length_']}]"
-        sign = "" if is_signed(element) else "u"
-        yield f"\t{sign}int{8 * ctypes.sizeof(element)}_t {name}{count};"
+        while issubclass(element, ctypes.Array):
+            count += f"[{vars(element)['_length_']}]"
+            element = vars(element)["_type_"]
+        if issubclass(element, ctypes.Structure):
+            yield from _definition(element, defined)
+            lines.append(f"\tstruct {element.__name__} {name}{count};")
+        else:
+            sign = "" if is_signed(element) else "u"
+            lines.append(f"\t{sign}int{8 * ctypes.sizeof(element)}_t {name}{count};")
+    yield f"struct {kind.__name__} {{"
+    yield from lines
     yield "} __attribute__((packed));"
 
 

@@ -33,3 +33,13 @@ static void set_regs(int fd, const struct reg *regs, size_t count)
 	for (size_t i = 0; i < count; i++)
 		must(one_reg(fd, KVM_SET_ONE_REG, regs[i].id, &regs[i].value), "KVM_SET_ONE_REG");
 }
+
+/* @frequency_hz */
+static uint64_t frequency_hz(int kvm)
+{
+	uint64_t hz;
+
+	(void)kvm;
+	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
+	return hz;
+}

@@ -57,3 +57,15 @@ static void change_cpuid(struct kvm_cpuid2 *table, uint32_t leaf, size_t reg, ui
 			*value = (*value & ~clear) | set;
 	}
 }
+
+/* @frequency_hz */
+static uint64_t frequency_hz(int kvm)
+{
+	int vm = must(call(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	int vcpu = must(call(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
+	uint64_t khz = must(call(vcpu, KVM_GET_TSC_KHZ, 0), "KVM_GET_TSC_KHZ");
+
+	close(vcpu);
+	close(vm);
+	return 1000 * khz;
+}

@@ -11,7 +11,7 @@ from fixtures.guests.program import ListingLine, Program
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c.c_names import region
-from tools.export_c.events import Call, Event, Memory
+from tools.export_c.events import Call, Event, Memory, Registers
 from tools.export_c.expressions import Constant
 
 _ALWAYS = {X86_64.name: ("faults",), ARM64.name: ("mmu_on", "vector", "irq")}
@@ -41,6 +41,8 @@ def program_at(address: int, arch: str) -> str | None:
 
 
 def _entries(event: Event) -> Iterator[int]:
+    if isinstance(event, Registers):
+        yield from (value for reg, value in event.values if reg == x_reg(24))
     if not isinstance(event, Call):
         return
     if event.layout is kvm_x86.kvm_regs:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
+FREQUENCY = "kvmtests/arm64/test_counters_by_value.py::test_counter_frequency_is_the_hosts[sim-arm64-vhe]"
 STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
 
@@ -31,15 +33,14 @@ def exported(nodeid: str, target: str) -> str:
     return done.stdout
 
 
-def compiled(text: str, folder: Path, compiler: str = "cc") -> Path:
+def compiled(text: str, folder: Path, compiler: str = "cc", flags: Sequence[str] = ()) -> Path:
     """Return the executable of a program; a compiler that is not installed skips."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     source, program = folder / "repro.c", folder / "repro"
     source.write_text(text, encoding="ascii")
-    done = subprocess.run(
-        [compiler, *STRICT, "-o", str(program), str(source)], capture_output=True, text=True, check=False
-    )
+    command = [compiler, *STRICT, *flags, "-o", str(program), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return program
 
@@ -96,3 +97,23 @@ def test_unknown_target_is_named() -> None:
 
     assert done.returncode == 1
     assert "sim-x86_46" in done.stderr
+
+
+def test_arm64_program_carries_the_guest_that_it_starts() -> None:
+    """Every guest program whose registers are set is in the guest's memory."""
+    text = exported(FREQUENCY, "sim-arm64-vhe")
+
+    assert "start_cntfrq" in text
+    assert "program_cntfrq, sizeof(program_cntfrq)" in text
+
+
+@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
+def test_program_is_clean_under_the_sanitizers(tmp_path: Path) -> None:
+    """Neither the address sanitizer, with leaks, nor the one for undefined behaviour finds anything."""
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    program = compiled(exported(REFUSAL, "sim-x86_64"), tmp_path, "gcc", flags)
+
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=120)
+
+    assert done.stderr == ""
+    assert done.returncode in VERDICTS

@@ -435,9 +435,12 @@ static long one_reg(int fd, unsigned long request, uint64_t id, const void *valu
 /* @with_entries */
 static void *with_entries(size_t header, size_t count, size_t entry)
 {
-	void *made = calloc(1, header + count * entry);
+	static void *kept; /* all of them, so that none is lost when the program ends */
+	void **made = calloc(1, sizeof(*made) + header + count * entry);
 
 	if (!made)
 		skip("no memory for %zu entries", count);
-	return made;
+	*made = kept;
+	kept = made;
+	return made + 1;
 }

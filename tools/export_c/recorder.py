@@ -224,6 +224,8 @@ class Recorder:
         call.elements = structures.elements(layout, arg)
         size = structures.whole(layout, call.elements)
         contents = ctypes.string_at(arg, size)
+        if structures.has_unnamed(layout, call.elements, contents):
+            self.run.refuse(f"it fills a union in struct {layout.__name__}")
         base = structures.base_of(layout, contents, self._left)
         call.base = base[0] if base else None
         call.members = structures.given(call, arg, contents, base[1] if base else None, self.run.places)

@@ -59,7 +59,7 @@ def whole(layout: type[ctypes.Structure], count: int) -> int:
 def base_of(
     layout: type[ctypes.Structure], contents: bytes, earlier: list[tuple[events.Call, bytes]]
 ) -> tuple[events.Call, bytes] | None:
-    """Return the call of *earlier* whose result was changed to *contents*, None where it was made anew."""
+    """Return the call of *earlier* whose result was changed to *contents*, None for a new one."""
     if layout not in CHANGED_COPIES:
         return None
     candidates = [one for one in earlier if one[0].layout is layout and len(one[1]) >= len(contents)]
@@ -104,6 +104,14 @@ def _given(
             yield member.name, Constant(number)
 
 
+def has_unnamed(layout: type[ctypes.Structure], count: int, contents: bytes) -> bool:
+    """Return whether *contents* say something in a union, whose members have no one name."""
+    rest = bytearray(contents)
+    for member in members(layout, count):
+        rest[member.offset : member.offset + member.size] = bytes(member.size)
+    return any(rest)
+
+
 def _in_changed_segment(member: Member, number: int, changed: set[str]) -> bool:
     """Return whether *member* says something of a segment that is set as a whole."""
     segment, dot, _ = member.name.partition(".")
@@ -111,7 +119,7 @@ def _in_changed_segment(member: Member, number: int, changed: set[str]) -> bool:
 
 
 def changed_bits(contents: bytes, before: bytes) -> Mapping[tuple[int, str], tuple[int, int]] | None:
-    """Return the bits of a CPUID table that were cleared and set, by leaf and register; None if made anew."""
+    """Return the bits of a CPUID table that were cleared and set, by leaf and register; None for a new one."""
     table, old = _cpuid(contents), _cpuid(before)
     if table.nent != old.nent:
         return None

@@ -117,3 +117,13 @@ def test_program_is_clean_under_the_sanitizers(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     assert done.returncode in VERDICTS
+
+
+def test_union_has_no_program() -> None:
+    """A structure with a union is refused, as a program without its contents would make another call."""
+    case = "kvmtests/x86/test_xen.py::test_unaligned_vcpu_info_is_refused[sim-x86_64]"
+
+    done = export(case, "--target", "sim-x86_64")
+
+    assert done.returncode == 1
+    assert "it fills a union in struct kvm_xen_" in done.stderr

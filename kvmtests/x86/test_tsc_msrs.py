@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import Window
-from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.errors import CapabilityMissing, GuestFault
 from fixtures.kvm.expect import refused
 from fixtures.kvm.x86.cpuid import cpuid_without
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -21,6 +21,7 @@ from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
 
 GIB = 2**30
 INTEL = b"GenuineIntel"
+UNDEFINED_OPCODE = 6  # the exception #UD
 
 ADJUSTS = [
     pytest.param(1, id="one"),
@@ -209,6 +210,18 @@ def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
     vcpu.set_msr(MSR_TSC_AUX, value)
 
     assert vcpu.guest.read_tsc_aux() == value
+
+
+def test_rdtscp_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Without CPUID.80000001.EDX.RDTSCP the instruction raises #UD. Source: Intel SDM 2B, RDTSCP."""
+    require_rdtscp(vcpu)
+    other = vm.create_vcpu(1)
+    other.set_cpuid(cpuid_without(vm.cpuid, 0x80000001, "edx", LEAF_80000001_EDX_RDTSCP))
+
+    with pytest.raises(GuestFault) as fault:
+        other.guest.read_tsc_aux()
+
+    assert fault.value.vector == UNDEFINED_OPCODE
 
 
 def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:

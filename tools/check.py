@@ -44,7 +44,7 @@ class SessionEnding:
 
 def main(argv: Sequence[str]) -> int:
     """Run pytest on kvmtests/ as *argv* says; return the exit status."""
-    arguments = _parse(argv)
+    arguments = parse(argv)
     os.chdir(ROOT)
     try:
         words = pytest_arguments(arguments)
@@ -60,6 +60,8 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     words = claims(arguments, where)
     if not named(arguments, where):
         words.append("--benchmark-glance")
+    if arguments.all and not arguments.target:
+        words.append("--every-host")
     for name in arguments.target:
         words += ["--target", name]
     return [*words, *arguments.pytest_arguments]
@@ -82,12 +84,15 @@ def run(arguments: Sequence[str]) -> int:
     return USAGE if code == pytest.ExitCode.USAGE_ERROR else code
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the options in *argv*; ends the process with status 2 for a wrong one."""
     parser = Parser(prog="check", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--target", action="append", default=[], metavar="NAME", help="only this target (repeatable)"
     )
-    parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
+    parser.add_argument(
+        "--all", action="store_true", help="also the claims marked thorough, on every simulated host"
+    )
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
         "--jobs", type=jobs, default="auto", metavar="N", help="worker processes (default: one per core)"

@@ -56,6 +56,7 @@ def clock_over(vm: X86Vm, change: Callable[[], object]) -> tuple[int, Window]:
     return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.usefixtures("tsc_clocksource")
 def test_clock_continues_without_tsc_clocksource(pair: HostPair[X86Vm], vm: X86Vm) -> None:
     """When the timekeeper leaves the TSC, KVM_GET_CLOCK loses realtime at once, and kvmclock continues."""
 
@@ -71,6 +72,7 @@ def test_clock_continues_without_tsc_clocksource(pair: HostPair[X86Vm], vm: X86V
     assert clock.host_tsc in window
 
 
+@pytest.mark.usefixtures("tsc_clocksource")
 def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """Once the vCPUs have entered their guests again the master clock is off, and kvmclock has continued."""
     pair.source_clock.set_clocksource("hpet")
@@ -92,6 +94,7 @@ def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair[X86Vm], rate_ppb: int
     assert gained_ns in elapsed
 
 
+@pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
     "distance_ns",
     [pytest.param(3600 * NSEC_PER_SEC, id="1h"), pytest.param(-3600 * NSEC_PER_SEC, id="1h-back")],
@@ -109,6 +112,7 @@ def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair[X86Vm], vm: X86V
     assert clock.realtime_ns in span.realtime_ns
 
 
+@pytest.mark.usefixtures("stable_tsc")
 def test_suspend_loses_no_ticks(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """If suspend resets the host's TSC, each vCPU's TSC continues from the latest host TSC that was seen."""
     seen = [vcpu.guest.read_tsc() for vcpu in vcpus]

@@ -20,7 +20,7 @@ from fixtures.migration.x86.procedure import ByOffset
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, restore, save
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
 TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 

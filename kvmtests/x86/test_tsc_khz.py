@@ -173,7 +173,7 @@ def test_equal_frequencies_share_a_generation(vcpus: list[X86Vcpu]) -> None:
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
 
-@pytest.mark.usefixtures("hardware_scaling")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
 @pytest.mark.parametrize("permille", SCALED)
 def test_guest_tsc_is_scaled_host_tsc_plus_offset(vm: X86Vm, permille: int) -> None:
     """guest TSC = (host TSC * ratio >> fraction bits) + offset; ratio = guest kHz / host kHz, truncated."""
@@ -194,7 +194,7 @@ def most_fractional_khz(host_khz: int, permille: int) -> int:
     return max(range(about, about + 50), key=lambda khz: (khz << 48) // host_khz & 0xFFFF)
 
 
-@pytest.mark.usefixtures("hardware_scaling")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
 def test_scaled_vcpus_keep_together(vm: X86Vm) -> None:
     """vCPUs of a scaled VM to which user space gives one value in turn count on one line."""
     vm.tsc_khz = vm.tsc_khz * 9 // 10
@@ -234,7 +234,7 @@ def test_record_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int
     assert mul <= record.tsc_to_system_mul <= slower_by_a_khz
 
 
-@pytest.mark.usefixtures("hardware_scaling")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
 @pytest.mark.parametrize("permille", SCALED)
 def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None:
     """A new frequency changes how fast the guest's TSC counts from now on, not where it is."""

@@ -152,6 +152,7 @@ def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
     assert shared_page(vm, 1).wc.sec == shared_page(vm, 0).wc.sec
 
 
+@pytest.mark.usefixtures("stable_tsc")
 @KINDS
 def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
     """A Xen guest's record holds the line of kvmclock's own record; its version is even and not 0."""

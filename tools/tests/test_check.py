@@ -11,6 +11,7 @@ import pytest
 
 from reports import read_journal
 from tools import bench
+from tools.check import parse, pytest_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,6 +119,19 @@ def test_named_file_is_all_that_runs(tmp_path: Path) -> None:
     assert done.returncode == 0
     results = read_journal.read([tmp_path / "journal.jsonl"]).results
     assert {result.subject for result in results} == {"common.target"}
+
+
+@pytest.mark.parametrize(
+    ("words", "every_host"),
+    [
+        pytest.param([], False, id="quick"),
+        pytest.param(["--all"], True, id="all"),
+        pytest.param(["--all", "--target", "host"], False, id="named"),
+    ],
+)
+def test_all_runs_on_every_simulated_host(words: list[str], every_host: bool) -> None:
+    """ALL=1 adds the simulated hosts that otherwise come by name, unless targets are named."""
+    assert ("--every-host" in pytest_arguments(parse(words))) == every_host
 
 
 @pytest.mark.parametrize("number", ["1", "0", "-5", "abc", ""])

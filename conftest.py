@@ -4,6 +4,7 @@
 pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.targets",
+    "fixtures.plugins.kernel_changes",
     "fixtures.plugins.reproduce",
     "fixtures.plugins.steps",
     "fixtures.plugins.time_limit",

@@ -50,6 +50,7 @@ def test_first_run_turns_the_master_clock_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.before("master_clock_at_creation")
 def test_immediate_exit_leaves_the_master_clock_off(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A KVM_RUN that does not enter the guest does not evaluate the master clock."""
     vcpu.poke_without_entry()

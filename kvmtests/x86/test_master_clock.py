@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.counters import NSEC_PER_MSEC
+from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -46,14 +46,25 @@ def parted(vcpus: list[X86Vcpu]) -> list[X86Vcpu]:
     return vcpus
 
 
+@pytest.mark.before("master_clock_at_creation")
 def test_creation_does_not_turn_it_on(vm: X86Vm) -> None:
     """However many vCPUs are created, the master clock is off until one has run."""
-    vm.create_vcpu(0)
-    flags = [vm.clock().flags]
-    vm.create_vcpu(1)
-    flags.append(vm.clock().flags)
+    assert flags_after_creation(vm) == [OFF, OFF]
 
-    assert flags == [OFF, OFF]
+
+@pytest.mark.since("master_clock_at_creation")
+def test_creation_turns_it_on(vm: X86Vm) -> None:
+    """It is on as soon as a vCPU exists, before any has run, and another vCPU leaves it on."""
+    assert flags_after_creation(vm) == [MASTER_CLOCK, MASTER_CLOCK]
+
+
+def flags_after_creation(vm: X86Vm) -> list[ClockFlags]:
+    """Create two vCPUs; return KVM_GET_CLOCK's flags after each."""
+    flags = []
+    for vcpu_id in range(2):
+        vm.create_vcpu(vcpu_id)
+        flags.append(vm.clock().flags)
+    return flags
 
 
 @pytest.mark.parametrize("runner", [pytest.param(0, id="first"), pytest.param(1, id="second")])
@@ -73,6 +84,7 @@ def test_new_vcpu_leaves_it_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert flags_after_entry(vcpu) == MASTER_CLOCK
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_only_the_written_vcpu_turns_it_off(vcpus: list[X86Vcpu]) -> None:
     """After a new offset it stays on until the vCPU that was written runs; the other's entry does nothing."""
     first, second = vcpus
@@ -85,6 +97,7 @@ def test_only_the_written_vcpu_turns_it_off(vcpus: list[X86Vcpu]) -> None:
     assert flags_after_entry(second) == OFF
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_only_the_written_vcpu_turns_it_on_again(parted: list[X86Vcpu]) -> None:
     """When the second vCPU gets the same offset it is off until that vCPU runs, then on."""
     first, second = parted
@@ -97,6 +110,7 @@ def test_only_the_written_vcpu_turns_it_on_again(parted: list[X86Vcpu]) -> None:
     assert flags_after_entry(second) == MASTER_CLOCK
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_set_clock_evaluates_at_once(vcpus: list[X86Vcpu]) -> None:
     """KVM_SET_CLOCK evaluates without any entry: off once offsets differ, on once they agree."""
     first, second = vcpus
@@ -112,6 +126,22 @@ def test_set_clock_evaluates_at_once(vcpus: list[X86Vcpu]) -> None:
     assert (flags_parted, vm.clock().flags) == (OFF, MASTER_CLOCK)
 
 
+@pytest.mark.since("master_clock_with_offsets")
+def test_different_offsets_leave_it_on(vcpus: list[X86Vcpu]) -> None:
+    """It stays on while offsets differ, and each vCPU finds one kvmclock over its own TSC."""
+    vm = vcpus[0].vm
+    for vcpu, tsc_offset in zip(vcpus, (2**40, 2**41), strict=True):
+        vcpu.tsc_offset = tsc_offset
+        vcpu.guest.enable_kvmclock()
+    vm.set_clock(0)
+
+    assert flags_after_entry(*vcpus) == MASTER_CLOCK
+
+    for vcpu in vcpus:
+        before, seen, after = bracket(lambda: vm.clock().kvmclock_ns, vcpu.guest.read_kvmclock)
+        assert seen.kvmclock_ns in Window(before, after).widened(1)
+
+
 def test_get_clock_does_not_evaluate(vcpus: list[X86Vcpu]) -> None:
     """KVM_GET_CLOCK reports the state and never changes it."""
     first, second = vcpus
@@ -123,6 +153,7 @@ def test_get_clock_does_not_evaluate(vcpus: list[X86Vcpu]) -> None:
     assert flags == [MASTER_CLOCK] * 10
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_entry_that_runs_nothing_does_not_evaluate(vcpus: list[X86Vcpu]) -> None:
     """KVM_RUN with immediate_exit leaves it as it is: requests wait for the next real entry."""
     first, second = vcpus
@@ -145,6 +176,7 @@ def test_same_offset_for_all_in_turn_keeps_it(vcpus: list[X86Vcpu]) -> None:
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_off_reports_kvmclock_alone(parted: list[X86Vcpu]) -> None:
     """While it is off flags, realtime and host_tsc are 0, and kvmclock keeps CLOCK_MONOTONIC_RAW's pace."""
     vm = parted[0].vm
@@ -157,6 +189,7 @@ def test_off_reports_kvmclock_alone(parted: list[X86Vcpu]) -> None:
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_on_and_off_do_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
     """When it goes off and on again, kvmclock keeps CLOCK_MONOTONIC_RAW's pace."""
     vm = vcpus[0].vm
@@ -175,6 +208,7 @@ def test_on_and_off_do_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
         assert clock.kvmclock_ns - start.kvmclock_ns in start_span.until(span).widened(MARGIN_NS)
 
 
+@pytest.mark.before("master_clock_with_offsets")
 def test_stable_bit_is_in_every_record(vcpus: list[X86Vcpu]) -> None:
     """PVCLOCK_TSC_STABLE_BIT is in the records of all vCPUs while it is on, in none while it is off."""
     for vcpu in vcpus:

@@ -102,6 +102,7 @@ def test_same_offset_again_keeps_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> N
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.before("master_clock_with_offsets")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_different_offsets_turn_the_master_clock_off(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """The master clock goes off once the vCPU with a new offset has run, and on again once both agree."""

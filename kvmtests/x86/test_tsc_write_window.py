@@ -114,6 +114,7 @@ def test_write_within_a_second_joins(kvm: Kvm[X86Vm], writes: list[Write]) -> No
     assert first.tsc_offset == second.tsc_offset
 
 
+@pytest.mark.before("master_clock_with_offsets")
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("writes", PARTING)
 def test_write_beyond_a_second_parts(kvm: Kvm[X86Vm], writes: list[Write]) -> None:

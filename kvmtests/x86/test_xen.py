@@ -240,6 +240,22 @@ def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert reading.kvmclock_ns in Window(expected, expected).widened(MARGIN_NS)
 
 
+@pytest.mark.since("xen_page_keeps_the_snapshot")
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_shared_page_takes_no_snapshot(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """Giving the guest its shared page, however late, leaves the line in its pvclock record as it is."""
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_tsc()
+    vm.time.sleep_ns(NSEC_PER_SEC // 20)
+    before = vcpu.guest.pvclock()
+
+    share(vm)
+
+    vcpu.guest.read_tsc()
+    after = vcpu.guest.pvclock()
+    assert (after.tsc_timestamp, after.system_time_ns) == (before.tsc_timestamp, before.system_time_ns)
+
+
 @KINDS
 def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
     """After the address was taken back KVM does not write the record again."""

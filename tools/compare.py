@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Compare two journals: which tests broke or are gone, which figures moved, how surely, and how far.
 
+With --targets the verdicts of two targets: which claims differ, and which change of KVM each
+difference comes from.
+
 Exit status: 0 nothing is worse, 1 something broke, got slower, or is gone, 2 usage, 4 the journals
-share no target.
+share no target. With --targets: 0 every difference is intended, 1 one is not, 2 usage.
 """
 
 from __future__ import annotations
@@ -15,14 +18,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from fixtures.plugins import known_issues
 from reports import compare_lines, matching
 from reports.compare import EFFECT, SIGNIFICANCE, WORSE, Comparison, Shift, compare
 from reports.model import Run
+from tools import intended
 from tools.arguments import Parser
 from tools.journals import NotAJournal, read
 from tools.report import add_comparison_options
 
-USAGE, NOTHING = 2, 4
+ROOT = Path(__file__).resolve().parent.parent
+DIFFERS, USAGE, NOTHING = 1, 2, 4
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
     except (NotAJournal, matching.MapError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return USAGE
+    if arguments.targets:
+        return _between(baseline, run, *arguments.targets)
     if not found.matched.pairs:
         print("compare: the journals share no target; name those to compare with --map OLD=NEW")
         return NOTHING
@@ -64,6 +72,17 @@ def _show(
     if slower or (gone and not allow_gone):
         return WORSE
     return found.status(allow_gone=allow_gone)
+
+
+def _between(baseline: Run, run: Run, old: str, new: str) -> int:
+    issues = known_issues.read(ROOT / known_issues.FILE)
+    try:
+        found = intended.differences((baseline, old), (run, new), issues)
+    except KeyError as missing:
+        print(f"compare: no such target in its journal: {missing.args[0]}", file=sys.stderr)
+        return USAGE
+    print(intended.report(found))
+    return 0 if all(each.change for each in found) else DIFFERS
 
 
 FigureKey = tuple[str, str, str, str, str]
@@ -112,6 +131,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("baseline", type=Path, help="journal.jsonl of the run to compare with")
     parser.add_argument("journal", type=Path, help="journal.jsonl of the run to judge")
     add_comparison_options(parser)
+    parser.add_argument(
+        "--targets",
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="compare the verdicts of the first journal's target OLD with those of the second's NEW",
+    )
     return parser.parse_args(argv)
 
 

@@ -27,6 +27,19 @@ def offset_counter(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
         vcpu.physical_offset = offset
 
 
+def fitted(vcpu: Arm64Vcpu, value: int) -> int:
+    """Return *value*, meant for 64 bits, for the counter of *vcpu*: a count or compare value that it has.
+
+    What lies near 2**64 comes to lie as near to 2**bits, and what lies near 2**63 to 2**(bits - 1).
+    """
+    missing = 64 - vcpu.vm.counter_bits
+    for end in (64, 63):
+        distance = value - (1 << end)
+        if abs(distance) < 2**48:
+            return (1 << end - missing) + distance
+    return value
+
+
 def ticks(target_facts: Probe, duration_ns: int) -> int:
     """Return how many ticks the counter makes in *duration_ns*, rounded down."""
     return duration_ns * int(target_facts.facts["counter_hz"]) // NSEC_PER_SEC

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from fixtures.counters import NSEC_PER_MSEC, Window, bracket
+from fixtures.counters import NSEC_PER_MSEC, bracket
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
@@ -22,6 +22,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import COUNTERS
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
+from kvmtests.windows import timed
 
 pytestmark = [pytest.mark.generation("upstream")]
 
@@ -37,7 +38,7 @@ def counter_offset(vm: Arm64Vm) -> None:
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_virtual_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int) -> None:
-    """The guest's CNTVCT_EL0 is the host counter - offset, modulo 2**64."""
+    """The guest's CNTVCT_EL0 is the host counter - offset, modulo 2**64 or the counter's width."""
     vm.set_counter_offset(offset)
 
     reading = vcpu.guest.read_cntvct()
@@ -47,7 +48,7 @@ def test_virtual_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64Vc
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_physical_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int) -> None:
-    """The guest's CNTPCT_EL0 is the host counter - offset, modulo 2**64."""
+    """The guest's CNTPCT_EL0 is the host counter - offset, modulo 2**64 or the counter's width."""
     vm.set_counter_offset(offset)
 
     reading = vcpu.guest.read_cntpct()
@@ -62,12 +63,12 @@ def test_physical_counter_is_host_counter_minus_offset(vm: Arm64Vm, vcpu: Arm64V
 def test_counter_registers_follow_the_offset(
     vm: Arm64Vm, vcpu: Arm64Vcpu, offset: int, register: int
 ) -> None:
-    """KVM_GET_ONE_REG of both counters gives the host counter - offset, modulo 2**64."""
+    """KVM_GET_ONE_REG of both counters gives the host counter - offset, modulo the counter's width."""
     vm.set_counter_offset(offset)
 
-    before, seen, after = bracket(vm.time.counter, lambda: vcpu.get_reg(register))
+    window, seen = timed(vm, lambda: vcpu.get_reg(register))
 
-    assert seen in Window(before, after).shifted(-offset)
+    assert seen in window.shifted(-offset)
 
 
 def test_offset_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
@@ -159,7 +160,7 @@ def test_refused_call_does_not_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     before, _, after = bracket(vm.time.counter, lambda: vcpu.set_reg(TIMER_CNT, 0))
 
     reading = vcpu.guest.read_cntvct()
-    assert reading.value in Window(reading.before - after, reading.after - before)
+    assert reading.value in reading.since(before, after)
 
 
 def test_bad_pointer_is_refused(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
@@ -239,7 +240,7 @@ def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
     before, _, after = bracket(vm.time.counter, lambda: second.set_reg(TIMER_CNT, 0))
 
     reading = second.guest.read_cntvct()
-    assert reading.value in Window(reading.before - after, reading.after - before)
+    assert reading.value in reading.since(before, after)
 
 
 def test_ebusy_comes_after_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:

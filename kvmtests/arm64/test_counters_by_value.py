@@ -10,11 +10,12 @@ from functools import partial
 
 import pytest
 
-from fixtures.counters import Window, bracket
+from fixtures.counters import bracket
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
+from kvmtests.windows import timed
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
@@ -37,7 +38,7 @@ def test_virtual_counter_starts_with_the_vcpu(vm: Arm64Vm) -> None:
 
     reading = vcpu.guest.read_cntvct()
 
-    assert reading.value in Window(reading.before - after, reading.after - before)
+    assert reading.value in reading.since(before, after)
 
 
 def test_new_vcpu_restarts_the_virtual_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
@@ -47,7 +48,7 @@ def test_new_vcpu_restarts_the_virtual_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vc
     before, _, after = bracket(vm.time.counter, lambda: vm.create_vcpu(1))
 
     reading = vcpu.guest.read_cntvct()
-    assert reading.value in Window(reading.before - after, reading.after - before)
+    assert reading.value in reading.since(before, after)
 
 
 def test_physical_counter_is_the_hosts(vcpu: Arm64Vcpu) -> None:
@@ -64,7 +65,7 @@ def test_written_virtual_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vc
 
     reading = vcpu.guest.read_cntvct()
 
-    assert reading.value in Window(reading.before - after, reading.after - before).shifted(value)
+    assert reading.value in reading.since(before, after).shifted(value)
 
 
 def test_written_virtual_counter_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
@@ -73,7 +74,7 @@ def test_written_virtual_counter_holds_for_every_vcpu(vm: Arm64Vm, vcpus: list[A
 
     reading = vcpus[1].guest.read_cntvct()
 
-    assert reading.value in Window(reading.before - after, reading.after - before).shifted(2**40)
+    assert reading.value in reading.since(before, after).shifted(2**40)
 
 
 def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
@@ -84,7 +85,7 @@ def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[
 
     for vcpu in (running, other):
         reading = vcpu.guest.read_cntvct()
-        elapsed = Window(reading.before - after, reading.after - before)
+        elapsed = reading.since(before, after)
         assert reading.value in elapsed.shifted(10**15)
 
 
@@ -106,7 +107,7 @@ def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64V
 
     reading = vcpu.guest.read_cntpct()
 
-    assert reading.value in Window(reading.before - after, reading.after - before).shifted(value)
+    assert reading.value in reading.since(before, after).shifted(value)
 
 
 @pytest.mark.generation("upstream")
@@ -132,8 +133,8 @@ def test_new_vcpu_resets_the_physical_register_of_all(vm: Arm64Vm, vcpu: Arm64Vc
     vcpus = [vcpu, vm.create_vcpu(1)]
 
     for each in vcpus:
-        before, seen, after = bracket(vm.time.counter, partial(each.get_reg, PTIMER_CNT))
-        assert seen in Window(before, after)
+        window, seen = timed(vm, partial(each.get_reg, PTIMER_CNT))
+        assert seen in window
 
 
 @pytest.mark.parametrize("cval", [pytest.param(2**62, id="far"), pytest.param(1, id="past")])

@@ -83,12 +83,13 @@ def check_restored(
     first_ns = clock.realtime_ns()
     value = read(vcpu).value
     last_ns = clock.realtime_ns()
-    expected = Window(counters.count_now(source, first_ns, hz), counters.count_now(source, last_ns, hz))
+    first, last = (counters.count_now(source, at_ns, hz) for at_ns in (first_ns, last_ns))
+    expected = Window(first, last, vcpu.vm.counter_bits)
     bound = counters.bound_ticks(source, arrived, hz)
     assert value in expected.widened(bound)
     error_ns = different.synchronisation_ns - different.leap_seconds * NSEC_PER_SEC
     true_ns = first_ns - error_ns - source.realtime_ns
-    lived = Window(0, ticks_at_hz(last_ns - first_ns, hz)).widened(bound)
+    lived = Window(0, ticks_at_hz(last_ns - first_ns, hz), vcpu.vm.counter_bits).widened(bound)
     ideal = wrap(source.count + ticks_at_hz(true_ns, hz))
     assert wrap(value - ideal - ticks_at_hz(error_ns, hz)) in lived
 
@@ -178,7 +179,8 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     for register, saved in ((TIMER_CNT, virtual), (PTIMER_CNT, physical)):
         now = bracketed(heir.vm, partial(heir.get_reg, register))
         ideal = counters.count_now(saved, now.realtime_ns, hz)
-        assert now.count in Window(wrap(ideal - aged), ideal).widened(counters.bound_ticks(saved, now, hz))
+        expected = Window(wrap(ideal - aged), ideal, heir.vm.counter_bits)
+        assert now.count in expected.widened(counters.bound_ticks(saved, now, hz))
 
 
 @pytest.mark.generation("series")
@@ -237,5 +239,5 @@ def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
         moved.time.sleep_ns(1_000_000)
 
     reading = heirs[0].guest.read_cntvct()
-    ran = Window(reading.before - before, reading.after - before)
+    ran = reading.since(before, before)
     assert reading.value in ran.shifted(saved).widened(ticks_at_hz(10_000, frequency_hz(heirs[0])))

@@ -24,7 +24,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
-from kvmtests.arm64.counters import offset_counter, ticks
+from kvmtests.arm64.counters import fitted, offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
 
 pytestmark = [pytest.mark.thorough]
@@ -271,7 +271,7 @@ def test_disabled_timer_is_silent(guest: GicGuest, timer: Timer, wait: int, cont
 def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: int, quiet: int) -> None:
     """A CVAL beyond TVAL's range gives no interrupt."""
     taken: list[int] = []
-    for distance in (2**32, AHEAD, 2**63):
+    for distance in (2**32, AHEAD, fitted(guest.vcpu, 2**63)):
         cval = wrap(timer.count(guest.vcpu) + distance)
         taken += guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait)).intids()
 
@@ -337,6 +337,7 @@ def test_counter_written_beyond_the_deadline_interrupts(
     guest: GicGuest, timer: Timer, start: int, cval: int, count: int, wait: int, quiet: int
 ) -> None:
     """When user space moves the counter past CVAL the timer interrupts once, and not before."""
+    start, cval, count = (fitted(guest.vcpu, value) for value in (start, cval, count))
     timer.set(guest.vcpu, "cnt", start)
     before = guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait))
     timer.set(guest.vcpu, "cnt", count)

@@ -16,10 +16,12 @@ from fixtures.counters import NSEC_PER_MSEC, wrap
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.targets import Probe
+from kvmtests.arm64.counters import fitted
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
 pytestmark = [pytest.mark.thorough]
 
+ALL_ONES = 2**64 - 1
 HALF = 2**63
 NEVER = 2**64 - 2**40  # CVAL + offset does not wrap, which emulators of 2022 got wrong
 FAR = 2**40  # ticks: hours
@@ -173,9 +175,9 @@ def test_status_changes_when_the_count_reaches_cval(
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A CVAL 2**63 ahead has not been reached, nor has one near 2**64."""
+    """A CVAL half of the counter's range ahead has not been reached, nor has one near its end."""
     seen = []
-    for cval in (wrap(timer.count(vcpu) + HALF), NEVER):
+    for cval in (wrap(timer.count(vcpu) + fitted(vcpu, HALF)), fitted(vcpu, NEVER)):
         timer.arm(vcpu, cval)
         seen.append((timer.read(vcpu, "ctl").value, timer.line(vcpu)))
 
@@ -184,8 +186,8 @@ def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 @pytest.mark.parametrize("timer", TIMERS)
 def test_condition_is_unsigned_for_large_counts(vcpu: Arm64Vcpu, timer: Timer) -> None:
-    """A counter beyond 2**63 has reached CVAL 1."""
-    timer.set(vcpu, "cnt", HALF + 5)
+    """A counter beyond half of its range has reached CVAL 1."""
+    timer.set(vcpu, "cnt", fitted(vcpu, HALF + 5))
     timer.set(vcpu, "cval", 1)
     timer.set(vcpu, "ctl", ENABLE)
 
@@ -243,15 +245,17 @@ def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(
-    "cval", [0, 2**32, HALF, 2**64 - 1], ids=["zero", "two-to-32", "two-to-63", "maximum"]
+    "cval", [0, 2**32, HALF, ALL_ONES], ids=["zero", "two-to-32", "two-to-63", "maximum"]
 )
 def test_guest_and_user_space_share_the_registers(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
-    """CVAL and CTL written by one are read by the other, with all their bits."""
-    timer.arm(vcpu, cval, IMASK)
+    """CVAL and CTL written by one are read by the other, with all bits that the counter has."""
+    written = fitted(vcpu, cval)
+    inverse = written ^ fitted(vcpu, ALL_ONES)
+    timer.arm(vcpu, written, IMASK)
     by_guest = timer.get(vcpu, "cval"), timer.get(vcpu, "ctl") & ~ISTATUS
-    timer.set(vcpu, "cval", wrap(~cval))
+    timer.set(vcpu, "cval", inverse)
     timer.set(vcpu, "ctl", 0)
 
-    assert by_guest == (cval, IMASK)
-    assert timer.read(vcpu, "cval").value == wrap(~cval)
+    assert by_guest == (written, IMASK)
+    assert timer.read(vcpu, "cval").value == inverse
     assert timer.read(vcpu, "ctl").value & ~ISTATUS == 0

@@ -20,7 +20,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
 from fixtures.uapi.arm64.sysreg import MPIDR_EL1, MPIDR_HWID_BITMASK
-from kvmtests.arm64.counters import offset_counter, ticks
+from kvmtests.arm64.counters import fitted, offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 from kvmtests.windows import timed
 
@@ -56,6 +56,7 @@ def lines(vcpu: Arm64Vcpu) -> None:
 @pytest.mark.parametrize("cval", [0, 2**40, 2**64 - 1], ids=["zero", "two-to-40", "maximum"])
 def test_compare_value_keeps_across_offsets(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
     """CVAL and CTL read as written with every offset, however often the vCPU has run with it."""
+    cval = fitted(vcpu, cval)
     timer.arm(vcpu, cval, IMASK)
     seen = []
 
@@ -103,12 +104,12 @@ def test_line_follows_the_written_counter(
 ) -> None:
     """A counter written beyond CVAL raises the line at the next entry; writing it back lowers the line."""
     timer.set(vcpu, "cnt", start)
-    timer.set(vcpu, "cval", cval)
+    timer.set(vcpu, "cval", fitted(vcpu, cval))
     timer.set(vcpu, "ctl", ENABLE)
     seen = [timer.line(vcpu)]
 
     for value in (count, start, count):
-        timer.set(vcpu, "cnt", value)
+        timer.set(vcpu, "cnt", fitted(vcpu, value))
         seen.append(timer.line(vcpu))
 
     assert seen == [False, True, False, True]
@@ -239,11 +240,12 @@ def test_offset_change_keeps_a_running_timer(vcpus: list[Arm64Vcpu]) -> None:
     """
     running, other = vcpus
     other.require_series_offsets()
+    last = fitted(running, 2**64 - 1)
     states = []
     for offset in (AHEAD, 0):
-        PHYSICAL.arm(running, 2**64 - 1, ENABLE | IMASK)
+        PHYSICAL.arm(running, last, ENABLE | IMASK)
         with running.guest.spinning():
             other.physical_offset = offset
         states.append([PHYSICAL.read(running, register).value for register in ("ctl", "cval")])
 
-    assert states == [[ENABLE | IMASK, 2**64 - 1]] * 2
+    assert states == [[ENABLE | IMASK, last]] * 2

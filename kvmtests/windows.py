@@ -15,4 +15,4 @@ Result = TypeVar("Result")
 def timed(vm: Vm, call: Callable[[], Result]) -> tuple[Window, Result]:
     """Return the host counter values between which *call* happened, and its result."""
     before, result, after = bracket(vm.time.counter, call)
-    return Window(before, after), result
+    return Window(before, after, vm.counter_bits), result

@@ -94,11 +94,20 @@ def test_physical_timer_with_an_offset_is_emulated(vcpu: Arm64Vcpu, mode: str, t
     assert timer_is_emulated(vcpu, PHYSICAL) == emulated
 
 
+@pytest.mark.usefixtures("working_cntvoff")
 def test_virtual_timer_is_never_emulated(vcpu: Arm64Vcpu) -> None:
     """CNTV_CVAL_EL0 is the CPU's own register, whatever the offsets."""
     offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
 
     assert not timer_is_emulated(vcpu, VIRTUAL)
+
+
+@pytest.mark.usefixtures("broken_cntvoff")
+def test_virtual_timer_is_emulated_where_cntvoff_is_broken(vcpu: Arm64Vcpu) -> None:
+    """On a CPU that cannot subtract CNTVOFF_EL2 the host kernel emulates a virtual timer with an offset."""
+    offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
+
+    assert timer_is_emulated(vcpu, VIRTUAL)
 
 
 def test_each_hypercall_is_counted(vcpu: Arm64Vcpu) -> None:

@@ -24,6 +24,7 @@ from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
+from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import psci
 from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter
@@ -76,8 +77,10 @@ def effort(target: Target, target_facts: Probe) -> Effort:
 
 @pytest.fixture
 def plain(kvm: Kvm[Arm64Vm]) -> Arm64Vcpu:
-    """vCPU 0 of another VM, whose counters have no offset."""
+    """vCPU 0 of another VM, whose counters have no offset, not even what creation gives the virtual one."""
     vm = kvm.create_vm()
+    if vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
+        vm.set_counter_offset(0)
     return vm.create_vcpu(0)
 
 
@@ -199,6 +202,7 @@ def test_written_physical_counter_traps(
     assert counter_costs_more(vcpu, plain, Counter.PHYSICAL, effort) == counter_traps(vcpu, target_facts)
 
 
+@pytest.mark.usefixtures("working_cntvoff")
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_virtual_counter_never_traps(
     vcpu: Arm64Vcpu, plain: Arm64Vcpu, counter: Counter, effort: Effort
@@ -226,12 +230,33 @@ def test_physical_timer_traps_with_an_offset(
     assert timer_costs_more(vcpu, plain, PHYSICAL, effort) == traps
 
 
+@pytest.mark.usefixtures("working_cntvoff")
 def test_virtual_timer_never_traps(vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort) -> None:
     """Offsets do not change what CNTV_CVAL_EL0 costs."""
     offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
     offset_counter(vcpu, Counter.PHYSICAL, OFFSET)
 
     assert not timer_costs_more(vcpu, plain, VIRTUAL, effort)
+
+
+@pytest.mark.usefixtures("broken_cntvoff")
+def test_virtual_counter_traps_where_cntvoff_is_broken(
+    vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort
+) -> None:
+    """On a CPU that cannot subtract CNTVOFF_EL2 an offset makes CNTVCT_EL0 more expensive."""
+    offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
+
+    assert counter_costs_more(vcpu, plain, Counter.VIRTUAL, effort)
+
+
+@pytest.mark.usefixtures("broken_cntvoff")
+def test_virtual_timer_traps_where_cntvoff_is_broken(
+    vcpu: Arm64Vcpu, plain: Arm64Vcpu, effort: Effort
+) -> None:
+    """On the same CPU CNTV_CVAL_EL0 traps as well."""
+    offset_counter(vcpu, Counter.VIRTUAL, OFFSET)
+
+    assert timer_costs_more(vcpu, plain, VIRTUAL, effort)
 
 
 @pytest.mark.mode("vhe", "nvhe")

@@ -256,6 +256,7 @@ def kvmclock_over(vcpu: X86Vcpu, change: Callable[[], object]) -> tuple[int, Win
     return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(
     "index", [pytest.param(MSR_IA32_TSC, id="tsc"), pytest.param(MSR_IA32_TSC_ADJUST, id="tsc-adjust")]
 )
@@ -281,6 +282,7 @@ def test_new_offset_does_not_move_kvmclock(vcpu: X86Vcpu) -> None:
     assert gained_ns in elapsed
 
 
+@pytest.mark.usefixtures("settable_tsc")
 def test_new_offset_without_the_master_clock_does_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
     """The same where the vCPUs' TSCs differ already, and continue to differ."""
     first, second = vcpus

@@ -112,7 +112,7 @@ def test_stepped_realtime_does_not_move_kvmclock(pair: HostPair[X86Vm], vm: X86V
     assert clock.realtime_ns in span.realtime_ns
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_suspend_loses_no_ticks(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """If suspend resets the host's TSC, each vCPU's TSC continues from the latest host TSC that was seen."""
     seen = [vcpu.guest.read_tsc() for vcpu in vcpus]

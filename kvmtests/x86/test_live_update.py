@@ -78,6 +78,7 @@ def furnish(vcpus: list[X86Vcpu], *tsc_offsets: int) -> None:
     enter_all([*vcpus, *vcpus])
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(("first_offset", "second_offset"), OFFSETS)
 def test_offsets_carry_the_tsc_over(
     kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu], first_offset: int, second_offset: int

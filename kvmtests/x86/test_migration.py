@@ -58,6 +58,7 @@ CLOCK_ERRORS = [
 ]
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", [*DIFFERENCES, *CLOCK_ERRORS])
 def test_tsc_and_kvmclock_move_together(
@@ -77,6 +78,7 @@ def test_tsc_and_kvmclock_move_together(
         assert new.line(source.tsc_khz) in Window(line, line).widened(margin)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
@@ -93,6 +95,7 @@ def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> Non
     assert moved.vcpus[1].get_msr(MSR_IA32_TSC_ADJUST) == 2**64 - 12345
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Between synchronised hosts TSC and kvmclock advance by the time that really passed.
@@ -163,6 +166,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
     assert new.kvmclock_ns - old.kvmclock_ns in Window(elapsed_ns, elapsed_ns).widened(200_000)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) -> None:
     """Without KVM_CLOCK_REALTIME both clocks continue as if no time had passed, still on one line."""

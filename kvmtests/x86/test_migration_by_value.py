@@ -29,6 +29,7 @@ def saved_values(vcpus: list[X86Vcpu]) -> tuple[int, ...]:
     return tuple(vcpu.get_msr(MSR_IA32_TSC) for vcpu in vcpus)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(
     "blackout_ns",
     [pytest.param(4 * NSEC_PER_SEC, id="4s"), pytest.param(40 * 86400 * NSEC_PER_SEC, id="40-days")],
@@ -47,6 +48,7 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
     assert vcpu.guest.read_tsc().value - old.tsc in Window(0, lost_ticks)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(
     "delay_ns",
     [

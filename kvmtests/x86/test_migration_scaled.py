@@ -71,6 +71,7 @@ def margin_ticks(khz: int) -> int:
     return ticks_at_khz(2 * UPTIME_NS // khz + 4, khz) + 1
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
@@ -93,6 +94,7 @@ def test_tsc_and_kvmclock_move_together(
     assert moved.vcpus[0].tsc_khz == khz
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
 def test_ignoring_scaling_costs_what_the_gap_says(

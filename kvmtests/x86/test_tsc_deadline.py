@@ -112,6 +112,7 @@ def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:
     assert handled > deadline
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(
     "tsc_offset", [pytest.param(2**45, id="ahead"), pytest.param(2**64 - 2**40, id="behind")]
 )

@@ -72,6 +72,7 @@ def scaling(vcpu: X86Vcpu, host_khz: int) -> KhzScaling:
     return KhzScaling((vcpu.tsc_khz << bits) // host_khz, bits)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
     """A vCPU starts with the frequency that its VM reports; KVM_SET_TSC_KHZ 0 means the host's."""
     host_khz = vm.tsc_khz
@@ -84,7 +85,7 @@ def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
     assert (first_khz, vm.tsc_khz, other.tsc_khz) == (host_khz - 1, host_khz - 1, host_khz)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("ppm", [0, -200, 200], ids=["equal", "200-ppm-less", "200-ppm-more"])
 def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -> None:
     """A frequency within 250 ppm of the host's is accepted and reported; the TSC counts on as before."""
@@ -97,7 +98,7 @@ def test_frequency_within_the_tolerance_runs_unscaled(vcpu: X86Vcpu, ppm: int) -
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("ppm", [-200, 200], ids=["200-ppm-less", "200-ppm-more"])
 def test_frequency_within_the_tolerance_is_not_caught_up_with(vcpu: X86Vcpu, ppm: int) -> None:
     """However long the guest runs at such a frequency, KVM does not make its TSC catch up."""
@@ -149,7 +150,7 @@ def test_vm_frequency_is_fixed_with_the_first_vcpu(vm: X86Vm, vcpu: X86Vcpu) -> 
     assert (vm.tsc_khz, vcpu.tsc_khz) == (host_khz, host_khz)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "settable_tsc")
 def test_frequencies_that_differ_part_generations(vcpus: list[X86Vcpu]) -> None:
     """vCPUs of different frequencies never share a TSC generation, even with the same offset."""
     first, second = vcpus
@@ -161,7 +162,7 @@ def test_frequencies_that_differ_part_generations(vcpus: list[X86Vcpu]) -> None:
     assert flags_after_entry(first, second) == ClockFlags(0)
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
+@pytest.mark.usefixtures("tsc_clocksource", "settable_tsc")
 def test_equal_frequencies_share_a_generation(vcpus: list[X86Vcpu]) -> None:
     """vCPUs of one frequency, whichever it is, share a generation once they have one offset."""
     first, second = vcpus
@@ -234,7 +235,7 @@ def test_record_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int
     assert mul <= record.tsc_to_system_mul <= slower_by_a_khz
 
 
-@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("permille", SCALED)
 def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None:
     """A new frequency changes how fast the guest's TSC counts from now on, not where it is."""

@@ -56,7 +56,7 @@ def guest_writes_tsc(vcpu: X86Vcpu, value: int) -> tuple[Window, Window]:
     return written, Window(guest_before, guest_before + written.width)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_first_vcpu_starts_at_zero(vm: X86Vm) -> None:
     """The TSC of a VM's first vCPU starts at 0 when the vCPU is made; TSC_ADJUST is 0."""
     created, vcpu = timed(vm, lambda: vm.create_vcpu(0))
@@ -82,7 +82,7 @@ def test_host_reads_between_two_guest_readings(vcpu: X86Vcpu) -> None:
     assert seen in Window(before.value, vcpu.guest.read_tsc().value)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("value", [pytest.param(2**32, id="two-to-32"), pytest.param(10**11, id="10e10")])
 def test_guest_tsc_write_moves_tsc_and_adjust(vcpu: X86Vcpu, value: int) -> None:
     """The guest's WRMSR of IA32_TSC sets its TSC, and TSC_ADJUST gains the distance."""
@@ -94,7 +94,7 @@ def test_guest_tsc_write_moves_tsc_and_adjust(vcpu: X86Vcpu, value: int) -> None
     check_tsc_continues(vcpu, value, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value: int) -> None:
     """The guest's WRMSR of TSC_ADJUST moves its TSC by the change of TSC_ADJUST; repeated, by nothing."""
@@ -109,7 +109,7 @@ def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value
         check_tsc_continues(vcpu, start.value + value - 5 * GIB, since=start.window)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
     """KVM_SET_MSRS of IA32_TSC sets the TSC of guest and host; TSC_ADJUST keeps what the guest wrote."""
     vcpu.guest.wrmsr(MSR_IA32_TSC_ADJUST, 5 * GIB)
@@ -135,7 +135,7 @@ def test_host_adjust_write_leaves_the_tsc_alone(vcpu: X86Vcpu, value: int) -> No
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_guest_adjust_write_keeps_the_hosts_write(vcpu: X86Vcpu) -> None:
     """After the host has moved the TSC, the guest's TSC_ADJUST still moves it by the difference."""
     written, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 64 * GIB))
@@ -146,7 +146,7 @@ def test_guest_adjust_write_keeps_the_hosts_write(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 76 * GIB, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
     """A guest that sets back a TSC which the host had moved finds that distance in TSC_ADJUST."""
     moved, _ = timed(vcpu.vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 64 * GIB))
@@ -159,7 +159,7 @@ def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 16 * GIB, since=written)
 
 
-@pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
+@pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -> None:
     """TSC_ADJUST is opaque to the host: written before or after the offset, both end as written."""
     first, second = vcpus

@@ -24,7 +24,7 @@ def attribute(vcpu: X86Vcpu) -> None:
         raise CapabilityMissing("KVM_VCPU_TSC_OFFSET")
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_offset_reads_back(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """KVM_GET_DEVICE_ATTR returns the 64 bits that were set."""
@@ -33,6 +33,7 @@ def test_offset_reads_back(vcpu: X86Vcpu, tsc_offset: int) -> None:
     assert vcpu.tsc_offset == tsc_offset
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_guest_tsc_is_host_tsc_plus_offset(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """The guest reads host_tsc + tsc_offset, modulo 2**64."""
@@ -43,7 +44,7 @@ def test_guest_tsc_is_host_tsc_plus_offset(vcpu: X86Vcpu, tsc_offset: int) -> No
     assert reading.value in reading.window.shifted(tsc_offset)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("tsc_offset", NONZERO_OFFSETS)
 def test_host_reads_the_guests_tsc(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """KVM_GET_MSRS of IA32_TSC gives host_tsc + tsc_offset, modulo 2**64."""
@@ -67,7 +68,7 @@ def test_offset_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     assert reading.value in reading.window.shifted(other_offset)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_vcpus_keep_different_offsets(vcpus: list[X86Vcpu]) -> None:
     """Two vCPUs keep offsets that differ by one tick: KVM does not make them equal."""
     first, second = vcpus
@@ -77,6 +78,7 @@ def test_vcpus_keep_different_offsets(vcpus: list[X86Vcpu]) -> None:
     assert (first.tsc_offset, second.tsc_offset) == (1000, 1001)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("tsc_offset", NONZERO_OFFSETS)
 def test_same_offset_again_later_changes_nothing(vcpu: X86Vcpu, tsc_offset: int) -> None:
     """Setting the same offset again, after any delay, keeps the guest on the same line."""
@@ -122,6 +124,7 @@ def test_different_offsets_turn_the_master_clock_off(vm: X86Vm, vcpus: list[X86V
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.usefixtures("settable_tsc")
 def test_consecutive_readings_stay_on_one_line(vcpu: X86Vcpu) -> None:
     """Consecutive guest readings never go back, and each is host_tsc + tsc_offset."""
     vcpu.tsc_offset = 180 * 10**9

@@ -124,7 +124,7 @@ def test_write_beyond_a_second_parts(kvm: Kvm[X86Vm], writes: list[Write]) -> No
     assert flags_after_entry(*vcpus) == ClockFlags(0)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.parametrize(
     "seconds", [pytest.param(0.0000005, id="tiny"), pytest.param(0.5, id="half-a-second")]
 )
@@ -139,7 +139,7 @@ def test_first_write_is_literal(vcpu: X86Vcpu, seconds: float) -> None:
     check_tsc_continues(vcpu, ticks(vcpu, seconds), since=written)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_write_beyond_a_second_is_literal(vcpus: list[X86Vcpu]) -> None:
     """A value that does not join is taken literally; the other vCPU's TSC stays on its line."""
     first, second = vcpus
@@ -151,7 +151,7 @@ def test_write_beyond_a_second_is_literal(vcpus: list[X86Vcpu]) -> None:
     check_tsc_continues(first, ticks(first, 100), since=written_first)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_write_of_zero_keeps_the_tsc(vcpus: list[X86Vcpu]) -> None:
     """Writing 0 does not set the TSC to 0: the vCPU joins the line of the others."""
     first, second = vcpus
@@ -164,7 +164,7 @@ def test_write_of_zero_keeps_the_tsc(vcpus: list[X86Vcpu]) -> None:
         check_tsc_continues(vcpu, ticks(vcpu, 100), since=written)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A vCPU created later counts on the others' line, and its VM's master clock stays as it is."""
     written, _ = timed(vm, lambda: vcpu.set_msr(MSR_IA32_TSC, ticks(vcpu, 100)))
@@ -178,7 +178,7 @@ def test_new_vcpu_joins_the_line(vm: X86Vm, vcpu: X86Vcpu) -> None:
     check_tsc_continues(later, ticks(vcpu, 100), since=written)
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 @pytest.mark.generation("upstream")
 def test_value_near_an_offset_snaps_to_it(vcpus: list[X86Vcpu]) -> None:
     """A value within a second of another vCPU's TSC gives the vCPU just that vCPU's offset."""
@@ -217,7 +217,7 @@ def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
     assert vcpu.tsc_offset == tsc_offset
 
 
-@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_a_late_value_is_late_and_a_late_offset_is_not(vcpu: X86Vcpu) -> None:
     """A value counts from when it is written, however old it is; an offset does not depend on when."""
     host_tsc = vcpu.vm.time.counter()

@@ -76,7 +76,7 @@ def test_cases_for_real_kernels_enter_no_guest(seed: int) -> None:
 
 def test_refusal_that_changes_state_is_noticed() -> None:
     """A call that is refused and yet leaves another offset ends the case, and is named."""
-    parts = replace(x86_parts("upstream"), attributes=KeepsRefusedOffset)
+    parts = replace(x86_parts(X86), attributes=KeepsRefusedOffset)
     case = Case("x86_64", (OFFSET,))
 
     with pytest.raises(Broken, match="refused with ENXIO, and yet changed: vcpu0 TSC offset"):
@@ -91,7 +91,7 @@ def test_wrong_errno_is_noticed() -> None:
             del arg
             raise OSError(22, "")
 
-    parts = replace(x86_parts("upstream"), attributes=WrongErrno)
+    parts = replace(x86_parts(X86), attributes=WrongErrno)
     query = replace(OFFSET, request=kvm.KVM_HAS_DEVICE_ATTR)
 
     with pytest.raises(Broken, match="EINVAL, ENXIO is due"):

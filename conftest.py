@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.targets",
     "fixtures.plugins.kernel_changes",
+    "fixtures.plugins.one_kind",
     "fixtures.plugins.reproduce",
     "fixtures.plugins.steps",
     "fixtures.plugins.time_limit",

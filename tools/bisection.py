@@ -84,10 +84,11 @@ def command(options: argparse.Namespace, tree: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", *words, f"--out={out}", "--", options.nodeid]
 
 
-def run(words: Sequence[str], out: Path) -> None:
+def run(words: Sequence[str], out: Path, *, shown: bool = True) -> None:
     """Run *words* from the suite's root; `Unjudged` if they leave no journal in *out*."""
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    sys.stdout.buffer.write(done.stdout)
+    if shown:
+        sys.stdout.buffer.write(done.stdout)
     if not (out / "journal.jsonl").exists():
         raise Unjudged(f"the claim did not run: {_last_line(done.stdout)}")
 

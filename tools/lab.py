@@ -22,7 +22,7 @@ from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
 from reports.files import write_file
-from tools import lab_knobs, lab_matrix, lab_times
+from tools import bisect_kernels, lab_knobs, lab_matrix, lab_times
 from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
 from tools.check import ROOT, run
 
@@ -33,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
     """Fetch what is missing, run pytest as *argv* says; return the exit status."""
     arguments = _parse(argv)
     os.chdir(ROOT)
+    if arguments.bisect:
+        return bisect_kernels.main(arguments)
     if arguments.kernel:
         os.environ[own_kernel.IMAGE] = str(arguments.kernel.resolve())
     if arguments.modules:
@@ -197,6 +199,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timing", action="store_true", help="say where each lab host's time went")
     parser.add_argument("--kernel", type=Path, metavar="IMAGE", help="boot this build, not a package")
     parser.add_argument("--modules", type=Path, metavar="DIR", help="the build's modules, where KVM is one")
+    parser.add_argument("--bisect", metavar="NODEID", help="between which two of Debian's kernels it changed")
+    parser.add_argument("--good", metavar="VERSION", help="where it holds: 6.12, 7.0.10+deb13 or newest")
+    parser.add_argument("--bad", metavar="VERSION", help="where it fails")
     parser.add_argument("--fetch", action="store_true", help="fetch and build the parts, run nothing")
     parser.add_argument("--update", action="store_true", help="look for newer packages in Debian")
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")

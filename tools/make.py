@@ -80,7 +80,8 @@ def lab(variables: Variables) -> list[str]:
     options = {"KERNEL": "--kernel", "MODULES": "--modules"}
     paths = [f"{option}={_path(variables[name])}" for name, option in options.items() if variables.get(name)]
     params = [f"--params={variables['PARAMS']}"] if variables.get("PARAMS") else []
-    return [*paths, *params, *_shell_words(variables, "LAB"), *check(variables)]
+    ends = [f"--{name.lower()}={variables[name]}" for name in ("GOOD", "BAD") if variables.get(name)]
+    return [*paths, *params, *ends, *_shell_words(variables, "LAB"), *check(variables)]
 
 
 def bench(variables: Variables) -> list[str]:

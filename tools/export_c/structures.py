@@ -119,7 +119,7 @@ def _in_changed_segment(member: Member, number: int, changed: set[str]) -> bool:
 
 
 def changed_bits(contents: bytes, before: bytes) -> Mapping[tuple[int, str], tuple[int, int]] | None:
-    """Return the bits of a CPUID table that were cleared and set, by leaf and register; None for a new one."""
+    """Return bits of a CPUID table that were cleared and set, by leaf and register; None for a new one."""
     table, old = _cpuid(contents), _cpuid(before)
     if table.nent != old.nent:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Process:
     @property
     def role(self) -> str:
         """One of "make", "main", "worker", "emulator"; "helper" for what these start besides."""
-        program = self.command[0].rpartition(b"/")[2] if self.command else b""
+        program = _program(self.command)
         if program == b"make":
             return "make"
         if program.startswith(_EMULATORS):
@@ -39,6 +39,14 @@ class Process:
 
     def __str__(self) -> str:
         return f"{self.pid} ({b' '.join(self.command)[:80].decode(errors='replace')})"
+
+
+def _program(command: Sequence[bytes]) -> bytes:
+    """Return the name of the program; one of another Debian suite is started by its own loader."""
+    names = [word.rpartition(b"/")[2] for word in command]
+    if names and names[0].startswith(b"ld-linux"):
+        names = names[3:]  # --library-path and the path
+    return names[0] if names else b""
 
 
 def of_run(mark: str) -> list[Process]:

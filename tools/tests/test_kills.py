@@ -199,6 +199,11 @@ def test_process_in_a_session_of_its_own_is_found(mark: str) -> None:
         pytest.param(".venv/bin/python -m tools.make check", "main", id="through-another-module"),
         pytest.param("python3 tools/venv.py check", "helper", id="environment"),
         pytest.param("/usr/bin/qemu-system-aarch64 -S", "emulator", id="emulator"),
+        pytest.param(
+            "/c/lib64/ld-linux-x86-64.so.2 --library-path /c/lib /c/usr/bin/bochs-bin -q",
+            "emulator",
+            id="unpacked-emulator",
+        ),
         pytest.param("sed -n p", "helper", id="anything-else"),
     ],
 )

@@ -2,8 +2,9 @@
 """Run the kernel's own selftests and our claims on this host's KVM, and compare the verdicts.
 
 ``.venv/bin/python -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
-kernel tree, runs each, runs the claims that assert the same, and prints both verdicts. Exit
-status 0 if they agree, 1 if not, 2 with one sentence for a tree or compiler that is missing.
+kernel tree, runs each, runs the claims that assert the same, and prints both verdicts; with
+``--target lab-x86_64-vmx`` inside that lab host. Exit status 0 if they agree, 1 if not, 2 with one
+sentence for a tree, a compiler or a lab host that is missing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +21,25 @@ from pathlib import Path
 import tabulate
 
 from fixtures.architectures import name_of_this_computer
+from fixtures.lab import availability
+from fixtures.lab.errors import LabError
+from fixtures.lab.hosts import LabHost, find
 from reports import read_journal
 from reports.model import Result, Verdict
-from tools.upstream_programs import BY_ARCHITECTURE, Selftest
+from tools import upstream_lab
+from tools.upstream_programs import BY_ARCHITECTURE, Outcome, Selftest
 
 ROOT = Path(__file__).resolve().parent.parent
 SELFTESTS = Path("tools", "testing", "selftests", "kvm")
 LIMIT_S = 600
 """Longest run of one program; the kernel's own runner gives them 120 s on an idle host."""
 
+HOST = "host"
 PASS, FAIL, SKIP, ERROR, ABSENT = "pass", "fail", "skip", "error", "-"
 
 
 class TreeError(Exception):
-    """The programs cannot be built from the tree; the text is one sentence for the user."""
+    """The programs cannot be built for the target; the text is one sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("out/upstream"), metavar="DIR", help="programs and logs"
     )
+    parser.add_argument("--target", default=HOST, metavar="NAME", help="host (default), or a lab host")
     options = parser.parse_args(argv)
     out = options.out.resolve()
     programs = BY_ARCHITECTURE.get(name_of_this_computer())
@@ -66,36 +74,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"upstream: no selftest is compared on {name_of_this_computer()}", file=sys.stderr)
         return 2
     try:
-        built = build(options.source.resolve(), out, programs)
-    except TreeError as error:
+        lab_host = _lab_host(options.target)
+        built = build(options.source.resolve(), out, programs, static=lab_host is not None)
+    except (TreeError, LabError) as error:
         print(f"upstream: {error}", file=sys.stderr)
         return 2
-    results = claims(out, programs)
-    lines = [_line(program, built.get(program.name), results, out) for program in programs]
+    if lab_host is None:
+        outcomes = {name: _run_here(path) for name, path in built.items()}
+    else:
+        outcomes = upstream_lab.run(lab_host, built, out)
+    results = claims(out, programs, options.target)
+    lines = [_line(program, outcomes.get(program.name), results, out) for program in programs]
     print(table(lines))
     return 0 if all(line.agreement != "NO" for line in lines) else 1
 
 
-def build(source: Path, out: Path, programs: Sequence[Selftest]) -> dict[str, Path]:
-    """Build what the tree at *source* has of *programs*; return their paths by name."""
+def build(source: Path, out: Path, programs: Sequence[Selftest], *, static: bool = False) -> dict[str, Path]:
+    """Build what the tree at *source* has of *programs*, linked statically or not; return paths by name."""
     folder = source / SELFTESTS
     if not (folder / "Makefile").is_file():
         raise TreeError(f"{source} has no {SELFTESTS}; name a kernel tree")
     out.mkdir(parents=True, exist_ok=True)
     headers = out / "headers"
-    _make(source, out, ["headers_install", f"INSTALL_HDR_PATH={headers}"])
+    _make(source, out, [f"O={headers}", "headers"])  # headers_install copies these with rsync
+    options = [f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers}/usr/include"]
+    if static:
+        options.append("LDLIBS=-ldl -static")  # in place of -ldl
     built = {}
     for program in programs:
-        found = sorted(folder.glob(f"**/{program.name}.c"))
+        found = [path for name in program.names for path in sorted(folder.glob(f"**/{name}.c"))]
         if found:
             target = out / found[0].relative_to(folder).with_suffix("")
-            _make(folder, out, [f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers}/include", str(target)])
+            _make(folder, out, [*options, str(target)])
             built[program.name] = target
     return built
 
 
-def claims(out: Path, programs: Sequence[Selftest]) -> list[Result]:
-    """Return the results on target host of all claims that a program is compared with."""
+def claims(out: Path, programs: Sequence[Selftest], target: str) -> list[Result]:
+    """Return the results on *target* of all claims that a program is compared with."""
     report = out / "claims"
     modules = {claim.partition("::")[0] for program in programs for claim in program.claims}
     command = [
@@ -104,7 +120,7 @@ def claims(out: Path, programs: Sequence[Selftest]) -> list[Result]:
         "pytest",
         "-q",
         "--target",
-        "host",
+        target,
         f"--report-dir={report}",
         *sorted(modules),
     ]
@@ -141,16 +157,20 @@ def table(lines: Sequence[ComparedTest]) -> str:
     return tabulate.tabulate(rows, heads, tablefmt="github")
 
 
-def _line(program: Selftest, path: Path | None, results: Sequence[Result], out: Path) -> ComparedTest:
+def _line(program: Selftest, outcome: Outcome | None, results: Sequence[Result], out: Path) -> ComparedTest:
     ours = verdict_of(results, program.claims)
-    if path is None:
+    if outcome is None:
         return ComparedTest(program, ABSENT, "not in this tree", ours)
-    log = (out / f"{program.name}.log").resolve()
-    with log.open("wb") as output:
+    (out / f"{program.name}.log").write_text(outcome.log)
+    theirs = ERROR if outcome.status is None else judged(outcome.status, outcome.log)
+    return ComparedTest(program, theirs, next(_last_words(outcome.log), ""), ours)
+
+
+def _run_here(path: Path) -> Outcome:
+    with tempfile.TemporaryFile() as output:
         try:
-            command = [str(path)]
             status = subprocess.run(
-                command,
+                [str(path)],
                 check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -158,9 +178,20 @@ def _line(program: Selftest, path: Path | None, results: Sequence[Result], out: 
                 timeout=LIMIT_S,
             ).returncode
         except subprocess.TimeoutExpired:
-            return ComparedTest(program, ERROR, f"did not end within {LIMIT_S} s", ours)
-    text = log.read_text(errors="replace")
-    return ComparedTest(program, judged(status, text), next(_last_words(text), ""), ours)
+            return Outcome(None, f"did not end within {LIMIT_S} s")
+        output.seek(0)
+        return Outcome(status, output.read().decode(errors="replace"))
+
+
+def _lab_host(target: str) -> LabHost | None:
+    """Return the lab host called *target*, ready to boot; None for this host."""
+    if target == HOST:
+        return None
+    lab_host = find(target)
+    if lab_host is None or lab_host.arch != name_of_this_computer():
+        raise TreeError(f"{target} is neither {HOST} nor a lab host for which this compiler builds")
+    availability.check(lab_host)
+    return lab_host
 
 
 def _last_words(text: str) -> Iterator[str]:

@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fixtures.lab import runner
+from fixtures.lab.mailbox import Cause, Judged, Loss
 from reports.model import Result, Verdict
-from tools import upstream
-from tools.upstream_programs import BY_ARCHITECTURE, Selftest
+from tools import upstream, upstream_lab
+from tools.upstream_programs import BY_ARCHITECTURE, Outcome, Selftest
 
 # A tree whose one program is a script: what a real one needs of make, and nothing of a compiler.
 TREE = """\
-headers_install:
-\tmkdir -p $(INSTALL_HDR_PATH)/include
+headers:
+\tmkdir -p $(O)/usr/include
 """
 PROGRAM = """\
 $(OUTPUT)/x86/kvm_clock_test: x86/kvm_clock_test.c
@@ -97,6 +103,79 @@ def test_programs_of_a_tree_are_built(tmp_path: Path) -> None:
     built = upstream.build(tmp_path / "linux", tmp_path / "out", BY_ARCHITECTURE["x86_64"])
 
     assert built == {"kvm_clock_test": tmp_path / "out" / "x86" / "kvm_clock_test"}
+
+
+def test_older_name_is_found(tmp_path: Path) -> None:
+    """A program that has another name in an older tree is built from there."""
+    program = Selftest("nested_tsc_adjust_test", (), older_name="vmx_tsc_adjust_test")
+    folder = tmp_path / "linux" / upstream.SELFTESTS
+    (folder / "x86").mkdir(parents=True)
+    (tmp_path / "linux" / "Makefile").write_text(TREE)
+    (folder / "Makefile").write_text(PROGRAM.replace("kvm_clock_test", program.older_name))
+    (folder / "x86" / "vmx_tsc_adjust_test.c").write_text("#!/bin/sh\n")
+
+    built = upstream.build(tmp_path / "linux", tmp_path / "out", [program])
+
+    assert built == {program.name: tmp_path / "out" / "x86" / program.older_name}
+
+
+def test_programs_for_a_lab_host_are_linked_statically(tmp_path: Path) -> None:
+    """No library of theirs is there, so the make files link them in."""
+    folder = tmp_path / "linux" / upstream.SELFTESTS
+    (folder / "x86").mkdir(parents=True)
+    (tmp_path / "linux" / "Makefile").write_text(TREE)
+    (folder / "Makefile").write_text(PROGRAM.replace("cp $<", "echo $(LDLIBS) > $(@D)/words && cp $<"))
+    (folder / "x86" / "kvm_clock_test.c").write_text("#!/bin/sh\n")
+
+    upstream.build(tmp_path / "linux", tmp_path / "out", BY_ARCHITECTURE["x86_64"], static=True)
+
+    assert "-static" in (tmp_path / "out" / "x86" / "words").read_text().split()
+
+
+def test_outcome_comes_with_the_report() -> None:
+    """Status and words of a program travel with its test's reports; without them it has no verdict."""
+    reports: list[dict[str, Any]] = [
+        {"user_properties": []},
+        {"user_properties": [["status", 4], ["log", "1..0 # SKIP - none"]]},
+    ]
+
+    assert upstream_lab.outcome(Judged(reports)) == Outcome(4, "1..0 # SKIP - none")
+    lost = upstream_lab.outcome(Judged([], Loss(Cause.PANIC, "the lab host's kernel panicked")))
+    assert lost == Outcome(None, "the lab host's kernel panicked")
+
+
+def test_suite_runs_without_the_plugins_that_are_left_out(tmp_path: Path) -> None:
+    """The suite that starts programs inside needs no plug-in of pytest that a lab host does not load."""
+    (tmp_path / "programs").mkdir()
+    program = tmp_path / "programs/it"
+    program.write_text("#!/bin/sh\necho said; exit 4\n")
+    program.chmod(0o755)
+    suite = tmp_path / "test_programs.py"
+    suite.write_text(upstream_lab.SUITE.replace("/lab/programs", str(tmp_path / "programs")))
+    unused = [word for name in runner._UNUSED for word in ("-p", f"no:{name}")]
+
+    options = [*unused, f"--rootdir={tmp_path}", "-c", os.devnull]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *options, str(suite)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 passed" in ran.stdout, ran.stdout
+
+
+@pytest.mark.parametrize("name", ["sim-x86_64", "lab-arm64-vhe", "nowhere"])
+def test_target_without_a_compiler_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Programs run on this host or inside a lab host of its architecture; other targets end with status 2."""
+    monkeypatch.setattr(upstream, "name_of_this_computer", lambda: "x86_64")
+
+    status = upstream.main([str(tmp_path), "--out", str(tmp_path / "out"), "--target", name])
+
+    assert status == 2
+    assert f"{name} is neither host nor a lab host" in capsys.readouterr().err
 
 
 def test_no_kernel_tree_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

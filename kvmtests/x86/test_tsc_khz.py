@@ -19,6 +19,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
+from kvmtests.windows import timed
 from kvmtests.x86.clocks import (
     check_tsc_continues,
     flags_after_entry,
@@ -29,6 +30,7 @@ from kvmtests.x86.clocks import (
 
 pytestmark = [pytest.mark.thorough]
 
+FAR = 2**45  # ticks, hours from where any TSC starts
 # Each as a fraction of the host's frequency, in parts per thousand.
 HALF = 500
 SCALED = [
@@ -207,6 +209,64 @@ def test_scaled_vcpus_keep_together(vm: X86Vm) -> None:
     assert first.tsc_offset == second.tsc_offset
     before, seen, after = first.guest.read_tsc(), second.guest.read_tsc(), first.guest.read_tsc()
     assert seen.value in Window(before.value, after.value)
+
+
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+def test_later_vcpus_join_the_scaled_line(vm: X86Vm) -> None:
+    """19 vCPUs created after one that has its value count on its line: read in turn, no TSC goes back."""
+    vm.tsc_khz = 2_345_678
+    first = vm.create_vcpu(0)
+    first.set_msr(MSR_IA32_TSC, 200_000_000)
+    vcpus = [first, *(vm.create_vcpu(number) for number in range(1, 20))]
+
+    readings = [vcpu.guest.read_tsc().value for _ in range(2) for vcpu in vcpus]
+
+    assert {vcpu.tsc_offset for vcpu in vcpus} == {first.tsc_offset}
+    assert readings == sorted(readings)
+
+
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+@pytest.mark.parametrize("permille", SCALED)
+def test_scaled_tsc_counts_from_the_value_written(vm: X86Vm, permille: int) -> None:
+    """A value written to IA32_TSC is what a scaled guest's TSC counts from, at the guest's frequency."""
+    host_khz = vm.tsc_khz
+    vm.tsc_khz = host_khz * permille // 1000
+    vcpu = vm.create_vcpu(0)
+
+    written, _ = timed(vm, lambda: vcpu.set_msr(MSR_IA32_TSC, FAR))
+
+    seen = vcpu.guest.read_tsc()
+    counted = scaling(vcpu, host_khz).scaled(ticks_between(written, seen.window))
+    assert seen.value in counted.shifted(FAR).widened(1)  # the products of both ends are cut off
+
+
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+def test_elapsed_time_counts_in_the_guests_ticks(vm: X86Vm) -> None:
+    """Whether a value joins a scaled line is decided in the guest's ticks, of which elapsed time has more.
+
+    1.5 s ahead after 0.8 s is within a second; 0.8 s of the host's ticks, a third as many, would not do.
+    """
+    vm.tsc_khz *= 3
+    first, second = vm.create_vcpu(0), vm.create_vcpu(1)
+    first.set_msr(MSR_IA32_TSC, FAR)
+    vm.time.sleep_ns(NSEC_PER_SEC * 8 // 10)
+
+    second.set_msr(MSR_IA32_TSC, FAR + second.tsc_khz * 1500)
+
+    assert second.tsc_offset == first.tsc_offset
+
+
+@pytest.mark.generation("upstream")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+def test_value_near_an_offset_joins_the_scaled_line(vm: X86Vm) -> None:
+    """A scaled vCPU that is given what another reads, whose offset was set, gets its offset."""
+    vm.tsc_khz *= 3
+    first, second = vm.create_vcpu(0), vm.create_vcpu(1)
+    first.tsc_offset = FAR
+
+    second.set_msr(MSR_IA32_TSC, first.get_msr(MSR_IA32_TSC))
+
+    assert second.tsc_offset == FAR
 
 
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window, signed
@@ -15,7 +17,17 @@ from fixtures.migration.x86.scaled import Scaling
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import fraction_bits
-from kvmtests.x86.moves import Scaled, new_guest, new_vm, places, require_offsets, restore, resume, save
+from kvmtests.x86.moves import (
+    HostPlace,
+    Scaled,
+    new_guest,
+    new_vm,
+    places,
+    require_offsets,
+    restore,
+    resume,
+    save,
+)
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
 
@@ -63,27 +75,83 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> No
 )
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns: int) -> None:
-    """A guest with a frequency of its own continues in the new VM, by the scaled arithmetic, on its line.
-
-    The record counts in whole kHz of what the multiplier gives, which may be one less than requested:
-    1/kHz of the time since the last snapshot.
-    """
+    """A guest with a frequency of its own continues in the new VM, by the scaled arithmetic, on its line."""
     guest = scaled_guest(kvm, permille)
     [before] = places(guest)
     source = save(guest)
     guest.time.sleep_ns(blackout_ns)
 
     moved = new_vm(kvm)
-    khz, host_khz = source.tsc_khz, moved.tsc_khz
-    scaling = Scaling.estimated(khz, host_khz, fraction_bits(guest.vcpus[0]))
-    Scaled(scaling, scaling).restore(source, moved, source.clock.realtime_ns)
+    move = procedure(guest.vcpus[0], moved.tsc_khz, source.tsc_khz)
+    move.restore(source, moved, source.clock.realtime_ns)
     resume(moved)
 
     [after] = places(moved)
+    check_line(before, after, source.tsc_khz)
+    assert moved.vcpus[0].tsc_khz == source.tsc_khz
+
+
+@pytest.mark.parametrize("permille", SCALED)
+def test_scaled_guest_keeps_its_line_by_its_vcpus_frequency(kvm: Kvm[X86Vm], permille: int) -> None:
+    """A VM of the host's frequency, whose vCPU gets the guest's before its offset, continues on its line."""
+    guest = scaled_guest(kvm, permille)
+    [before] = places(guest)
+    source = save(guest)
+
+    moved = new_vm(kvm)
+    move = procedure(guest.vcpus[0], moved.tsc_khz, source.tsc_khz)
+    vcpu = moved.create_vcpu(0)
+    vcpu.tsc_khz = source.tsc_khz
+    moved.set_clock(source.clock.kvmclock_ns, realtime_ns=source.clock.realtime_ns)
+    move.write(source, moved, [vcpu])
+    resume(moved)
+
+    [after] = places(moved)
+    check_line(before, after, source.tsc_khz)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(500, 1234, id="faster"),
+        pytest.param(3000, 999, id="slower"),
+        pytest.param(1234, 1000, id="to-the-hosts"),
+        pytest.param(1000, 500, id="from-the-hosts"),
+    ],
+)
+def test_guest_continues_at_another_frequency(kvm: Kvm[X86Vm], old: int, new: int) -> None:
+    """Restored at another frequency, a guest counts at that one from where it stood, next to its kvmclock."""
+    guest = scaled_guest(kvm, old)
+    source = save(guest)
+    [offset] = source.tsc_offsets
+    moved = new_vm(kvm)
+    khz = moved.tsc_khz * new // 1000
+    move = procedure(guest.vcpus[0], moved.tsc_khz, khz)
+    stood = move.old.scaled(source.clock.host_tsc) + offset
+
+    move.restore(replace(source, tsc_khz=khz), moved, source.clock.realtime_ns)
+    resume(moved)
+
+    [after] = places(moved)
+    check_line(HostPlace(stood, source.clock.kvmclock_ns), after, khz)
+    assert moved.vcpus[0].tsc_khz == khz
+
+
+def procedure(source: X86Vcpu, host_khz: int, khz: int) -> Scaled:
+    """Return how the guest of *source* moves to *khz*, on one host of *host_khz*."""
+    old_khz, bits = source.tsc_khz, fraction_bits(source)
+    return Scaled(Scaling.estimated(old_khz, host_khz, bits), Scaling.estimated(khz, host_khz, bits))
+
+
+def check_line(before: HostPlace, after: HostPlace, khz: int) -> None:
+    """Fail unless a guest of *khz* is on the line that it was on *before*.
+
+    The record counts in whole kHz of what the multiplier gives, which may be one less than requested:
+    1/kHz of the time since the last snapshot.
+    """
     line = before.line(khz)
     margin_ns = LINE_MARGIN_NS + 2 * after.kvmclock_ns // khz
     assert after.line(khz) in Window(line, line).widened(ticks_at_khz(margin_ns, khz) + 1)
-    assert moved.vcpus[0].tsc_khz == khz
 
 
 def scaled_guest(kvm: Kvm[X86Vm], permille: int) -> X86Vm:

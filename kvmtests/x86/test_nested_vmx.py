@@ -130,12 +130,19 @@ def test_reading_may_leave_to_l1(nested: VmxNested, program: str, exit_code: int
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("l1_tsc", [pytest.param(L1_TSC, id="ahead"), pytest.param(0, id="just-booted")])
 def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> None:
-    """With a TSC multiplier RDTSC of L2 is (L1's TSC * ratio >> 48) + L2's offset.
-
-    KVM multiplies L1's offset as a signed number, where a processor would multiply L1's TSC: an L1 whose
-    TSC is close to 2**64 gets other values, and is not claimed.
-    """
+    """With a TSC multiplier RDTSC of L2 is (L1's TSC * ratio >> 48) + L2's offset."""
     nested.vcpu.set_msr(MSR_IA32_TSC, l1_tsc)
+    nested.tsc_offset = L2_OFFSET
+
+    scale_l2(nested, ratio)
+
+    check_scaled(nested, ratio)
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_l1s_tsc_is_multiplied_without_a_sign(nested: VmxNested, ratio: int) -> None:
+    """L2's TSC is L1's, all 64 bits of it, times the ratio: also where L1's is beyond 2**63."""
+    nested.vcpu.set_msr(MSR_IA32_TSC, 2**64 - 2**45)
     nested.tsc_offset = L2_OFFSET
 
     scale_l2(nested, ratio)

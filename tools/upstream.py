@@ -113,7 +113,7 @@ def build(source: Path, out: Path, programs: Sequence[Selftest], *, static: bool
 def claims(out: Path, programs: Sequence[Selftest], target: str) -> list[Result]:
     """Return the results on *target* of all claims that a program is compared with."""
     report = out / "claims"
-    modules = {claim.partition("::")[0] for program in programs for claim in program.claims}
+    compared = {claim for program in programs for claim in program.claims}
     command = [
         sys.executable,
         "-m",
@@ -122,7 +122,7 @@ def claims(out: Path, programs: Sequence[Selftest], target: str) -> list[Result]
         "--target",
         target,
         f"--report-dir={report}",
-        *sorted(modules),
+        *sorted(compared),
     ]
     subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
     return list(read_journal.read([report / "journal.jsonl"]).results)

@@ -58,7 +58,7 @@ def step(options: argparse.Namespace) -> Judgement:
     tree = Path.cwd()
     if options.build:
         _build(options.build)
-    memory = Memory.of_bisection(options.nodeid)
+    memory = SymptomMemory.of_bisection(options.nodeid)
     with tempfile.TemporaryDirectory(prefix="kvmtests-bisect-") as name:
         out = Path(name)
         run(command(options, tree, out), out)
@@ -93,7 +93,7 @@ def run(words: Sequence[str], out: Path, *, shown: bool = True) -> None:
         raise Unjudged(f"the claim did not run: {_last_line(done.stdout)}")
 
 
-class Memory:
+class SymptomMemory:
     """How the claim failed first in one bisection: later failures count if they are alike.
 
     It lies in the repository's own folder and belongs to one bisection; the next one starts afresh.
@@ -104,7 +104,7 @@ class Memory:
         self._path, self._key = path, key
 
     @classmethod
-    def of_bisection(cls, nodeid: str) -> Memory:
+    def of_bisection(cls, nodeid: str) -> SymptomMemory:
         """Return the memory of the bisection in the working folder, for one claim."""
         log, path = _git_path("BISECT_LOG"), _git_path("kvmtests-bisect")
         if log is None or path is None or not log.exists():

@@ -9,6 +9,7 @@ from fixtures.counters import OutsideWindow, Window, bracket
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
 
 MARGIN_NS = 1_000

@@ -71,6 +71,6 @@ def test_baseline_sentence_counts_each_kind_and_names_both_kernels() -> None:
     )
 
 
-def test_baseline_without_a_common_target_is_no_comparison() -> None:
+def test_baseline_without_a_common_target_is_not_compared() -> None:
     """It is not said that nothing broke where nothing was compared."""
     assert "nothing was compared" in answer.since(compare.compare(run("a:x:pass"), run("b:x:pass")))

@@ -14,12 +14,12 @@ from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c.c_expressions import literal, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
-from tools.export_c.events import Assumption, Call, Event, Member, Pointer
-from tools.export_c.expressions import Constant, Leaf
+from tools.export_c.events import Assumption, CallEvent, Event, PointerArgument, StructureMember
+from tools.export_c.expressions import Constant, StepValue
 from tools.export_c.places import VALUE
 from tools.export_c.refusal import NotExportable
 
-Name = Callable[[Leaf], str]
+Name = Callable[[StepValue], str]
 Used = set[tuple[int, str]]
 
 _VALUES = frozenset({kvm.kvm_device_attr, kvm.kvm_one_reg})
@@ -42,10 +42,13 @@ class Calls:
         if owner is None:
             return "kvm"
         name = self.names.of(owner)
-        has_fd = isinstance(owner, Call) and owner.request in {kvm.KVM_CREATE_VCPU, kvm.KVM_CREATE_DEVICE}
+        has_fd = isinstance(owner, CallEvent) and owner.request in {
+            kvm.KVM_CREATE_VCPU,
+            kvm.KVM_CREATE_DEVICE,
+        }
         return f"{name}.fd" if has_fd else name
 
-    def arrays(self, call: Call, count: int, used: Used) -> Iterator[str]:
+    def arrays(self, call: CallEvent, count: int, used: Used) -> Iterator[str]:
         """Yield the arrays that a call in a loop fills."""
         if call.request in {kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU} or call.elements > 1 or call.base:
             raise NotExportable("it makes VMs, vCPUs or tables in a loop")
@@ -59,7 +62,7 @@ class Calls:
         if (id(call), "result") in used:
             yield f"long {self.names.result_name(call)}[{count}];"
 
-    def call(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+    def call(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         """Yield the statements of *call*; *where* is "[i]" in a loop."""
         if call.request == kvm.KVM_CREATE_VM and not call.failed():
             made = self._outcome(call, f"call(kvm, KVM_CREATE_VM, {_argument(call)})")
@@ -87,28 +90,34 @@ class Calls:
         """Return the reason for a skip, where what *event* looks at is a capability."""
         for leaf in event.condition.leaves():
             call = leaf.event
-            if isinstance(call, Call) and call.request == kvm.KVM_CHECK_EXTENSION:
+            if isinstance(call, CallEvent) and call.request == kvm.KVM_CHECK_EXTENSION:
                 assert isinstance(call.argument, int)
                 return f"{self.names.capability(call.argument)} is absent"
-            if isinstance(call, Call) and call.request == kvm.KVM_GET_API_VERSION:
+            if isinstance(call, CallEvent) and call.request == kvm.KVM_GET_API_VERSION:
                 return "KVM has another API version"
         return ""
 
-    def _plain(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
-        argument = _pointer(call.argument, name, self.names) if isinstance(call.argument, Pointer) else None
+    def _plain(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
+        argument = (
+            _pointer(call.argument, name, self.names) if isinstance(call.argument, PointerArgument) else None
+        )
         if argument is None:
             number = call.argument or 0
             assert isinstance(number, int)
             is_capability = call.request == kvm.KVM_CHECK_EXTENSION
             argument = self.names.capability(number) if is_capability else literal(number)
-        if isinstance(call.argument, Pointer) and call.argument.value is not None and call.argument.size:
+        if (
+            isinstance(call.argument, PointerArgument)
+            and call.argument.value is not None
+            and call.argument.size
+        ):
             variable = f"{self.names.of(call)}_argument"
             yield f"uint{8 * call.argument.size}_t {variable} = {word(call.argument.value, name)};"
             argument = f"(uintptr_t)&{variable}"
         made = self._made(call, argument)
         yield self._result(call, made, where, used)
 
-    def _msr(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+    def _msr(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         index = call.members.get("entries[0].index", Constant(0))
         shown = self.names.msr(index.value) if isinstance(index, Constant) else _number(index, name)
         fd, own = self.descriptor(call.owner), self.names.of(call)
@@ -120,9 +129,9 @@ class Calls:
             yield f"uint64_t {own} = 0;"
         yield self._result(call, f"get_msr({fd}, {shown}, &{own}{where})", where, used, f"({shown})")
 
-    def _value(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+    def _value(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         pointed = call.members["addr"]
-        assert isinstance(pointed, Pointer)
+        assert isinstance(pointed, PointerArgument)
         fd, request = self.descriptor(call.owner), self.names.request(call.request)
         value, text = self._pointed(call, pointed, name, where, used)
         if text:
@@ -142,7 +151,9 @@ class Calls:
         made = f"attribute({fd}, {request}, {first}, {second}, {value})"
         yield self._result(call, made, where, used, f"({second})")
 
-    def _pointed(self, call: Call, pointed: Pointer, name: Name, where: str, used: Used) -> tuple[str, str]:
+    def _pointed(
+        self, call: CallEvent, pointed: PointerArgument, name: Name, where: str, used: Used
+    ) -> tuple[str, str]:
         """Return the address of the value, and the declaration of the variable at that address."""
         if pointed.value is None:
             return _pointer(pointed, name, self.names, cast="(void *)"), ""
@@ -157,7 +168,7 @@ class Calls:
             return f"&{own}{where}", f"{own}{where} = {word(pointed.value, name)};"
         return f"&{own}", f"{kind} {own} = {word(pointed.value, name)};"
 
-    def _structure(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+    def _structure(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         assert call.layout is not None
         own, kind = self.names.of(call), f"struct {call.layout.__name__}"
         if call.elements:
@@ -175,7 +186,7 @@ class Calls:
         made = self._made(call, f"(uintptr_t)&{own}{inside}")
         yield self._result(call, made, where, used)
 
-    def _members(self, call: Call, name: Name) -> str:
+    def _members(self, call: CallEvent, name: Name) -> str:
         shown = []
         for member, value in call.members.items():
             text = _member(value, name, self.names)
@@ -186,7 +197,7 @@ class Calls:
             shown.append(f".{member} = {text}{note}")
         return ", ".join(shown) or "0"
 
-    def _changes(self, call: Call, name: Name) -> Iterator[str]:
+    def _changes(self, call: CallEvent, name: Name) -> Iterator[str]:
         """Yield what a copy has changed; segments whole, equal ones together."""
         segments: dict[str, list[str]] = {}
         for member, value in call.members.items():
@@ -203,7 +214,7 @@ class Calls:
             kind = "kvm_dtable" if heads[0] in {"gdt", "idt"} else "kvm_segment"
             yield f" = {own}.".join(heads) + f" = (struct {kind}){{ {', '.join(shown)} }}"
 
-    def _table(self, call: Call, name: Name, where: str, used: Used) -> Iterator[str]:
+    def _table(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         own, layout = self.names.of(call), call.layout
         assert layout is not None
         if call.request == kvm_x86.KVM_SET_CPUID2 and call.base is not None:
@@ -225,17 +236,17 @@ class Calls:
         made = self._made(call, f"(uintptr_t){table}")
         yield self._result(call, made, where, used)
 
-    def _made(self, call: Call, argument: str) -> str:
+    def _made(self, call: CallEvent, argument: str) -> str:
         return f"call({self.descriptor(call.owner)}, {self.names.request(call.request)}, {argument})"
 
-    def _result(self, call: Call, made: str, where: str, used: Used, of: str = "") -> str:
+    def _result(self, call: CallEvent, made: str, where: str, used: Used, of: str = "") -> str:
         text = self._outcome(call, made, of)
         if (id(call), "result") in used:
             kind = "" if where else "const long "
             return f"{kind}{self.names.result_name(call)}{where} = {text};"
         return f"{text};"
 
-    def _outcome(self, call: Call, made: str, of: str = "") -> str:
+    def _outcome(self, call: CallEvent, made: str, of: str = "") -> str:
         what = json.dumps(f"{self.names.request(call.request)}{of}")
         if call.refusal is not None:
             return f"must_refuse({made}, {self.names.errno(call.refusal.errno)}, {what})"
@@ -243,38 +254,38 @@ class Calls:
             return f"would_refuse({made}, {self.names.errno(-call.result)}, {what})"
         return f"must({made}, {what})"
 
-    def _uses_value(self, call: Call, used: Used) -> bool:
+    def _uses_value(self, call: CallEvent, used: Used) -> bool:
         if call.request == kvm_x86.KVM_GET_MSRS:
             return True
         return call.layout in _VALUES and (id(call), VALUE) in used
 
 
-def _any(call: Call, used: Used) -> bool:
+def _any(call: CallEvent, used: Used) -> bool:
     return any(event == id(call) and member != "result" for event, member in used)
 
 
-def _argument(call: Call) -> str:
+def _argument(call: CallEvent) -> str:
     return literal(call.argument) if isinstance(call.argument, int) else "0"
 
 
-def _constant(call: Call, member: str) -> int:
+def _constant(call: CallEvent, member: str) -> int:
     value = call.members.get(member, Constant(0))
     if not isinstance(value, Constant):
         raise NotExportable(f"it computes the {member} of a device attribute")
     return value.value
 
 
-def _number(value: Member, name: Name) -> str:
-    if isinstance(value, bytes | Pointer):
+def _number(value: StructureMember, name: Name) -> str:
+    if isinstance(value, bytes | PointerArgument):
         raise NotExportable("it passes bytes where a number is wanted")
     return word(value, name)
 
 
-def _member(value: Member, name: Name, names: Names) -> str:
-    return _pointer(value, name, names) if isinstance(value, Pointer) else _number(value, name)
+def _member(value: StructureMember, name: Name, names: Names) -> str:
+    return _pointer(value, name, names) if isinstance(value, PointerArgument) else _number(value, name)
 
 
-def _pointer(value: Pointer, name: Name, names: Names, cast: str = "") -> str:
+def _pointer(value: PointerArgument, name: Name, names: Names, cast: str = "") -> str:
     if value.memory is not None:
         at = f"{names.of(value.memory)} + {value.offset:#x}" if value.offset else names.of(value.memory)
         return at if cast else f"(uintptr_t)({at})" if value.offset else f"(uintptr_t){at}"
@@ -283,13 +294,13 @@ def _pointer(value: Pointer, name: Name, names: Names, cast: str = "") -> str:
     return f"{cast}{hex(value.offset)}{'ULL' if value.offset >= 1 << 63 else ''}"
 
 
-def _cpuid_changes(call: Call, own: str) -> Iterator[str]:
+def _cpuid_changes(call: CallEvent, own: str) -> Iterator[str]:
     for (leaf, register), (clear, put) in cpuid_bits(call).items():
         where = f"offsetof(struct kvm_cpuid_entry2, {register})"
         yield f"change_cpuid({own}, {leaf:#x}, {where}, {clear:#x}, {put:#x});"
 
 
-def cpuid_bits(call: Call) -> Mapping[tuple[int, str], tuple[int, int]]:
+def cpuid_bits(call: CallEvent) -> Mapping[tuple[int, str], tuple[int, int]]:
     """Return which bits of which leaf and register were cleared and set in a CPUID table."""
     if call.changed_bits is None:
         raise NotExportable("it builds a CPUID table of its own")

@@ -14,17 +14,17 @@ from tools.export_c.expressions import (
     Expression,
     Extreme,
     InWindow,
-    Leaf,
     Not,
     SameBytes,
     Signed,
     Some,
+    StepValue,
     Unary,
     interval,
 )
 from tools.export_c.refusal import NotExportable
 
-Name = Callable[[Leaf], str]
+Name = Callable[[StepValue], str]
 
 _SMALL = 1 << 63
 _BITS = 64
@@ -106,7 +106,7 @@ def exact(expression: Expression, name: Name) -> str:
     match expression:
         case Constant(value):
             return literal(value)
-        case Leaf():
+        case StepValue():
             return _leaf(expression, name)
         case Binary(operator, left, right):
             wrapped = _wrapped(expression)
@@ -144,12 +144,12 @@ def _binary(operator: str, left: Expression, right: Expression, whole: Expressio
         if isinstance(left, Constant):
             one = f"(uint64_t){one}"
         return f"({one} {operator} {other})"
-    if operator == "<<" and isinstance(left, Leaf | Constant):
+    if operator == "<<" and isinstance(left, StepValue | Constant):
         return f"((wide){one} << {other})"
     return f"((wide){one} {operator} {other})"
 
 
-def _leaf(leaf: Leaf, name: Name) -> str:
+def _leaf(leaf: StepValue, name: Name) -> str:
     text = name(leaf)
     if leaf.bits == _BITS:
         return text
@@ -173,7 +173,7 @@ def condition(expression: Expression, name: Name) -> str:
         case Some(of):
             return " || ".join(f"({condition(one, name)})" for one in of) or "false"
         case SameBytes():
-            raise NotExportable("it decides by the bytes of guest memory how to go on")
+            raise NotExportable("it decides by the bytes of guest memory how to continue")
     return exact(expression, name)
 
 

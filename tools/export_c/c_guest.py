@@ -11,7 +11,7 @@ from fixtures.guests.program import ListingLine, Program
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c.c_names import region
-from tools.export_c.events import Call, Event, Memory, Registers
+from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers
 from tools.export_c.expressions import Constant
 
 _ALWAYS = {X86_64.name: ("faults",), ARM64.name: ("mmu_on", "vector", "irq")}
@@ -29,7 +29,7 @@ def started(events: Sequence[Event], arch: str) -> list[Program]:
                 found[names[address]] = None
     programs = layout.BY_ARCHITECTURE[arch]
     chosen = [programs[name] for name in sorted(found, key=lambda name: layout.entry(arch, name))]
-    return chosen if any(isinstance(event, Memory) for event in events) else []
+    return chosen if any(isinstance(event, MemoryEvent) for event in events) else []
 
 
 def program_at(address: int, arch: str) -> str | None:
@@ -43,7 +43,7 @@ def program_at(address: int, arch: str) -> str | None:
 def _entries(event: Event) -> Iterator[int]:
     if isinstance(event, Registers):
         yield from (value for reg, value in event.values if reg == x_reg(24))
-    if not isinstance(event, Call):
+    if not isinstance(event, CallEvent):
         return
     if event.layout is kvm_x86.kvm_regs:
         rip = event.members.get("rip")
@@ -86,7 +86,7 @@ def _label(line: ListingLine) -> str:
     return f"{line.label}: " if line.label else ""
 
 
-def tables(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> str:
+def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> str:
     """Return the array of what else is in *memory* at first, without what no vCPU of *vcpus* uses."""
     lines = ["static const struct table tables[] = {"]
     said = ""
@@ -98,7 +98,7 @@ def tables(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> str:
     return "\n".join([*lines, "};"])
 
 
-def _words(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
+def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
     arch = programs[0].arch
     codes = [(address, address + len(image)) for address, image in layout.code(arch)]
     if arch == ARM64.name:
@@ -117,7 +117,7 @@ def _words(memory: Memory, vcpus: set[int], programs: Sequence[Program]) -> Mapp
     return found
 
 
-def _is_unused_gate(at: int, memory: Memory, programs: Sequence[Program]) -> bool:
+def _is_unused_gate(at: int, memory: MemoryEvent, programs: Sequence[Program]) -> bool:
     """Return whether *at* is in an IDT entry that leads to a program which is not there."""
     if not layout.IDT <= at < layout.tss(0):
         return False

@@ -13,10 +13,10 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.ioctl import Request
 from fixtures.uapi.names import cap_name, msr_name, reg_name
 from fixtures.uapi.x86 import kvm as kvm_x86
-from tools.export_c.events import Call, Clock, Enter, Event, Load, Memory
-from tools.export_c.expressions import Leaf
+from tools.export_c.events import CallEvent, ClockEvent, Enter, Event, Load, MemoryEvent
+from tools.export_c.expressions import StepValue
 from tools.export_c.places import VALUE
-from tools.export_c.rolling import Program
+from tools.export_c.rolling import RolledProgram
 
 _CLOCKS = {"counter": "host", "realtime": "realtime", "monotonic_raw": "raw", "frequency": "counter_hz"}
 _OBJECTS = {kvm.KVM_CREATE_VM: "vm", kvm.KVM_CREATE_VCPU: "vcpu", kvm.KVM_CREATE_DEVICE: "device"}
@@ -48,7 +48,7 @@ _YOUNG = {
 class Names:
     """The names of one program, and the constants it uses."""
 
-    program: Program
+    program: RolledProgram
     arch: str
     defines: dict[str, int] = field(default_factory=dict)
     _events: dict[int, str] = field(default_factory=dict)
@@ -66,23 +66,23 @@ class Names:
                 self._events[key] = f"{stem}_{number + 1}"
         return self._events[key]
 
-    def leaf(self, leaf: Leaf, index: str) -> str:
+    def leaf(self, leaf: StepValue, index: str) -> str:
         """Return the variable that holds *leaf*, with *index* ("[i]", or "")."""
         name = f"{self.of(leaf.event)}{index}"
         match leaf.event:
             case Enter():
                 return f"{leaf.member}_{self.of(leaf.event).rpartition('_')[2]}{index}"
-            case Call() as call if leaf.member == "result":
+            case CallEvent() as call if leaf.member == "result":
                 return f"{self.result_name(call)}{index}"
-            case Call() as call if leaf.member == VALUE or call.is_msr():
+            case CallEvent() as call if leaf.member == VALUE or call.is_msr():
                 return name
-            case Call() as call if call.elements:
+            case CallEvent() as call if call.elements:
                 return f"{name}->{leaf.member}"
-            case Call() | Load() if leaf.member:
+            case CallEvent() | Load() if leaf.member:
                 return f"{name}.{leaf.member}"
         return name
 
-    def result_name(self, call: Call) -> str:
+    def result_name(self, call: CallEvent) -> str:
         """Return the name of what ioctl(2) returned."""
         if call.layout is None or call.is_msr():
             return self.of(call) if not call.is_msr() else f"{self.of(call)}_handled"
@@ -131,26 +131,26 @@ class Names:
 
 
 def _is_object(event: Event) -> bool:
-    return isinstance(event, Memory) or (isinstance(event, Call) and event.request in _OBJECTS)
+    return isinstance(event, MemoryEvent) or (isinstance(event, CallEvent) and event.request in _OBJECTS)
 
 
 def _stem(event: Event) -> str:
     match event:
-        case Memory():
+        case MemoryEvent():
             return "memory"
-        case Clock(name):
+        case ClockEvent(name):
             return _CLOCKS[name]
         case Enter():
             return "entry"
         case Load():
             return _load_stem(event)
-        case Call():
+        case CallEvent():
             return _call_stem(event)
     return "step"
 
 
 def _load_stem(event: Load) -> str:
-    if isinstance(event.source, Call):
+    if isinstance(event.source, CallEvent):
         return "line"
     if event.layout is not None:
         return {"pvclock_vcpu_time_info": "record", "pvclock_wall_clock": "wall_clock"}.get(
@@ -161,7 +161,7 @@ def _load_stem(event: Load) -> str:
     return "sample" if event.count else "guest"
 
 
-def _call_stem(call: Call) -> str:
+def _call_stem(call: CallEvent) -> str:
     if call.request in _OBJECTS:
         return _OBJECTS[call.request]  # type: ignore[index]
     if call.is_msr():

@@ -73,5 +73,5 @@ def _used(text: str, known: dict[str, str]) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    """Return *text* without comments and strings, whose words are no names."""
+    """Return *text* without comments and strings, whose words are not names."""
     return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\])*"', " ", text, flags=re.DOTALL)

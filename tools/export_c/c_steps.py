@@ -17,15 +17,15 @@ from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
 from tools.export_c.events import (
     Assumption,
-    Call,
-    Check,
-    Clock,
+    CallEvent,
+    CheckEvent,
+    ClockEvent,
     Close,
     Enter,
     Event,
-    Finish,
+    FinishEvent,
     Load,
-    Memory,
+    MemoryEvent,
     Registers,
     Sleep,
     Spin,
@@ -36,17 +36,17 @@ from tools.export_c.expressions import (
     Every,
     Expression,
     InWindow,
-    Leaf,
     Not,
     SameBytes,
     Some,
+    StepValue,
 )
 from tools.export_c.refusal import NotExportable
 from tools.export_c.rolling import Loop, leaves
 
 _MAILBOX = layout.GuestMailbox
 _WORD = 8
-Index = Callable[[Leaf], str]
+Index = Callable[[StepValue], str]
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Steps:
     names: Names
     calls: Calls
     used: set[tuple[int, str]]
-    memories: dict[int, Call]  # by id of a memory: its VM
-    vcpus: list[Call]
+    memories: dict[int, CallEvent]  # by id of a memory: its VM
+    vcpus: list[CallEvent]
     leaves_by: int
     _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
 
@@ -75,12 +75,12 @@ class Steps:
         """Yield the statements of one step; *index* is that of the values it uses."""
         where = "[i]" if looped else ""
 
-        def name(leaf: Leaf) -> str:
+        def name(leaf: StepValue) -> str:
             own = f"[{leaf.index}]" if leaf.index is not None else ""
             return self.names.leaf(leaf, (index or self._place)(leaf) or own)
 
         match event:
-            case Call():
+            case CallEvent():
                 yield from self.calls.call(event, name, where, self.used)
             case Enter():
                 yield from self._enter(event, where)
@@ -90,9 +90,9 @@ class Steps:
                 yield from self._load(event, where)
             case Assumption():
                 yield self._assumption(event, name)
-            case Check():
+            case CheckEvent():
                 yield _check(event, name)
-            case Clock():
+            case ClockEvent():
                 yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event)};"
             case Sleep():
                 yield f"sleep_ns({word(event.duration_ns, name)});"
@@ -102,9 +102,9 @@ class Steps:
     def _simple(self, event: Event) -> Iterator[str]:
         """Yield the statements of a step that uses no value of another one."""
         match event:
-            case Memory():
+            case MemoryEvent():
                 yield from self._memory(event)
-            case Finish(vcpu):
+            case FinishEvent(vcpu):
                 yield f"finish_exit(&{self.names.of(vcpu)});"
             case Registers(vcpu):
                 table = self._table(event)
@@ -139,7 +139,7 @@ class Steps:
         name = self.names.of(event)
         return f"{name}{where}" if where else f"{kind} {name}"
 
-    def _place(self, leaf: Leaf) -> str:
+    def _place(self, leaf: StepValue) -> str:
         """Return the index of a value that a loop left, for a step outside of loops."""
         known = self.names.program.places.get(id(leaf.event))
         return f"[{known[1]}]" if known else ""
@@ -159,7 +159,7 @@ class Steps:
 
     def _arrays(self, event: Event, count: int) -> Iterator[str]:
         match event:
-            case Clock():
+            case ClockEvent():
                 yield f"uint64_t {self.names.of(event)}[{count}];"
             case Enter():
                 number = self.names.of(event).rpartition("_")[2]
@@ -170,10 +170,10 @@ class Steps:
                 raise NotExportable("it reads arrays in a loop")
             case Load():
                 yield f"{_load_type(event)} {self.names.of(event)}[{count}];"
-            case Call():
+            case CallEvent():
                 yield from self.calls.arrays(event, count, self.used)
 
-    def _memory(self, event: Memory) -> Iterator[str]:
+    def _memory(self, event: MemoryEvent) -> Iterator[str]:
         name = self.names.of(event)
         yield f"uint8_t *{name} = guest_memory({event.size:#x});"
         if event.contents:
@@ -199,9 +199,9 @@ class Steps:
                 kind = "" if where else "const uint64_t "
                 yield f"{kind}{member}_{number}{where} = {vcpu[1:]}.{member};"
 
-    def _store(self, event: Store, name: Callable[[Leaf], str]) -> Iterator[str]:
+    def _store(self, event: Store, name: Callable[[StepValue], str]) -> Iterator[str]:
         value = event.value
-        if isinstance(event.into, Call):
+        if isinstance(event.into, CallEvent):
             yield f"{self.names.of(event.into)}.run->{_run_member(event)} = {_text(value, name)};"
             return
         if isinstance(value, bytes):
@@ -220,7 +220,7 @@ class Steps:
 
     def _load(self, event: Load, where: str) -> Iterator[str]:
         kind, name = _load_type(event), self._new(event, _load_type(event), where)
-        if isinstance(event.source, Call):
+        if isinstance(event.source, CallEvent):
             yield f"{name} = {self.names.of(event.source)}.run->{_run_member(event)};"
             return
         memory = f"{self.names.of(event.source)} + {event.offset:#x}"
@@ -238,7 +238,7 @@ class Steps:
         else:
             yield f"{_constant(name, where)} = load({memory}, {event.size});"
 
-    def _mailbox(self, memory: Memory, offset: int, size: int) -> str | None:
+    def _mailbox(self, memory: MemoryEvent, offset: int, size: int) -> str | None:
         for vcpu in self.vcpus:
             if self.memories.get(id(memory)) is not vcpu.owner or size != _WORD:
                 continue
@@ -250,9 +250,9 @@ class Steps:
                     return f"{self.names.of(vcpu)}.mailbox->{stem}[{(at - member.offset) // _WORD}]"
         return None
 
-    def _assumption(self, event: Assumption, name: Callable[[Leaf], str]) -> str:
+    def _assumption(self, event: Assumption, name: Callable[[StepValue], str]) -> str:
         wanted = event.condition if event.holds else Not(event.condition)
-        reason = self.calls.missing(event) or f"the recorded run went on with {_readable(wanted)}"
+        reason = self.calls.missing(event) or f"the recorded run continued with {_readable(wanted)}"
         return f"assume({condition(wanted, name)}, {_string(reason)});"
 
 
@@ -260,7 +260,7 @@ def _constant(name: str, where: str) -> str:
     return name if where else f"const {name}"
 
 
-def _clock(event: Clock) -> str:
+def _clock(event: ClockEvent) -> str:
     ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
     if event.name == "frequency":
         return "frequency_hz(kvm)"
@@ -283,7 +283,7 @@ def _run_member(event: Load | Store) -> str:
     raise NotExportable("it uses a member of kvm_run that has no name here")
 
 
-def _text(value: Expression | bytes, name: Callable[[Leaf], str]) -> str:
+def _text(value: Expression | bytes, name: Callable[[StepValue], str]) -> str:
     if isinstance(value, bytes):
         raise NotExportable("it writes bytes into kvm_run")
     return word(value, name)
@@ -299,7 +299,7 @@ _RELATIONS = {
 }
 
 
-def _check(event: Check, name: Callable[[Leaf], str]) -> str:
+def _check(event: CheckEvent, name: Callable[[StepValue], str]) -> str:
     source = _string(" ".join(event.text.split()))
     match event.condition:
         case InWindow(value, first, last):
@@ -309,7 +309,7 @@ def _check(event: Check, name: Callable[[Leaf], str]) -> str:
             operands = f'{exact(left, name)}, "{_RELATIONS[operator]}", {exact(right, name)}'
             return f"check_compare({holds}, {operands}, {source});"
         case SameBytes(left, right, size):
-            other = name(right) if isinstance(right, Leaf) else _bytes(right)
+            other = name(right) if isinstance(right, StepValue) else _bytes(right)
             return f"check_bytes({name(left)}, {other}, {size}, {source});"
     return f"check_that({condition(event.condition, name)}, {source});"
 

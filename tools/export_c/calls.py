@@ -15,7 +15,7 @@ from typing import Any
 from fixtures.counters import signed
 from tools.export_c import expected
 from tools.export_c.events import Load
-from tools.export_c.expressions import Extreme, Leaf, Signed
+from tools.export_c.expressions import Extreme, Signed, StepValue
 from tools.export_c.places import Filled
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Ascending, Bytes, Condition, Number, every, of, some
@@ -33,7 +33,7 @@ _HARMLESS = frozenset({"strerror"})
 
 def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
     """Return *function*(*arguments*, *keywords*)."""
-    if _asks_the_host(function):
+    if _queries_the_host(function):
         RUN.current.refuse("it looks at its host in another way than by KVM and clocks")
     special = _special(function, arguments)
     if special is not None:
@@ -41,7 +41,7 @@ def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
     return function(*arguments, **keywords)
 
 
-def _asks_the_host(function: Any) -> bool:
+def _queries_the_host(function: Any) -> bool:
     if isinstance(getattr(function, "__self__", None), Path):
         return True
     module, name = getattr(function, "__module__", None), getattr(function, "__name__", "")
@@ -100,7 +100,7 @@ def condition(value: Any) -> Any:
 
 
 def plain_check(held: bool, text: str) -> None:
-    """Note a check of what is no value of a step: the calls before it must do as they did."""
+    """Note a check of what is not a value of a step: the calls before it must do as they did."""
     RUN.current.plain_checks.append((text, held))
 
 
@@ -167,18 +167,18 @@ def _bytes(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> bytes:
         return held
     event = Load(place.owner, place.offset, 1, len(held), raw=True)
     RUN.current.add(event)
-    return Bytes(held, Leaf(event, "", 8))
+    return Bytes(held, StepValue(event, "", 8))
 
 
 def _from_bytes(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
     source = arguments[0]
     value: int = function(*arguments, **keywords)
-    if isinstance(source, Bytes) and isinstance(source.expression, Leaf):
+    if isinstance(source, Bytes) and isinstance(source.expression, StepValue):
         first = source.expression.event
         assert isinstance(first, Load)
         event = Load(first.source, first.offset, len(source), signed=value < 0)
         RUN.current.add(event)
-        return Number(value, Leaf(event, "", 8 * len(source), signed=value < 0))
+        return Number(value, StepValue(event, "", 8 * len(source), signed=value < 0))
     if isinstance(source, memoryview):
         return read_number(address_of(source), source.nbytes, value)
     return value
@@ -193,7 +193,8 @@ def _tolist(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> lis
     event = Load(place.owner, place.offset, view.itemsize, len(values))
     RUN.current.add(event)
     return [
-        Number(value, Leaf(event, "", 8 * view.itemsize, index=index)) for index, value in enumerate(values)
+        Number(value, StepValue(event, "", 8 * view.itemsize, index=index))
+        for index, value in enumerate(values)
     ]
 
 
@@ -210,7 +211,7 @@ def _from_buffer_copy(function: Any, arguments: tuple[Any, ...], keywords: dict[
             event = Load(place.owner, place.offset, size, layout=type(copy))
             RUN.current.add(event)
             places.fill(Filled(target, bytes(copy), event, type(copy)))
-    elif isinstance(source, Bytes) and isinstance(source.expression, Leaf):
+    elif isinstance(source, Bytes) and isinstance(source.expression, StepValue):
         first = source.expression.event
         assert isinstance(first, Load)
         event = Load(first.source, first.offset + offset, size, layout=type(copy))

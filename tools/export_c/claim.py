@@ -15,8 +15,8 @@ import pytest
 from fixtures.facts import Fact
 from fixtures.plugins.targets import subject_of, target_of
 from fixtures.targets import Probe, Target, probe
-from tools.export_c.events import Clock, Event
-from tools.export_c.expressions import Leaf
+from tools.export_c.events import ClockEvent, Event
+from tools.export_c.expressions import StepValue
 from tools.export_c.recorder import Recorder
 from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
@@ -64,7 +64,7 @@ class Claim:
 
 
 @dataclass
-class Outcome:
+class ExportOutcome:
     """What became of one case: the claim, or why there is no program for it."""
 
     nodeid: str
@@ -76,7 +76,7 @@ class Outcome:
 class Collector:
     """A pytest plug-in that records each case."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ExportOutcome] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     _skipped: str = ""
 
@@ -125,14 +125,14 @@ class Collector:
         elif report.failed and report.when == "setup":
             self._skipped = self._skipped or str(report.longrepr).strip().splitlines()[-1]
 
-    def _outcome(self, item: pytest.Item) -> Outcome:
+    def _outcome(self, item: pytest.Item) -> ExportOutcome:
         run = RUN.current
         reason = self._skipped or _why_not(item)
         if not reason and run.trouble is not None:
             reason = str(run.trouble)
         if reason:
-            return Outcome(item.nodeid, reason=reason)
-        return Outcome(item.nodeid, _claim(item))
+            return ExportOutcome(item.nodeid, reason=reason)
+        return ExportOutcome(item.nodeid, _claim(item))
 
 
 def _why_not(item: pytest.Item) -> str:
@@ -218,9 +218,9 @@ class _Facts(Mapping[str, Fact]):
     def __getitem__(self, name: str) -> Fact:
         value = self._facts[name]
         if name == "counter_hz":
-            event = Clock("frequency")
+            event = ClockEvent("frequency")
             RUN.current.add(event)
-            return Number(int(value), Leaf(event, "", 64))
+            return Number(int(value), StepValue(event, "", 64))
         if name not in {"clocksource", "tsc_stable"}:
             RUN.current.refuse(f"it depends on the host's {name}")
         return value
@@ -232,7 +232,7 @@ class _Facts(Mapping[str, Fact]):
         return len(self._facts)
 
 
-def record(nodeids: list[str], target: str) -> list[Outcome]:
+def record(nodeids: list[str], target: str) -> list[ExportOutcome]:
     """Run the cases *nodeids* on *target*, and return what they did.
 
     `NotExportable` where nothing could be run, with pytest's own words.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.export_c.claim import Outcome, record
+from tools.export_c.claim import ExportOutcome, record
 from tools.export_c.refusal import NotExportable
 from tools.export_c.writer import write
 
@@ -17,7 +17,7 @@ _ABSENT = 1
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the programs that *argv* asks for; return 0, or 1 where a case has no program."""
+    """Write the programs that *argv* names; return 0, or 1 where a case has no program."""
     arguments = _parser().parse_args(argv)
     try:
         outcomes = record(arguments.nodeid, arguments.target)
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write(outcome: Outcome, folder: Path | None) -> bool:
+def _write(outcome: ExportOutcome, folder: Path | None) -> bool:
     """Write the program of one case; return whether there is one."""
     try:
         if outcome.claim is None:

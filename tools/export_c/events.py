@@ -23,7 +23,7 @@ class Event:
 
 
 @dataclass(eq=False, slots=True)
-class Memory(Event):
+class MemoryEvent(Event):
     """mmap(2) of *size* bytes for guest memory; *contents* is what they hold before the first step."""
 
     size: int
@@ -31,16 +31,16 @@ class Memory(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class PointerArgument:
     """An address in the program: in *memory* at *offset*, at the program's own *value*, or a bad one."""
 
-    memory: Memory | None = None
+    memory: MemoryEvent | None = None
     offset: int = 0
     value: Expression | None = None  # what a variable of its own holds
     size: int = 8  # of that variable
 
 
-Member = Expression | Pointer | bytes
+StructureMember = Expression | PointerArgument | bytes
 """What a member of a structure holds."""
 
 
@@ -53,15 +53,15 @@ class Refusal:
 
 
 @dataclass(eq=False, slots=True)
-class Call(Event):
+class CallEvent(Event):
     """ioctl(2): *members* is what is in the structure, by C name, on top of what *base* left there."""
 
     owner: Event | None  # whose descriptor; None: KVM itself
     request: int
-    argument: int | Pointer | None = None  # a value, an address; None: the structure
+    argument: int | PointerArgument | None = None  # a value, an address; None: the structure
     layout: type[ctypes.Structure] | None = None
-    members: Mapping[str, Member] = field(default_factory=dict)
-    base: Call | None = None
+    members: Mapping[str, StructureMember] = field(default_factory=dict)
+    base: CallEvent | None = None
     elements: int = 0  # of an array of length 0 at the structure's end
     result: int = 0  # as recorded; negative errno
     refusal: Refusal | None = None
@@ -85,7 +85,7 @@ class Call(Event):
 class Enter(Event):
     """KVM_RUN of *vcpu* between two readings of the host's counter."""
 
-    vcpu: Call
+    vcpu: CallEvent
     reason: int = 0  # as recorded; of a run that ended with EINTR: -1
     faulted: bool = False  # the guest took an exception
     promised: bool = False  # and a check says that it does
@@ -96,17 +96,17 @@ class Enter(Event):
 
 
 @dataclass(eq=False, slots=True)
-class Finish(Event):
+class FinishEvent(Event):
     """KVM_RUN with immediate_exit: completes an access of the guest's, runs nothing."""
 
-    vcpu: Call
+    vcpu: CallEvent
 
 
 @dataclass(eq=False, slots=True)
 class Registers(Event):
     """KVM_SET_ONE_REG of several registers of *vcpu*, by id."""
 
-    vcpu: Call
+    vcpu: CallEvent
     values: tuple[tuple[int, int], ...]
 
 
@@ -114,7 +114,7 @@ class Registers(Event):
 class Store(Event):
     """User space writes *value*, of *size* bytes, into guest memory, or into a vCPU's kvm_run."""
 
-    into: Memory | Call
+    into: MemoryEvent | CallEvent
     offset: int
     size: int
     value: Expression | bytes
@@ -124,7 +124,7 @@ class Store(Event):
 class Load(Event):
     """User space reads guest memory or kvm_run: *count* integers of *size* bytes, or as many bytes."""
 
-    source: Memory | Call
+    source: MemoryEvent | CallEvent
     offset: int
     size: int
     count: int = 0  # 0: one integer
@@ -134,7 +134,7 @@ class Load(Event):
 
 
 @dataclass(eq=False, slots=True)
-class Clock(Event):
+class ClockEvent(Event):
     """A reading of a clock of the host: "counter", "realtime", "monotonic_raw"."""
 
     name: str
@@ -158,13 +158,13 @@ class Close(Event):
 class Spin(Event):
     """*vcpu* is inside KVM_RUN in a thread of its own, from "start" over "begun" to "stop"."""
 
-    vcpu: Call
+    vcpu: CallEvent
     phase: str
 
 
 @dataclass(eq=False, slots=True)
 class Assumption(Event):
-    """A condition that decided how the run went on; *missing* is KVM's name for what it looks for."""
+    """A condition that decided how the run continued; *missing* is KVM's name for what it looks for."""
 
     condition: Expression
     holds: bool
@@ -172,7 +172,7 @@ class Assumption(Event):
 
 
 @dataclass(eq=False, slots=True)
-class Check(Event):
+class CheckEvent(Event):
     """A condition that the claim asserts, as its source says it."""
 
     condition: Expression

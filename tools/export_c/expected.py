@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tools.export_c.events import Call, Enter, Refusal, Spin
+from tools.export_c.events import CallEvent, Enter, Refusal, Spin
 from tools.export_c.session import RUN
 
 
@@ -23,10 +23,10 @@ def special(function: Any) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], A
 
 
 def _refused(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> AbstractContextManager[None]:
-    return _Refused(int(arguments[0]))
+    return _ExpectedRefusal(int(arguments[0]))
 
 
-class _Refused:
+class _ExpectedRefusal:
     """`fixtures.kvm.expect.refused`: notes the promise at the call, and lets the run continue."""
 
     def __init__(self, errno: int) -> None:
@@ -41,7 +41,7 @@ class _Refused:
 
         if error is not None and not isinstance(error, KvmError | OutOfResources):
             return False
-        calls = [one for one in RUN.current.events[self._first :] if isinstance(one, Call)]
+        calls = [one for one in RUN.current.events[self._first :] if isinstance(one, CallEvent)]
         refused = [one for one in calls if one.failed()] or calls
         if not refused:
             RUN.current.refuse("it expects a refusal of something that is not an ioctl")
@@ -73,7 +73,7 @@ class _Raises:
             if entries:
                 entries[-1].promised = True
         elif self._kind is KvmError:
-            failed = [one for one in done if isinstance(one, Call) and one.failed()]
+            failed = [one for one in done if isinstance(one, CallEvent) and one.failed()]
             if failed:
                 failed[0].refusal = Refusal(-failed[0].result, promised=True)
         elif error is not None:

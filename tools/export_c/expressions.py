@@ -26,9 +26,9 @@ class Expression:
             elif isinstance(value, tuple):
                 yield from (part for part in value if isinstance(part, Expression))
 
-    def leaves(self) -> Iterator[Leaf]:
+    def leaves(self) -> Iterator[StepValue]:
         """Yield every value of a step in this expression, from left to right."""
-        if isinstance(self, Leaf):
+        if isinstance(self, StepValue):
             yield self
         for part in self.parts():
             yield from part.leaves()
@@ -42,7 +42,7 @@ class Constant(Expression):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leaf(Expression):
+class StepValue(Expression):
     """A value of the step *event*: its *member* in C, "" for the value itself; *index* in an array."""
 
     event: Event
@@ -106,8 +106,8 @@ class InWindow(Expression):
 class SameBytes(Expression):
     """A condition: the bytes of a step are those of another one, or given ones."""
 
-    left: Leaf
-    right: Leaf | bytes
+    left: StepValue
+    right: StepValue | bytes
     size: int
 
 
@@ -140,7 +140,7 @@ def interval(expression: Expression) -> Interval:
     match expression:
         case Constant(value):
             return value, value
-        case Leaf():
+        case StepValue():
             bits = expression.bits
             return (-(1 << bits - 1), (1 << bits - 1) - 1) if expression.signed else (0, (1 << bits) - 1)
         case Binary(operator, left, right):

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from fixtures.counters import Window
 from tools.export_c import calls
-from tools.export_c.events import Check
+from tools.export_c.events import CheckEvent
 from tools.export_c.expressions import Every
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import (
@@ -111,7 +111,7 @@ def check(value: Any, text: str, line: int) -> None:
     expression = condition.expression
     parts = expression.of if isinstance(expression, Every) else (expression,)
     for part in parts:
-        RUN.current.add(Check(part, text, line, condition.holds))
+        RUN.current.add(CheckEvent(part, text, line, condition.holds))
 
 
 def _one(operator: str, left: Any, right: Any) -> Any:

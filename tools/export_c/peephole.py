@@ -6,7 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fixtures.uapi import kvm
-from tools.export_c.events import Call, Clock, Enter, Event, Finish, Load, Memory, Pointer, Registers, Store
+from tools.export_c.events import (
+    CallEvent,
+    ClockEvent,
+    Enter,
+    Event,
+    FinishEvent,
+    Load,
+    MemoryEvent,
+    PointerArgument,
+    Registers,
+    Store,
+)
 from tools.export_c.expressions import Constant
 from tools.export_c.rolling import leaves
 
@@ -24,10 +35,10 @@ def _without_initial_stores(events: Sequence[Event]) -> list[Event]:
     given: set[int] = set()
     kept: list[Event] = []
     for event in events:
-        if isinstance(event, Call) and event.layout is kvm.kvm_userspace_memory_region:
+        if isinstance(event, CallEvent) and event.layout is kvm.kvm_userspace_memory_region:
             memory = getattr(event.members.get("userspace_addr"), "memory", None)
             given.add(id(memory))
-        if isinstance(event, Store) and isinstance(event.into, Memory) and id(event.into) not in given:
+        if isinstance(event, Store) and isinstance(event.into, MemoryEvent) and id(event.into) not in given:
             continue
         kept.append(event)
     return kept
@@ -45,9 +56,9 @@ def _without_unused(events: Sequence[Event]) -> list[Event]:
 
 def _only_reads(event: Event) -> bool:
     """Return whether *event* matters only to those who use its value."""
-    if isinstance(event, Load | Clock):
+    if isinstance(event, Load | ClockEvent):
         return True
-    return isinstance(event, Call) and event.request == _MMAP_SIZE and event.refusal is None
+    return isinstance(event, CallEvent) and event.request == _MMAP_SIZE and event.refusal is None
 
 
 def _joined(events: Sequence[Event]) -> list[Event]:
@@ -58,7 +69,7 @@ def _joined(events: Sequence[Event]) -> list[Event]:
         if _finishes(events[at : at + 3]):
             entry = events[at + 1]
             assert isinstance(entry, Enter)
-            joined.append(Finish(entry.vcpu, claim=entry.claim))
+            joined.append(FinishEvent(entry.vcpu, claim=entry.claim))
             at += 3
         elif _sets_constant(event):
             last = at
@@ -89,24 +100,29 @@ def _registers(events: Sequence[Event]) -> Sequence[Event]:
         return events
     values = []
     for call in events:
-        assert isinstance(call, Call)
+        assert isinstance(call, CallEvent)
         reg, pointed = call.members["id"], call.members["addr"]
         assert isinstance(reg, Constant)
-        assert isinstance(pointed, Pointer)
+        assert isinstance(pointed, PointerArgument)
         assert isinstance(pointed.value, Constant)
         values.append((reg.value, pointed.value.value))
     owner = _owner(events[0])
-    assert isinstance(owner, Call)
+    assert isinstance(owner, CallEvent)
     return [Registers(owner, tuple(values), claim=events[0].claim)]
 
 
 def _sets_constant(event: Event) -> bool:
-    if not isinstance(event, Call) or event.request != _SETS or event.failed() or event.refusal is not None:
+    if (
+        not isinstance(event, CallEvent)
+        or event.request != _SETS
+        or event.failed()
+        or event.refusal is not None
+    ):
         return False
     pointed = event.members.get("addr")
-    plain = isinstance(pointed, Pointer) and isinstance(pointed.value, Constant)
+    plain = isinstance(pointed, PointerArgument) and isinstance(pointed.value, Constant)
     return plain and isinstance(event.members.get("id"), Constant)
 
 
 def _owner(event: Event) -> Event | None:
-    return event.owner if isinstance(event, Call) else None
+    return event.owner if isinstance(event, CallEvent) else None

@@ -11,8 +11,8 @@ from typing import Any
 
 from fixtures.backends.process_memory import peek
 from fixtures.uapi import kvm
-from tools.export_c.events import Call, Load, Memory
-from tools.export_c.expressions import Expression, Leaf
+from tools.export_c.events import CallEvent, Load, MemoryEvent
+from tools.export_c.expressions import Expression, StepValue
 
 VALUE = "@"
 """The member that stands for what a structure's pointer points at."""
@@ -22,7 +22,7 @@ _KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class StructureMember:
     """A number in a structure: its name in C, and its type."""
 
     name: str
@@ -32,9 +32,9 @@ class Member:
 
 
 @cache
-def members(layout: type[ctypes.Structure], elements: int = 0) -> tuple[Member, ...]:
+def members(layout: type[ctypes.Structure], elements: int = 0) -> tuple[StructureMember, ...]:
     """Return every number in *layout*, with *elements* of an array of length 0 at its end."""
-    found: list[Member] = []
+    found: list[StructureMember] = []
     for name, kind, *_ in layout._fields_:
         offset: int = getattr(layout, name).offset
         if issubclass(kind, ctypes.Array) and ctypes.sizeof(kind) == 0:
@@ -43,7 +43,7 @@ def members(layout: type[ctypes.Structure], elements: int = 0) -> tuple[Member, 
     return tuple(found)
 
 
-def _inside(name: str, offset: int, kind: Any) -> list[Member]:
+def _inside(name: str, offset: int, kind: Any) -> list[StructureMember]:
     if issubclass(kind, ctypes.Array):
         element, length = vars(kind)["_type_"], vars(kind)["_length_"]
         step = ctypes.sizeof(element)
@@ -56,9 +56,10 @@ def _inside(name: str, offset: int, kind: Any) -> list[Member]:
         return []
     if issubclass(kind, ctypes.Structure):
         return [
-            Member(f"{name}.{one.name}", offset + one.offset, one.size, one.signed) for one in members(kind)
+            StructureMember(f"{name}.{one.name}", offset + one.offset, one.size, one.signed)
+            for one in members(kind)
         ]
-    return [Member(name, offset, ctypes.sizeof(kind), signed=is_signed(kind))]
+    return [StructureMember(name, offset, ctypes.sizeof(kind), signed=is_signed(kind))]
 
 
 def is_signed(kind: type) -> bool:
@@ -72,7 +73,7 @@ class Filled:
 
     address: int
     contents: bytes
-    event: Call | Load
+    event: CallEvent | Load
     layout: type[ctypes.Structure] | None
     elements: int = 0
     base: int = 0  # of the structure, in what the event left
@@ -93,7 +94,7 @@ class Filled:
 class Place:
     """An address in guest memory, or in a vCPU's kvm_run."""
 
-    owner: Memory | Call
+    owner: MemoryEvent | CallEvent
     offset: int
 
 
@@ -102,12 +103,12 @@ class Places:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._mapped: list[tuple[int, int, Memory | Call]] = []
+        self._mapped: list[tuple[int, int, MemoryEvent | CallEvent]] = []
         self._filled: deque[Filled] = deque(maxlen=_KEPT)
         self._sizes: dict[int, int] = {}
         self._written: dict[int, tuple[int, int, Expression]] = {}
 
-    def map(self, address: int, size: int, owner: Memory | Call) -> None:
+    def map(self, address: int, size: int, owner: MemoryEvent | CallEvent) -> None:
         """Know that *owner* is mapped there."""
         self._mapped = [one for one in self._mapped if one[0] + one[1] <= address or address + size <= one[0]]
         self._mapped.append((address, size, owner))
@@ -119,7 +120,7 @@ class Places:
                 return Place(owner, address - start)
         return None
 
-    def address_of(self, owner: Memory | Call) -> int:
+    def address_of(self, owner: MemoryEvent | CallEvent) -> int:
         """Return where *owner* is mapped."""
         return next(start for start, _, mapped in self._mapped if mapped is owner)
 
@@ -166,17 +167,17 @@ class Places:
             return None
         return known[2]
 
-    def leaf(self, address: int, size: int) -> Leaf | None:
+    def leaf(self, address: int, size: int) -> StepValue | None:
         """Return the value that an event left at *address*."""
         filled = self.filled(address, size)
         if filled is None:
             return None
         if filled.layout is None:
-            return Leaf(filled.event, VALUE, 8 * size) if address == filled.address else None
+            return StepValue(filled.event, VALUE, 8 * size) if address == filled.address else None
         offset = address - filled.address + filled.base
         for member in members(filled.layout, filled.elements):
             if (member.offset, member.size) == (offset, size):
-                return Leaf(filled.event, member.name, 8 * size, member.signed)
+                return StepValue(filled.event, member.name, 8 * size, member.signed)
         return None
 
 
@@ -186,4 +187,4 @@ _PLAIN_RUN_FIELDS = kvm.kvm_run.s.offset
 
 def is_shared_state(place: Place) -> bool:
     """Return whether reading *place* is a step: guest memory, or the registers in kvm_run."""
-    return isinstance(place.owner, Memory) or place.offset >= _PLAIN_RUN_FIELDS
+    return isinstance(place.owner, MemoryEvent) or place.offset >= _PLAIN_RUN_FIELDS

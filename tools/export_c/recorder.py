@@ -16,8 +16,18 @@ from fixtures.uapi.ioctl import Request, fields
 from fixtures.uapi.names import find_request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import structures
-from tools.export_c.events import Call, Clock, Close, Enter, Event, Memory, Pointer, Sleep, Spin
-from tools.export_c.expressions import Leaf
+from tools.export_c.events import (
+    CallEvent,
+    ClockEvent,
+    Close,
+    Enter,
+    Event,
+    MemoryEvent,
+    PointerArgument,
+    Sleep,
+    Spin,
+)
+from tools.export_c.expressions import StepValue
 from tools.export_c.places import Filled, Places
 from tools.export_c.refusal import NotExportable
 from tools.export_c.symbolic import Number, of
@@ -28,7 +38,7 @@ _RESULT_BITS = 32
 _INTERRUPTED = -1
 
 
-class Run:
+class RecordedRun:
     """The steps so far, and what is known about the places of their numbers."""
 
     def __init__(self) -> None:
@@ -41,7 +51,7 @@ class Run:
         self.silent = 0
         self.owners: dict[int, Event | None] = {}  # of descriptors
         self.trouble: NotExportable | None = None
-        self.plain_checks: list[tuple[str, bool]] = []  # of what is no value of a step
+        self.plain_checks: list[tuple[str, bool]] = []  # of what is not a value of a step
 
     def add(self, event: Event) -> None:
         """Append a step, unless the harness does something that a step before stands for."""
@@ -50,10 +60,10 @@ class Run:
         event.claim = self.in_claim
         self.events.append(event)
 
-    def vcpu(self, fd: int) -> Call:
+    def vcpu(self, fd: int) -> CallEvent:
         """Return the call that made the vCPU of *fd*."""
         made = self.owners[fd]
-        assert isinstance(made, Call)
+        assert isinstance(made, CallEvent)
         return made
 
     def refuse(self, reason: str) -> None:
@@ -65,7 +75,7 @@ class Run:
 class RecordedTime:
     """`protocol.HostTime` whose readings are steps."""
 
-    def __init__(self, inner: HostTime, run: Run) -> None:
+    def __init__(self, inner: HostTime, run: RecordedRun) -> None:
         """Read the clocks of *inner*."""
         self._inner = inner
         self._run = run
@@ -92,15 +102,15 @@ class RecordedTime:
         self._inner.sleep_ns(int(duration_ns))
 
     def _reading(self, name: str, value: int) -> int:
-        event = Clock(name)
+        event = ClockEvent(name)
         self._run.add(event)
-        return Number(value, Leaf(event, "", 64))
+        return Number(value, StepValue(event, "", 64))
 
 
 class Recorder:
     """`protocol.Backend` before another one."""
 
-    def __init__(self, inner: Backend, arch: str, run: Run) -> None:
+    def __init__(self, inner: Backend, arch: str, run: RecordedRun) -> None:
         """Hand every call on to *inner*, whose KVM is of *arch*."""
         self.inner = inner
         self.run = run
@@ -108,14 +118,14 @@ class Recorder:
         self.time = RecordedTime(inner.time, run)
         self.interrupt: Callable[[int], None] = inner.interrupt
         self._maps: dict[int, int] = {}  # of vCPUs, by descriptor
-        self._memories: dict[Event, Memory] = {}  # of VMs
-        self._left: list[tuple[Call, bytes]] = []
+        self._memories: dict[Event, MemoryEvent] = {}  # of VMs
+        self._left: list[tuple[CallEvent, bytes]] = []
 
-    def memory_of(self, vm: Event) -> Memory:
+    def memory_of(self, vm: Event) -> MemoryEvent:
         """Return the guest memory of *vm*."""
         return self._memories[vm]
 
-    def address_of(self, owner: Memory | Call) -> int:
+    def address_of(self, owner: MemoryEvent | CallEvent) -> int:
         """Return where guest memory, or a vCPU's kvm_run, is mapped in this process."""
         return self.run.places.address_of(owner)
 
@@ -141,7 +151,7 @@ class Recorder:
         if call.request in _DESCRIPTORS:
             self.run.owners[result] = call
             return result
-        return Number(result, Leaf(call, "result", _RESULT_BITS, signed=True))
+        return Number(result, StepValue(call, "result", _RESULT_BITS, signed=True))
 
     def timed_ioctl(self, fd: int, request: int, arg: int, /) -> tuple[int, int, int]:
         """KVM_RUN between two host counter readings."""
@@ -160,17 +170,21 @@ class Recorder:
         )
         event.faulted = self._guest_faulted(vcpu)
         self.run.add(event)
-        return Number(before, Leaf(event, "before", 64)), result, Number(after, Leaf(event, "after", 64))
+        return (
+            Number(before, StepValue(event, "before", 64)),
+            result,
+            Number(after, StepValue(event, "after", 64)),
+        )
 
     def mmap(self, fd: int, length: int) -> Mapping:
         """mmap(2)."""
         mapping = self.inner.mmap(fd, int(length))
         owner = self.run.owners.get(fd)
         if fd == -1:
-            memory = Memory(int(length))
+            memory = MemoryEvent(int(length))
             self.run.add(memory)
             self.run.places.map(mapping.address, int(length), memory)
-        elif isinstance(owner, Call):
+        elif isinstance(owner, CallEvent):
             self._maps[fd] = mapping.address
             self.run.places.map(mapping.address, int(length), owner)
         return mapping
@@ -190,10 +204,10 @@ class Recorder:
 
     # Calls
 
-    def _begin(self, fd: int, request: int, arg: int) -> Call:
+    def _begin(self, fd: int, request: int, arg: int) -> CallEvent:
         known = request if isinstance(request, Request) else find_request(request, self.arch)
         owner = self.run.owners.get(fd)
-        call = Call(owner, known if known is not None else request)
+        call = CallEvent(owner, known if known is not None else request)
         if fd not in self.run.owners:
             self.run.refuse("it calls a descriptor that no exported call made")
         if fields(request).size == 0 or known is None or known.argument is None:
@@ -205,20 +219,20 @@ class Recorder:
         self.run.add(call)
         return call
 
-    def _plain_argument(self, request: int, arg: int) -> int | Pointer:
+    def _plain_argument(self, request: int, arg: int) -> int | PointerArgument:
         if fields(request).size and peek(arg, 1) is not None:
             self.run.refuse(f"request {request:#x} has an argument that no header describes")
         if isinstance(arg, Number):
-            return Pointer(value=of(arg), size=0)
+            return PointerArgument(value=of(arg), size=0)
         return int(arg)
 
-    def _take_structure(self, call: Call, layout: type[ctypes.Structure], arg: int) -> None:
+    def _take_structure(self, call: CallEvent, layout: type[ctypes.Structure], arg: int) -> None:
         place = self.run.places.find(arg)
         if peek(arg, ctypes.sizeof(layout)) is None:
-            call.argument = Pointer(offset=arg)
+            call.argument = PointerArgument(offset=arg)
             return
-        if place is not None and isinstance(place.owner, Memory):
-            call.argument = Pointer(place.owner, place.offset)
+        if place is not None and isinstance(place.owner, MemoryEvent):
+            call.argument = PointerArgument(place.owner, place.offset)
             return
         call.layout = layout
         call.elements = structures.elements(layout, arg)
@@ -234,7 +248,7 @@ class Recorder:
         if layout is kvm.kvm_userspace_memory_region:
             self._give_memory(call)
 
-    def _end(self, call: Call, arg: int, result: int) -> None:
+    def _end(self, call: CallEvent, arg: int, result: int) -> None:
         call.result = result
         request = call.request
         if call.layout is not None and isinstance(request, Request) and structures.fills(request):
@@ -245,21 +259,21 @@ class Recorder:
         if request in _GETS_VALUE and call.layout is not None:
             address = int.from_bytes(ctypes.string_at(arg, ctypes.sizeof(call.layout))[-8:], "little")
             pointed = call.members.get("addr")
-            if isinstance(pointed, Pointer) and pointed.value is not None:
+            if isinstance(pointed, PointerArgument) and pointed.value is not None:
                 held = ctypes.string_at(address, pointed.size)
                 self.run.places.fill(Filled(address, held, call, None))
         if request == kvm.KVM_CREATE_DEVICE and call.layout is not None:
             self.run.owners[kvm.kvm_create_device.from_address(arg).fd] = call
 
-    def _give_memory(self, call: Call) -> None:
+    def _give_memory(self, call: CallEvent) -> None:
         pointed = call.members.get("userspace_addr")
-        if isinstance(pointed, Pointer) and pointed.memory is not None and call.owner is not None:
+        if isinstance(pointed, PointerArgument) and pointed.memory is not None and call.owner is not None:
             self._memories.setdefault(call.owner, pointed.memory)
             if not pointed.memory.contents:
                 address = self.run.places.address_of(pointed.memory)
                 pointed.memory.contents = dict(_runs(address, pointed.memory.size))
 
-    def _guest_faulted(self, vcpu: Call) -> bool:
+    def _guest_faulted(self, vcpu: CallEvent) -> bool:
         assert vcpu.owner is not None
         memory = self._memories.get(vcpu.owner)
         if memory is None or not isinstance(vcpu.argument, int):

@@ -3,7 +3,7 @@
 
 As pytest rewrites the assertions of tests, this rewrites functions while their modules are
 imported: `x.a` becomes `read_member(x, "a")`, and so on. What a function does stays the same; the
-hooks see where its numbers come from. Nothing is rewritten in a process that does not ask for it.
+hooks see where its numbers come from. Nothing is rewritten in any other process.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
-from tools.export_c.events import Event, Pointer, Refusal
-from tools.export_c.expressions import Expression, Leaf
+from tools.export_c.events import Event, PointerArgument, Refusal
+from tools.export_c.expressions import Expression, StepValue
 
 _LONGEST = 80
 """Steps in the body of a loop."""
@@ -30,22 +30,22 @@ class Loop:
 
 
 @dataclass
-class Program:
+class RolledProgram:
     """The steps of a run with its loops, and where in a loop each step is."""
 
     parts: list[Event | Loop] = field(default_factory=list)
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By id of an event: the id of the event of the first iteration, and which iteration it is."""
 
-    def coordinate(self, leaf: Leaf) -> tuple[int, int, str]:
+    def coordinate(self, leaf: StepValue) -> tuple[int, int, str]:
         """Return the step that gives *leaf* its name, which element of it, and the member."""
         first, iteration = self.places.get(id(leaf.event), (id(leaf.event), 0))
         return first, leaf.index if leaf.index is not None else iteration, leaf.member
 
 
-def rolled(events: Sequence[Event]) -> Program:
+def rolled(events: Sequence[Event]) -> RolledProgram:
     """Return *events* with what repeats as loops."""
-    program = Program()
+    program = RolledProgram()
     at = 0
     while at < len(events):
         length, count = _best(events, at, program)
@@ -63,7 +63,7 @@ def rolled(events: Sequence[Event]) -> Program:
     return program
 
 
-def _best(events: Sequence[Event], at: int, program: Program) -> tuple[int, int]:
+def _best(events: Sequence[Event], at: int, program: RolledProgram) -> tuple[int, int]:
     best = 1, 1
     for length in range(1, min(_LONGEST, (len(events) - at) // _FEWEST) + 1):
         if type(events[at]) is not type(events[at + length]):
@@ -74,7 +74,7 @@ def _best(events: Sequence[Event], at: int, program: Program) -> tuple[int, int]
     return best
 
 
-def _iterations(events: Sequence[Event], at: int, length: int, program: Program) -> int:
+def _iterations(events: Sequence[Event], at: int, length: int, program: RolledProgram) -> int:
     positions = {id(event): index for index, event in enumerate(events[at:], at)}
     count = 1
     steps: dict[tuple[int, int], int] = {}
@@ -88,7 +88,7 @@ def _iterations(events: Sequence[Event], at: int, length: int, program: Program)
     return count
 
 
-_Context = tuple[dict[int, int], int, dict[tuple[int, int], int], Program]
+_Context = tuple[dict[int, int], int, dict[tuple[int, int], int], RolledProgram]
 
 
 def _alike(one: Event, other: Event, offset: int, length: int, context: _Context) -> bool:
@@ -98,7 +98,7 @@ def _alike(one: Event, other: Event, offset: int, length: int, context: _Context
     if len(left) != len(right):
         return False
     for number, (before, after) in enumerate(zip(left, right, strict=True)):
-        if isinstance(before, Leaf) and isinstance(after, Leaf):
+        if isinstance(before, StepValue) and isinstance(after, StepValue):
             if not _follows(before, after, (offset, number), length, context):
                 return False
         elif before is not after and before != after:
@@ -106,7 +106,9 @@ def _alike(one: Event, other: Event, offset: int, length: int, context: _Context
     return True
 
 
-def _follows(before: Leaf, after: Leaf, position: tuple[int, int], length: int, context: _Context) -> bool:
+def _follows(
+    before: StepValue, after: StepValue, position: tuple[int, int], length: int, context: _Context
+) -> bool:
     positions, at, steps, program = context
     if (before.member, before.bits, before.signed) != (after.member, after.bits, after.signed):
         return False
@@ -119,20 +121,20 @@ def _follows(before: Leaf, after: Leaf, position: tuple[int, int], length: int, 
     return steps.setdefault(position, other[1] - one[1]) == other[1] - one[1] in {0, 1}
 
 
-def leaves(event: Event) -> Sequence[Leaf]:
+def leaves(event: Event) -> Sequence[StepValue]:
     """Return every value of another step that *event* uses, in a fixed order."""
-    return [one for one in _contents(event) if isinstance(one, Leaf)]
+    return [one for one in _contents(event) if isinstance(one, StepValue)]
 
 
 def _contents(value: object) -> Iterator[object]:
     """Yield everything that *value* is made of: leaves as they are, other steps by identity."""
-    if isinstance(value, Leaf):
+    if isinstance(value, StepValue):
         yield value
-    elif isinstance(value, Event | Expression | Pointer | Refusal):
+    elif isinstance(value, Event | Expression | PointerArgument | Refusal):
         yield type(value)
         for one in fields(value):
             held = getattr(value, one.name)
-            if one.name == "result" or (isinstance(held, Event) and not isinstance(value, Leaf)):
+            if one.name == "result" or (isinstance(held, Event) and not isinstance(value, StepValue)):
                 yield held if one.name != "result" else None
             else:
                 yield from _contents(held)

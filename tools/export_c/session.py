@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tools.export_c.events import Assumption, Call
-from tools.export_c.expressions import Compare, Constant, Expression, Leaf, Not
-from tools.export_c.recorder import Run
+from tools.export_c.events import Assumption, CallEvent
+from tools.export_c.expressions import Compare, Constant, Expression, Not, StepValue
+from tools.export_c.recorder import RecordedRun
 from tools.export_c.symbolic import report_to
 
 
 @dataclass
-class Session:
+class ExportSession:
     """One run at a time."""
 
-    current: Run = field(default_factory=Run)
+    current: RecordedRun = field(default_factory=RecordedRun)
 
-    def begin(self) -> Run:
+    def begin(self) -> RecordedRun:
         """Start the record of another run."""
-        self.current = Run()
+        self.current = RecordedRun()
         return self.current
 
     @contextmanager
@@ -39,7 +39,7 @@ class Session:
         self.current.refuse(reason)
 
     def assume(self, condition: Expression, holds: bool) -> None:
-        """Remember a condition that decided how the run goes on."""
+        """Remember a condition that decided how the run continues."""
         if any(True for _ in condition.leaves()) and not _is_about_msrs(condition):
             self.current.add(Assumption(condition, holds))
 
@@ -49,10 +49,10 @@ def _is_about_msrs(condition: Expression) -> bool:
     match condition:
         case Not(of=of):
             return _is_about_msrs(of)
-        case Compare(left=Leaf(event=Call() as call, member="result"), right=Constant(1)):
+        case Compare(left=StepValue(event=CallEvent() as call, member="result"), right=Constant(1)):
             return call.is_msr()
     return False
 
 
-RUN = Session()
+RUN = ExportSession()
 report_to(RUN.assume, RUN.refuse)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is in the structure of a call, told apart from what an earlier call left in it."""
+"""What is in the structure of a call, apart from what an earlier call left in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fixtures.uapi.ioctl import IOC_READ, Request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import events
 from tools.export_c.expressions import Constant
-from tools.export_c.places import Member, Places, members
+from tools.export_c.places import Places, StructureMember, members
 from tools.export_c.refusal import NotExportable
 
 CHANGED_COPIES = frozenset(
@@ -57,8 +57,8 @@ def whole(layout: type[ctypes.Structure], count: int) -> int:
 
 
 def base_of(
-    layout: type[ctypes.Structure], contents: bytes, earlier: list[tuple[events.Call, bytes]]
-) -> tuple[events.Call, bytes] | None:
+    layout: type[ctypes.Structure], contents: bytes, earlier: list[tuple[events.CallEvent, bytes]]
+) -> tuple[events.CallEvent, bytes] | None:
     """Return the call of *earlier* whose result was changed to *contents*, None for a new one."""
     if layout not in CHANGED_COPIES:
         return None
@@ -71,8 +71,8 @@ def _differences(one: bytes, other: bytes) -> int:
 
 
 def given(
-    call: events.Call, address: int, contents: bytes, base: bytes | None, places: Places
-) -> Mapping[str, events.Member]:
+    call: events.CallEvent, address: int, contents: bytes, base: bytes | None, places: Places
+) -> Mapping[str, events.StructureMember]:
     """Return what user space put into the structure of *call* at *address*, by C name."""
     assert call.layout is not None
     before = base if base is not None else bytes(len(contents))
@@ -80,8 +80,13 @@ def given(
 
 
 def _given(
-    call: events.Call, found: tuple[Member, ...], address: int, contents: bytes, before: bytes, places: Places
-) -> Iterator[tuple[str, events.Member]]:
+    call: events.CallEvent,
+    found: tuple[StructureMember, ...],
+    address: int,
+    contents: bytes,
+    before: bytes,
+    places: Places,
+) -> Iterator[tuple[str, events.StructureMember]]:
     changed = {
         member.name.partition(".")[0]
         for member in found
@@ -112,7 +117,7 @@ def has_unnamed(layout: type[ctypes.Structure], count: int, contents: bytes) -> 
     return any(rest)
 
 
-def _in_changed_segment(member: Member, number: int, changed: set[str]) -> bool:
+def _in_changed_segment(member: StructureMember, number: int, changed: set[str]) -> bool:
     """Return whether *member* says something of a segment that is set as a whole."""
     segment, dot, _ = member.name.partition(".")
     return bool(dot) and segment in changed and number != 0
@@ -142,17 +147,17 @@ def _cpuid(contents: bytes) -> ctypes.Structure:
     )
 
 
-def pointer(address: int, places: Places) -> events.Pointer:
+def pointer(address: int, places: Places) -> events.PointerArgument:
     """Return what *address* points at: guest memory, a value of the program's own, or nothing."""
     size = places.size_at(address) or _U64
     place = places.find(address)
-    if place is not None and isinstance(place.owner, events.Memory):
-        return events.Pointer(place.owner, place.offset)
+    if place is not None and isinstance(place.owner, events.MemoryEvent):
+        return events.PointerArgument(place.owner, place.offset)
     held = peek(address, size)
     if held is None:
-        return events.Pointer(offset=address)
+        return events.PointerArgument(offset=address)
     value = places.written(address, size) or places.leaf(address, size)
-    return events.Pointer(value=value or Constant(int.from_bytes(held, "little")), size=size)
+    return events.PointerArgument(value=value or Constant(int.from_bytes(held, "little")), size=size)
 
 
 def fills(request: Request) -> bool:

@@ -2,7 +2,7 @@
 """Integers and conditions that remember what they were computed from.
 
 They are the numbers of the run that is recorded: a claim computes with them as with any other.
-A condition that the claim turns into a bool outside of an assertion decides how the run goes on;
+A condition that the claim turns into a bool outside of an assertion decides how the run continues;
 the program then has to find the same answer (`assume`).
 """
 
@@ -18,10 +18,10 @@ from tools.export_c.expressions import (
     Every,
     Expression,
     InWindow,
-    Leaf,
     Not,
     SameBytes,
     Some,
+    StepValue,
     Unary,
 )
 
@@ -34,7 +34,7 @@ _lose: list[Callable[[str], None]] = []
 
 
 def report_to(assume: Assume, lose: Callable[[str], None]) -> None:
-    """Call *assume* with each condition that decides how a run goes on, and whether it holds.
+    """Call *assume* with each condition that decides how a run continues, and whether it holds.
 
     Call *lose* where a number takes part in arithmetic that no expression has.
     """
@@ -251,10 +251,10 @@ def same_bytes(left: bytes, right: bytes) -> object:
     """Return whether pieces of guest memory hold the same."""
     if not isinstance(left, Bytes):
         left, right = right, left
-    if not isinstance(left, Bytes) or not isinstance(left.expression, Leaf):
+    if not isinstance(left, Bytes) or not isinstance(left.expression, StepValue):
         return left == right
     other = right.expression if isinstance(right, Bytes) else bytes(right)
-    if len(left) != len(right) or not isinstance(other, Leaf | bytes):
+    if len(left) != len(right) or not isinstance(other, StepValue | bytes):
         return bytes(left) == bytes(right)
     return Condition(SameBytes(left.expression, other, len(left)), bytes(left) == bytes(right))
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from fixtures.guests import layout
-from tools.export_c.events import Load, Memory, Store
-from tools.export_c.expressions import Constant, Leaf
+from tools.export_c.events import Load, MemoryEvent, Store
+from tools.export_c.expressions import Constant, StepValue
 from tools.export_c.places import Place, is_shared_state
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Number, of
@@ -23,7 +23,7 @@ def read_number(address: int, size: int, value: int) -> int:
             return value
         event = Load(place.owner, place.offset, size, signed=value < 0)
         run.add(event)
-        return Number(value, Leaf(event, "", 8 * size, signed=value < 0))
+        return Number(value, StepValue(event, "", 8 * size, signed=value < 0))
     leaf = run.places.leaf(address, size)
     if leaf is not None:
         return Number(value, leaf)
@@ -59,5 +59,5 @@ def _is_fault(place: Place) -> bool:
     """Return whether *place* says that a guest took an exception: each entry looks there itself."""
     offset = place.offset % layout.PAGE_SIZE
     first, last = layout.mailbox(0), layout.mailbox(layout.MAX_VCPUS - 1) + layout.PAGE_SIZE
-    in_mailbox = isinstance(place.owner, Memory) and first <= place.offset < last
+    in_mailbox = isinstance(place.owner, MemoryEvent) and first <= place.offset < last
     return in_mailbox and _FAULT <= offset < _FAULT_END

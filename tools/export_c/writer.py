@@ -20,7 +20,7 @@ from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import headers, needed
 from tools.export_c.c_steps import Steps
 from tools.export_c.claim import Claim
-from tools.export_c.events import Call, Event, Load, Memory
+from tools.export_c.events import CallEvent, Event, Load, MemoryEvent
 from tools.export_c.peephole import shortened
 from tools.export_c.places import is_signed
 from tools.export_c.rolling import Loop, leaves, rolled
@@ -39,7 +39,7 @@ def write(claim: Claim) -> str:
     vcpus = [
         one
         for one in events
-        if isinstance(one, Call) and one.request == kvm.KVM_CREATE_VCPU and not one.failed()
+        if isinstance(one, CallEvent) and one.request == kvm.KVM_CREATE_VCPU and not one.failed()
     ]
     memories = _memories(events)
     calls = Calls(names, memories={id(vm): names.of(memory) for memory, vm in memories})
@@ -106,7 +106,9 @@ def _defines(names: Names, arch: str, text: str) -> Iterator[str]:
 
 
 def _layouts(events: Sequence[Event]) -> Iterator[str]:
-    found = {event.layout for event in events if isinstance(event, Call | Load) and event.layout is not None}
+    found = {
+        event.layout for event in events if isinstance(event, CallEvent | Load) and event.layout is not None
+    }
     defined: set[str] = set()
     for one in layouts_used(found):
         yield ""
@@ -141,14 +143,14 @@ def _definition(kind: type[ctypes.Structure], defined: set[str]) -> Iterator[str
     yield "} __attribute__((packed));"
 
 
-def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[Call]) -> Iterator[str]:
+def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[CallEvent]) -> Iterator[str]:
     if not programs:
         return
     for one in programs:
         yield c_guest.code(one)
         yield ""
     ids = {one.argument for one in vcpus if isinstance(one.argument, int)}
-    memory = next(one for one in claim.events if isinstance(one, Memory) and one.contents)
+    memory = next(one for one in claim.events if isinstance(one, MemoryEvent) and one.contents)
     yield c_guest.tables(memory, ids, programs)
     yield ""
     yield c_guest.loading(programs)
@@ -187,15 +189,15 @@ _CONDITIONS = (
     ("tsc_clocksource", "clocksource_is_tsc", "a TSC-based clocksource"),
     ("stable_tsc", "tsc_is_stable", "a host whose TSC is stable"),
 )
-"""What fixtures ask of the host, outside of KVM."""
+"""What fixtures query of the host, outside of KVM."""
 
 
-def _memories(events: Sequence[Event]) -> list[tuple[Memory, Call]]:
-    found: dict[int, tuple[Memory, Call]] = {}
+def _memories(events: Sequence[Event]) -> list[tuple[MemoryEvent, CallEvent]]:
+    found: dict[int, tuple[MemoryEvent, CallEvent]] = {}
     for event in events:
-        if isinstance(event, Call) and event.layout is kvm.kvm_userspace_memory_region:
+        if isinstance(event, CallEvent) and event.layout is kvm.kvm_userspace_memory_region:
             memory = getattr(event.members.get("userspace_addr"), "memory", None)
-            if memory is not None and isinstance(event.owner, Call):
+            if memory is not None and isinstance(event.owner, CallEvent):
                 found.setdefault(id(event.owner), (memory, event.owner))
     return list(found.values())
 

@@ -45,7 +45,7 @@ OTHERWISE = result(Verdict.FAIL, "KVM_RUN failed with EFAULT")
         pytest.param([], BisectStatus.SKIP, id="nothing"),
     ],
 )
-def test_results_say_what_git_is_told(results: list[Result], status: BisectStatus) -> None:
+def test_results_have_their_status(results: list[Result], status: BisectStatus) -> None:
     """Good only where something passed and nothing failed; what says nothing about the claim skips."""
     assert judge(results).status is status
 

@@ -143,7 +143,7 @@ def test_page_of_knobs_says_that_nothing_differs() -> None:
     assert "Nothing: every claim has the verdict" in lab_knobs.page(knobs_run())
 
 
-def test_no_journal_of_a_lab_host_is_no_page_of_knobs(tmp_path: Path) -> None:
+def test_journal_without_a_lab_host_gives_no_page_of_knobs(tmp_path: Path) -> None:
     """A journal without lab hosts makes no page: status 4."""
     (tmp_path / "journal.jsonl").write_text("")
 

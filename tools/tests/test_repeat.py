@@ -87,7 +87,7 @@ def test_counts_of_several_processes_are_added(tmp_path: Path) -> None:
     assert repeat.first_free(tmp_path) == 2
 
 
-def test_a_test_that_did_not_run_is_no_run(tmp_path: Path) -> None:
+def test_a_test_that_did_not_run_is_not_counted(tmp_path: Path) -> None:
     """What a stopped session left out is missing: it does not count as a run that did not fail."""
     (tmp_path / "0").mkdir()
     collected = {"type": "collection", "nodeids": ["t.py::a", "t.py::b"]}
@@ -141,7 +141,7 @@ def test_claims_are_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.timeout(300)
 def test_claims_run_several_times_in_one_process(tmp_path: Path) -> None:
-    """In rounds, one process runs each claim as often as asked for, and the next command goes on counting."""
+    """In rounds, one process runs each claim as often as requested; the next command continues to count."""
     words = ["--rounds", "3", "--out", str(tmp_path), "--", "--target", "sim-arm64-vhe"]
     words += ["-k", "test_register_list or test_api_version"]
 

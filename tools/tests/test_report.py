@@ -166,7 +166,9 @@ def test_history_reads_folders_and_journals_once(tmp_path: Path, capsys: pytest.
     assert '<h2 id="history">' in (tmp_path / "out/report.html").read_text()
 
 
-def test_history_that_is_no_journal_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_that_is_not_a_journal_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A file or a folder that is not there is named, and status 2."""
     good = journal(tmp_path / "j.jsonl", "pass")
     where = ["--out", str(tmp_path / "out")]

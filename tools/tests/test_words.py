@@ -36,7 +36,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         r"\bmachines?\b",
         "host, simulated host, lab host, board, or architecture",
         (
-            r"machine[- ]?code", r"machine-readable", r"virtual-machine", r"state machine", r"machine type",
+            r"machine[- ]?code", r"machine check",
+            r"machine-readable", r"virtual-machine", r"state machine", r"machine type",
             r"platform\.machine", r"uname\(\)\.machine", r"MACHINE CODE", r"OLD HOST = \"machine\"",
             r"say ``machine`` instead", r"call(?:s|ed) a host a machine", r"\"machine\" if name == \"host\"",
             r"\"type\": \"machine\"",

@@ -53,7 +53,7 @@ static void on_alarm(int number)
 }
 
 /* @in_claim */
-static bool in_claim; /* before, a failed call is no fault of KVM's */
+static bool in_claim; /* before, a failed call is not a fault of KVM's */
 
 /* @failed */
 __attribute__((noreturn))

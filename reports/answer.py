@@ -15,7 +15,9 @@ KERNELS_NAMED = 3
 
 _WENT_WELL = (
     (Verdict.PASS, "passed"),
+    (Verdict.CHANGED, "changed where no text promises it"),
     (Verdict.XFAIL, "failed as known issues"),
+    (Verdict.XPASS, "passed against a known issue"),
     (Verdict.SKIP, "skipped"),
 )
 
@@ -65,12 +67,12 @@ def _wrong(run: Run) -> list[str]:
     """Return what went wrong, by kind; empty if nothing did."""
     said = [
         part
-        for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XPASS)
+        for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.CHANGED, Verdict.XPASS)
         for part in _of(run, verdict)
     ]
     if not said:
         return []
-    good = [target for target, results in by_target(run) if not any(result.verdict.bad for result in results)]
+    good = [target for target, results in by_target(run) if not any(result.bad for result in results)]
     if good:
         said.append("nothing fails elsewhere")
     if known := counts(run.results)[Verdict.XFAIL]:
@@ -82,17 +84,19 @@ _WORDS = {
     Verdict.FAIL: ("claim fails", "claims fail"),
     Verdict.ERROR: ("test ends in an error of the harness", "tests end in errors of the harness"),
     Verdict.TIMEOUT: ("test runs out of time", "tests run out of time"),
+    Verdict.CHANGED: ("claim shows changed behaviour", "claims show changed behaviour"),
     Verdict.XPASS: ("known issue no longer shows", "known issues no longer show"),
 }
 
 
 def _of(run: Run, verdict: Verdict) -> Iterator[str]:
-    """Yield the part on the results of one *verdict*, with the targets concerned, the worst first."""
-    every = [result for result in run.results if result.verdict is verdict]
+    """Yield the part on the bad results of one *verdict*, with the targets concerned, the worst first."""
+    every = [result for result in run.results if result.verdict is verdict and result.bad]
     if not every:
         return
     groups = [
-        (target, [one for one in results if one.verdict is verdict]) for target, results in by_target(run)
+        (target, [one for one in results if one.verdict is verdict and one.bad])
+        for target, results in by_target(run)
     ]
     places = [(_units(verdict, found), target) for target, found in groups if found]
     number = _units(verdict, every)
@@ -123,7 +127,7 @@ def _well(run: Run) -> str:
     """Return what a run without a failure found."""
     seen = counts(run.results)
     well = ", ".join(f"{seen[verdict]:,} {word}" for verdict, word in _WENT_WELL if seen[verdict])
-    if not (seen[Verdict.PASS] or seen[Verdict.XFAIL]):
+    if not any(seen[verdict] for verdict in Verdict if verdict not in (Verdict.SKIP, Verdict.NOT_RUN)):
         return f"nothing was tested{f': {well}' if well else ''}"
     targets = [target for target, _ in by_target(run)]
     where = name_of(targets[0]) if len(targets) == 1 else f"any of {len(targets)} targets"

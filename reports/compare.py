@@ -48,11 +48,12 @@ class Change:
     kind: Kind
     old: Verdict | None
     new: Result
+    old_bad: bool = False
 
     @property
     def worse(self) -> bool:
         """Whether the test fails, and did not in the baseline."""
-        return self.new.verdict.bad and (self.old is None or not self.old.bad)
+        return self.new.bad and not self.old_bad
 
     @property
     def lost(self) -> bool:
@@ -141,18 +142,19 @@ def _change(old: Result | None, new: Result) -> Change | None:
         return Change(Kind.NEW, None, new)
     if old.verdict is new.verdict:
         return None
-    return Change(_kind(old.verdict, new.verdict), old.verdict, new)
+    return Change(_kind(old, new), old.verdict, new, old.bad)
 
 
-def _kind(old: Verdict, new: Verdict) -> Kind:
-    if new is Verdict.NOT_RUN:
+def _kind(old: Result, new: Result) -> Kind:
+    if new.verdict is Verdict.NOT_RUN:
         return Kind.NOT_RUN
-    if new is Verdict.SKIP:
+    if new.verdict is Verdict.SKIP:
         return Kind.SKIPPED
     if new.bad and not old.bad:
         return Kind.BROKEN
     # A known issue that passes where it is no longer predicted was repaired with the kernel.
-    if new is Verdict.PASS and (old.bad or old is Verdict.XFAIL):
+    passes = new.verdict in (Verdict.PASS, Verdict.XPASS) and not new.bad
+    if passes and (old.bad or old.verdict in (Verdict.XFAIL, Verdict.CHANGED)):
         return Kind.REPAIRED
     return Kind.OTHER
 

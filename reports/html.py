@@ -22,7 +22,18 @@ from .compare import Comparison
 from .history import History
 from .html_benchmarks import benchmarks
 from .html_plots import number
-from .model import LOCAL, Result, Run, Session, Verdict, by_subject, by_target, counts, unexpected_pass
+from .model import (
+    LOCAL,
+    NOTABLE,
+    Result,
+    Run,
+    Session,
+    Verdict,
+    by_subject,
+    by_target,
+    counts,
+    unexpected_pass,
+)
 from .text import clip, clip_line
 
 PLAIN_RESULTS = 2_000
@@ -61,6 +72,7 @@ def page(run: Run, comparison: Comparison | None = None, history: History | None
         mood=_mood(run, comparison),
         table=html_targets.table(run),
         bad=html_groups.bad(run.results),
+        noted=html_groups.noted(run.results),
         comparison=comparison,
         changes=html_groups.changes(comparison),
         families=families,
@@ -75,7 +87,7 @@ def page(run: Run, comparison: Comparison | None = None, history: History | None
         plain=_plain(run),
         plain_targets=[target for target, _ in by_target(run)],
         plain_everything=len(run.results) <= PLAIN_RESULTS,
-        bad_words={verdict.value for verdict in Verdict if verdict.bad},
+        bad_words=set(NOTABLE),
         no_target=LOCAL,
         data=_json(data),
         logs=_json(logs),
@@ -95,7 +107,7 @@ def _answers(
 
 def _mood(run: Run, comparison: Comparison | None) -> str:
     """Return how the headline looks: bad, stopped, or good."""
-    if any(result.verdict.bad for result in run.results):
+    if any(result.bad for result in run.results):
         return "bad"
     lost = comparison is not None and comparison.status()
     return "stopped" if unfinished.sentence(run) or lost else "good"

@@ -31,6 +31,7 @@ MESSAGE_LIMIT = 2_000
 VERDICT_LETTERS = {
     Verdict.PASS: "p",
     Verdict.FAIL: "f",
+    Verdict.CHANGED: "c",
     Verdict.SKIP: "s",
     Verdict.XFAIL: "x",
     Verdict.XPASS: "u",
@@ -157,6 +158,7 @@ def _detail(result: Result, logs: _Logs) -> dict[str, Any]:
         "d": round(result.duration_ns / 1e6, 3),
         "f": place,
         "k": result.known_issue,
+        "o": result.promise,
         "p": result.repro,
         "x": as_program(result),
         "i": result.nodeid,

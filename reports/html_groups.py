@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .compare import Comparison, Kind, key
 from .groups import ClaimGroup, FailureCause, by_claim, cause_of
-from .model import Result, Verdict
+from .model import NOTABLE, Result, Verdict
 
 CASES_SHOWN = 50
 """Cases of one cause that are named below its example."""
@@ -92,9 +92,14 @@ def shown(
 
 def bad(results: Sequence[Result]) -> ShownList:
     """Return what went wrong: what KVM broke first, then the rest."""
-    found = [result for result in results if result.verdict.bad]
+    found = [result for result in results if result.bad]
     found.sort(key=lambda result: result.verdict is not Verdict.FAIL)
     return shown("bad", found)
+
+
+def noted(results: Sequence[Result]) -> ShownList:
+    """Return what does not fail the run and is to be seen: changed behaviour, and issues that no longer show."""
+    return shown("noted", (result for result in results if result.verdict in NOTABLE and not result.bad))
 
 
 def changes(comparison: Comparison | None) -> list[ShownList]:

@@ -105,5 +105,5 @@ def _row(
         numbers=tuple(seen[verdict] for verdict in verdicts),
         bar=tuple(bar),
         spoken=", ".join(f"{number} {verdict}" for verdict, number in seen.items() if number),
-        bad=any(result.verdict.bad for result in results),
+        bad=any(result.bad for result in results),
     )

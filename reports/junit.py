@@ -133,9 +133,9 @@ def _case(classname: str, test: Result, places: bool) -> TestCase:
         case.file, case.line = test.file, str(test.line) if test.line else None
     if test.verdict in _ERRORS:
         case.add_error_info(_message(test), _detail(test), test.verdict.value)
-    elif test.verdict.bad:
+    elif test.bad:
         case.add_failure_info(_message(test), _detail(test), test.verdict.value)
-    elif test.verdict is not Verdict.PASS:
+    elif test.verdict in (Verdict.SKIP, Verdict.XFAIL):
         # The library has no type for a skip; GitLab shows the content, others the message.
         case.add_skipped_info(_message(test), _message(test))
     return case
@@ -151,14 +151,19 @@ def _message(test: Result) -> str:
 
 
 def _detail(test: Result) -> str:
-    parts = (test.message, test.reason, test.log, f"reproduce: {test.repro}" if test.repro else "")
+    promise = f"promise: {test.promise}" if test.promise else ""
+    repro = f"reproduce: {test.repro}" if test.repro else ""
+    parts = (test.message, promise, test.reason, test.log, repro)
     return clip("\n".join(part for part in parts if part), OUTPUT_LIMIT)
 
 
 def _output(test: Result) -> str | None:
-    """Return the log where no failure element holds it."""
-    held = test.verdict.bad or test.verdict is Verdict.NOT_RUN
-    return clip(test.log, OUTPUT_LIMIT) if test.log and not held else None
+    """Return the log where no failure element holds it, and what a pass in their eyes is in ours."""
+    if test.bad or test.verdict is Verdict.NOT_RUN:
+        return None
+    if test.verdict in (Verdict.CHANGED, Verdict.XPASS):
+        return clip(f"{test.verdict}: {_message(test)}\n{_detail(test)}", OUTPUT_LIMIT)
+    return clip(test.log, OUTPUT_LIMIT) if test.log else None
 
 
 def _properties(target: ReportTarget) -> Attributes:
@@ -180,7 +185,7 @@ def _sums(results: Iterable[Result]) -> Attributes:
     seen = counts(tests)
     return {
         "tests": str(seen.total()),
-        "failures": str(seen[Verdict.FAIL] + seen[Verdict.XPASS]),
+        "failures": str(sum(test.bad and test.verdict not in _ERRORS for test in tests)),
         "errors": str(sum(seen[verdict] for verdict in _ERRORS)),
         "time": _seconds(sum(test.duration_ns for test in tests)),
     }

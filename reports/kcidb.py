@@ -2,7 +2,8 @@
 """KCIDB schema 5.3: a submission of checkouts (one a kernel under test), builds (one a target) and tests.
 
 KCIDB has no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
-verdict's own word in misc. A test that did not run is MISS. Every series of a benchmark is
+verdict's own word in misc. Changed behaviour and a known issue that no longer shows are FAIL where
+they fail the run, else PASS. A test that did not run is MISS. Every series of a benchmark is
 one more test, DONE, with its mean as ``number``: the verdict stays apart from the figure.
 """
 
@@ -33,7 +34,8 @@ _STATUS = {
     Verdict.PASS: "PASS",
     Verdict.XFAIL: "PASS",
     Verdict.FAIL: "FAIL",
-    Verdict.XPASS: "FAIL",
+    Verdict.CHANGED: "PASS",
+    Verdict.XPASS: "PASS",
     Verdict.SKIP: "SKIP",
     Verdict.ERROR: "ERROR",
     Verdict.TIMEOUT: "ERROR",
@@ -66,7 +68,8 @@ def submission(run: Run) -> Iterator[str]:
 
 def status(result: Result) -> str:
     """Return KCIDB's status word for *result*."""
-    return _STATUS[result.verdict]
+    failed = result.bad and result.verdict in (Verdict.CHANGED, Verdict.XPASS)
+    return "FAIL" if failed else _STATUS[result.verdict]
 
 
 def identity(run: Run) -> str:
@@ -132,6 +135,7 @@ def _test(result: Result, host: str) -> Object:
         ("message", result.message),
         ("reason", result.reason),
         ("known_issue", result.known_issue),
+        ("promise", result.promise),
         ("reproduce", result.repro),
         ("runtime", host),
     ]

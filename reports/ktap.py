@@ -13,7 +13,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import unfinished
-from .model import ReportTarget, Result, Run, Verdict, by_subject, by_target, counts, judged, unexpected_pass
+from .model import (
+    ReportTarget,
+    Result,
+    Run,
+    Verdict,
+    by_subject,
+    by_target,
+    counts,
+    judged,
+    unexpected_pass,
+)
 from .names import target_slug
 from .text import clip_line, defuse, defuse_command
 
@@ -31,7 +41,8 @@ directives have no case: that CI's own list of tests, tap.py (LKFT), prove and t
 one as a skip. The KUnit parser does not; it reads whole files, for which `SKIP` stays.
 """
 
-XPASS_MARK = "#:verdict: xpass"
+MARKS = {verdict: f"#:verdict: {verdict}" for verdict in (Verdict.CHANGED, Verdict.XPASS)}
+"""The line before a result whose verdict is neither its word nor a directive."""
 
 NOT_RUN_MARK = "#:not-run: "
 """Before the name of a test that was planned and did not run: it has no result line."""
@@ -103,12 +114,16 @@ def totals(results: Iterable[Result]) -> str:
 
     Where less ran than was planned, the line that kselftest.h prints then stands before it.
     """
-    seen = counts(results)
+    kept = list(results)
+    seen = counts(kept)
     planned = seen.total()
     lacking = seen[Verdict.NOT_RUN]
+    failing = sum(result.bad for result in kept if result.verdict is Verdict.CHANGED)
+    passing = seen[Verdict.CHANGED] - failing
     return (
         (f"# Planned tests != run tests ({planned} != {planned - lacking})\n" if lacking else "")
-        + f"# Totals: pass:{seen[Verdict.PASS]} fail:{seen[Verdict.FAIL]} xfail:{seen[Verdict.XFAIL]}"
+        + f"# Totals: pass:{seen[Verdict.PASS] + passing} fail:{seen[Verdict.FAIL] + failing}"
+        f" xfail:{seen[Verdict.XFAIL]}"
         f" xpass:{seen[Verdict.XPASS]} skip:{seen[Verdict.SKIP]}"
         f" error:{seen[Verdict.ERROR] + seen[Verdict.TIMEOUT]}\n"
     )
@@ -130,12 +145,12 @@ def result_lines(
 
     *skip* is the directive of a skip: `SKIP`, or `INNER_SKIP`.
     """
-    word = "not ok" if result.verdict.bad else "ok"
+    word = "not ok" if result.bad else "ok"
     directive = skip if result.verdict is Verdict.SKIP else _DIRECTIVE.get(result.verdict)
-    if result.verdict is Verdict.XPASS:
+    if result.verdict in MARKS:
         # Metadata as KTAP version 2 drafts it: a comment to every reader, no diagnostic
         # text can look like it, and read_ktap recognizes the verdict by it.
-        yield f"{indent}{XPASS_MARK}\n"
+        yield f"{indent}{MARKS[result.verdict]}\n"
     if result.verdict is not Verdict.PASS:
         yield from _diagnostics(_said(result), indent)
         if result.repro:
@@ -143,7 +158,7 @@ def result_lines(
         yield from _diagnostics(_log(result), indent)
     if directive is None:
         yield f"{indent}{word} {number} {name}\n"
-    elif result.verdict.bad:
+    elif result.bad:
         yield f"{indent}{word} {number} {name} # {directive}\n"
     else:
         why = constant(result.known_issue or result.reason)
@@ -164,11 +179,16 @@ def _unfinished(run: Run) -> list[str]:
 
 def _said(result: Result) -> Iterator[str]:
     """Yield what people want to know first of a result that is not a pass."""
-    if result.verdict is Verdict.XPASS:
-        yield unexpected_pass(result)
-    if result.message:
-        yield result.message
-    if result.reason and (result.known_issue or result.reason != constant(result.reason)):
+    said = unexpected_pass(result) if result.verdict is Verdict.XPASS else result.message
+    if said:
+        yield said
+    if result.promise and result.verdict is not Verdict.SKIP:
+        yield f"promise: {result.promise}"
+    if (
+        result.reason
+        and result.reason not in said
+        and (result.known_issue or result.reason != constant(result.reason))
+    ):
         yield f"reason: {result.reason}"
 
 
@@ -196,7 +216,7 @@ def _diagnostics(lines: Iterable[str], indent: str) -> Iterator[str]:
 
 
 def _parent(results: Iterable[Result]) -> str:
-    incomplete = any(result.verdict.bad or result.verdict is Verdict.NOT_RUN for result in results)
+    incomplete = any(result.bad or result.verdict is Verdict.NOT_RUN for result in results)
     return "not ok" if incomplete else "ok"
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
-from .model import Verdict
+from .model import NOTABLE, Verdict
 from .text import clip_line, one_line
 
 INTERVAL_S = 0.1
@@ -22,6 +22,7 @@ INTERVAL_S = 0.1
 _CLEAR = "\r\x1b[K"
 _COLOURS = {
     Verdict.FAIL: "31",
+    Verdict.CHANGED: "33",
     Verdict.ERROR: "33",
     Verdict.TIMEOUT: "35",
     Verdict.XPASS: "35",
@@ -55,6 +56,7 @@ class LiveLine:
         self._drawn_s = 0.0
         self._running: dict[str, None] = {}
         self._seen: Counter[Verdict] = Counter()
+        self._bad = 0
         self.total = 0
 
     def start(self, nodeid: str) -> None:
@@ -62,14 +64,17 @@ class LiveLine:
         self._running[nodeid] = None
         self._draw()
 
-    def result(self, nodeid: str, where: str, verdict: Verdict, message: str) -> None:
-        """Count a result; one that went wrong gets a line of its own, which stays.
+    def result(
+        self, nodeid: str, where: str, verdict: Verdict, message: str, *, strict: bool = False
+    ) -> None:
+        """Count a result; one of `NOTABLE` gets a line of its own, which stays.
 
-        *where* is the name of the test for people; *message* its one line.
+        *where* is the name of the test for people; *message* its one line; *strict* results count as bad.
         """
         self._running.pop(nodeid, None)
         self._seen[verdict] += 1
-        if verdict.bad:
+        self._bad += verdict.bad or strict
+        if verdict in NOTABLE:
             word = self._painted(f"{verdict.upper():<7}", _COLOURS[verdict])
             said = f": {one_line(message)}" if message else ""
             line = clip_line(f"{one_line(where)}{said}", max(20, self._width() - 8))
@@ -86,10 +91,9 @@ class LiveLine:
         """Return the line as it would be drawn now, without colour."""
         elapsed_s = int(time.monotonic() - self._started_s)
         done = sum(self._seen.values())
-        bad = sum(count for verdict, count in self._seen.items() if verdict.bad)
         parts = [f"{done}/{self.total or '?'}", f"{elapsed_s // 60}:{elapsed_s % 60:02}"]
-        if bad:
-            parts.append(f"{bad} bad")
+        if self._bad:
+            parts.append(f"{self._bad} bad")
         if self._running:
             parts.append(one_line(next(reversed(self._running))))
         return clip_line("  ".join(parts), self._width() - 1)

@@ -30,21 +30,26 @@ class Verdict(enum.StrEnum):
 
     PASS = enum.auto()
     FAIL = enum.auto()
+    CHANGED = enum.auto()  # Behaviour that no text promises is not what it was: bad only where it is strict.
     SKIP = enum.auto()
     XFAIL = enum.auto()
-    XPASS = enum.auto()
+    XPASS = enum.auto()  # A known issue no longer shows: bad only where it is strict.
     ERROR = enum.auto()
     TIMEOUT = enum.auto()
     NOT_RUN = "not run"  # The run ended first: neither a skip nor a failure, and never green.
 
     @property
     def bad(self) -> bool:
-        """Whether this verdict makes the run fail."""
+        """Whether this verdict makes every run fail; what of a single result does is `Result.bad`."""
         return self in _BAD
 
 
-_BAD = frozenset((Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT))
+NOTABLE = (Verdict.FAIL, Verdict.CHANGED, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT)
+"""The verdicts whose results every report for people names one by one, in this order."""
+
+_BAD = frozenset((Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT))
 _NEVER_GREEN = _BAD | {Verdict.NOT_RUN}
+_BY_OPTION = frozenset((Verdict.CHANGED, Verdict.XPASS))
 
 
 class ResultEnding(enum.StrEnum):
@@ -170,8 +175,15 @@ class Result(NamedTuple):
     line: int = 0  # 1 is the first line, 0 unknown.
     known_issue: str = ""
     repro: str = ""
+    promise: str = ""  # One line: what the claim rests on, as in "documented: api.rst, KVM_GET_CLOCK".
+    strict: bool = False  # Its session was to fail where behaviour changed or a known issue no longer shows.
     samples: tuple[Sample, ...] = ()
     sentence: str = ""  # What the claim says of KVM, of a result that is not a pass.
+
+    @property
+    def bad(self) -> bool:
+        """Whether this result makes the run fail."""
+        return self.verdict in _BAD or (self.strict and self.verdict in _BY_OPTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +267,18 @@ def judged(results: Iterable[Result]) -> list[Result]:
 
 def unexpected_pass(result: Result) -> str:
     """Return the sentence on a known issue that no longer shows: what every report says of an xpass."""
-    return f"known issue {result.known_issue or 'not named'} no longer shows: remove or narrow its entry"
+    if result.message:
+        return result.message
+    predicted = f"; it was predicted because {result.reason}" if result.reason else ""
+    return f"the known issue {result.known_issue or 'that is expected'} no longer shows here{predicted}"
 
 
 def exit_status(results: Iterable[Result]) -> int:
     """Return 1 if anything failed or did not run, 4 if all was skipped or nothing has a result, else 0."""
-    verdicts = set(map(_VERDICT, results))
+    kept = list(results)
+    verdicts = set(map(_VERDICT, kept))
     if verdicts & _NEVER_GREEN:
+        return 1
+    if verdicts & _BY_OPTION and any(result.bad for result in kept):
         return 1
     return 0 if verdicts - {Verdict.SKIP} else 4

@@ -17,6 +17,7 @@ from .text import TEXT_LIMIT, clip
 # What pytest-timeout raises in the test, and what pytest says of a strict xfail that passed.
 _TIMEOUT = re.compile(r"(?:Failed: )?Timeout \(>?\s*[0-9.]+s\)")
 _NAMEABLE = frozenset(Verdict) - {Verdict.NOT_RUN}
+_BY_OPTION = frozenset((Verdict.CHANGED, Verdict.XPASS))
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,16}>")
 _XPASS = "[XPASS(strict)]"
 
@@ -48,7 +49,7 @@ def judge(
     last = reports[-1]
     nodeid = last.nodeid
     words, samples = _properties(reports)
-    unusual = [report for report in reports if report.outcome != "passed" or hasattr(report, "wasxfail")]
+    unusual = [report for report in reports if _unusual(report)]
     verdict, decisive = _verdict(unusual) if unusual else (Verdict.PASS, last)
     named = words.get("verdict")
     if named in _NAMEABLE and not (verdict is Verdict.ERROR and not Verdict(named).bad):
@@ -68,7 +69,10 @@ def judge(
     }
     if words or verdict is not Verdict.PASS:
         result |= _why(verdict, decisive, words)
-    if verdict.bad and "repro" not in result:
+    # What pytest itself counts as failed is to fail the run, whatever the verdict is called.
+    if verdict in _BY_OPTION and any(report.outcome == "failed" for report in reports):
+        result["strict"] = True
+    if (verdict.bad or "strict" in result) and "repro" not in result:
         result["repro"] = command.line(nodeid, str(result["target"]))
     if lost:
         result["ending"] = "crashed"
@@ -113,7 +117,7 @@ def _verdict(unusual: Sequence[pytest.TestReport]) -> tuple[Verdict, pytest.Test
 
 def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]) -> dict[str, str]:
     """Return what there is to say of *verdict*; what the harness says goes before what pytest says."""
-    explains = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
+    explains = verdict in (Verdict.FAIL, Verdict.CHANGED, Verdict.ERROR, Verdict.TIMEOUT, Verdict.XFAIL)
     excused = verdict in (Verdict.SKIP, Verdict.XFAIL, Verdict.XPASS)
     found = {
         "message": words.get("message") or (_message(decisive) if explains else ""),
@@ -121,6 +125,7 @@ def _why(verdict: Verdict, decisive: pytest.TestReport, words: Mapping[str, str]
         "known_issue": words.get("known_issue", ""),
         "repro": words.get("repro", ""),
         "sentence": words.get("sentence", ""),
+        "promise": words.get("promise", ""),
     }
     return {name: text for name, text in found.items() if text}
 
@@ -162,8 +167,13 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return _text(report).removeprefix(_XPASS).strip().partition("\n")[0]
 
 
+def _unusual(report: pytest.TestReport) -> bool:
+    # A report that passed and has a traceback is one of behaviour that changed, in a run that stays green.
+    return report.outcome != "passed" or hasattr(report, "wasxfail") or report.longrepr is not None
+
+
 def _has_traceback(report: pytest.TestReport) -> bool:
-    return report.outcome == "failed" or (report.outcome == "skipped" and hasattr(report, "wasxfail"))
+    return report.outcome != "skipped" or hasattr(report, "wasxfail")
 
 
 def _log(unusual: Sequence[pytest.TestReport], sections: Sequence[tuple[str, str]]) -> str:

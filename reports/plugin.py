@@ -305,7 +305,10 @@ class SessionRecorder:
         name = names.kernel_name(result["nodeid"], result["target"])
         subject = result.get("subject") or names.subject_of(result["nodeid"])
         where = f"{result['target']} {subject} {name}"
-        live.result(result["nodeid"], where, Verdict(result["verdict"]), result.get("message", ""))
+        strict = bool(result.get("strict"))
+        live.result(
+            result["nodeid"], where, Verdict(result["verdict"]), result.get("message", ""), strict=strict
+        )
 
     def _finish(self, session: pytest.Session, status: int) -> None:
         journal = self._opened()

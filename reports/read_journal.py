@@ -211,6 +211,7 @@ class _Chapter:
             duration_ns=max(0, integer(record, "duration_ns")),
             file=file,
             line=max(0, integer(record, "line")),
+            strict=record.get("strict") is True,
             samples=tuple(self.samples.pop(key, ())),
             **said,
         )

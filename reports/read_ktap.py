@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import merge, names
-from .ktap import NOT_RUN_MARK, XPASS_MARK
+from .ktap import MARKS, NOT_RUN_MARK
 from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
 from .text import clean, cut_line, one_line, strip
 
@@ -30,6 +30,7 @@ _TOTALS = re.compile(r"Totals: pass:\d")
 
 MISSING = "planned, but no result followed"
 
+_MARKED = {mark: verdict for verdict, mark in MARKS.items()}
 _VERDICTS = {
     (False, "SKIP"): Verdict.SKIP,
     (True, "SKIP"): Verdict.SKIP,
@@ -53,6 +54,11 @@ class _Node:
     log: list[str] = field(default_factory=list)
     inner: list[_Node] = field(default_factory=list)
     missing: bool = False
+    strict: bool = False
+
+    @property
+    def bad(self) -> bool:
+        return self.verdict.bad or self.strict
 
 
 @dataclass(slots=True)
@@ -64,7 +70,7 @@ class _Document:
     planned: int | None = None
     log: list[str] = field(default_factory=list)
     inner: list[_Node] = field(default_factory=list)
-    expected_pass: bool = False
+    marked: Verdict | None = None
 
 
 def parse(text: str, target: str = LOCAL) -> Run:
@@ -146,8 +152,8 @@ def _take(line: str, depth: int, stack: list[_Document], roots: list[_Node], pro
 
 def _mark(line: str, top: _Document) -> None:
     """Take a line of metadata, as KTAP version 2 drafts them, if it is one of ours."""
-    if line == XPASS_MARK:
-        top.expected_pass = True
+    if line in _MARKED:
+        top.marked = _MARKED[line]
     elif line.startswith(NOT_RUN_MARK):
         top.results.append(_Node(one_line(line.removeprefix(NOT_RUN_MARK)), Verdict.NOT_RUN))
 
@@ -195,18 +201,17 @@ def _add(match: re.Match[str], document: _Document) -> None:
     directive = _DIRECTIVE.search(rest)
     name = rest[: directive.start()] if directive else rest.partition(" # ")[0]
     word = directive[1].upper() if directive else ""
-    verdict = _VERDICTS.get((bad, word), Verdict.FAIL if bad else Verdict.PASS)
-    if document.expected_pass:
-        verdict = Verdict.XPASS
+    verdict = document.marked or _VERDICTS.get((bad, word), Verdict.FAIL if bad else Verdict.PASS)
     node = _Node(
         name=one_line(name) or f"unnamed-{number or len(document.results) + 1}",
         verdict=verdict,
         reason=one_line(directive[2]) if directive else "",
         log=document.log,
         inner=document.inner,
+        strict=bad and verdict in MARKS,
     )
     document.results.append(node)
-    document.log, document.inner, document.expected_pass = [], [], False
+    document.log, document.inner, document.marked = [], [], None
 
 
 def _leaves(nodes: Iterable[_Node], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], _Node]]:
@@ -220,8 +225,8 @@ def _leaves(nodes: Iterable[_Node], path: tuple[str, ...]) -> Iterable[tuple[tup
             yield here, node
             continue
         yield from _leaves(node.inner, here)
-        if node.verdict.bad and not any(
-            leaf.verdict.bad or leaf.verdict is Verdict.NOT_RUN for _, leaf in _leaves(node.inner, here)
+        if node.bad and not any(
+            leaf.bad or leaf.verdict is Verdict.NOT_RUN for _, leaf in _leaves(node.inner, here)
         ):
             yield (*here, "exit-status"), node
 
@@ -242,7 +247,8 @@ def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> 
         called, *enclosing = enclosing
         target = LOCAL if called == names.target_slug(LOCAL) else called
     log = "\n".join(node.log)
-    said, log = cut_line(one_line(node.log[0]) if node.verdict.bad and node.log else node.reason, log)
+    says_message = node.bad or node.verdict in MARKS
+    said, log = cut_line(one_line(node.log[0]) if says_message and node.log else node.reason, log)
     return Result(
         nodeid="::".join(path),
         name=names.slug(name),
@@ -250,7 +256,8 @@ def _result(path: tuple[str, ...], node: _Node, target: str, *, three: bool) -> 
         subject=names.slug(".".join(enclosing) or "ktap"),
         verdict=node.verdict,
         ending=_ending(node),
-        message=said if node.verdict.bad else "",
-        reason="" if node.verdict.bad else said,
+        message=said if says_message else "",
+        reason="" if says_message else said,
         log=log,
+        strict=node.strict,
     )

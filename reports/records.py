@@ -80,6 +80,7 @@ def said(record: Record) -> dict[str, str]:
         "reason": word(record, "reason"),
         "known_issue": word(record, "known_issue"),
         "sentence": word(record, "sentence"),
+        "promise": word(record, "promise"),
         # Blanks of a node id count in a command.
         "repro": clean(raw(record, "repro")).replace("\n", " "),
     }

@@ -111,7 +111,7 @@ def word(result: Result) -> str:
     """Return the word of SQUAD and LAVA for *result*."""
     if result.verdict is Verdict.NOT_RUN:
         return "unknown"
-    if result.verdict.bad:
+    if result.bad:
         return "fail"
     return "skip" if result.verdict is Verdict.SKIP else "pass"
 
@@ -122,6 +122,7 @@ def story(result: Result) -> str:
         f"verdict: {result.verdict}",
         f"known issue: {result.known_issue}" if result.known_issue else "",
         result.message,
+        f"promise: {result.promise}" if result.promise else "",
         result.reason,
         f"reproduce: {defuse_command(result.repro)}" if result.repro else "",
         result.log,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import benchmark_tables, earlier, unfinished
 from .as_program import as_program
-from .model import Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
+from .model import NOTABLE, Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
 from .text import clip_line
 
 MESSAGE_LIMIT = 300
@@ -62,11 +62,11 @@ def table(run: Run) -> Iterator[str]:
 
 
 def named(run: Run) -> Iterator[str]:
-    """Yield one line, or two, for each result that makes the run fail, and for what did not run."""
-    for verdict in (Verdict.FAIL, Verdict.XPASS, Verdict.ERROR, Verdict.TIMEOUT):
+    """Yield one line, or more, for each result that is `NOTABLE`, and for what did not run."""
+    for verdict in NOTABLE:
         for result in run.results:
             if result.verdict is verdict:
-                yield from _bad(result)
+                yield from _notable(result)
     missing = [result for result in run.results if result.verdict is Verdict.NOT_RUN]
     for result in missing[:MISSING_SHOWN]:
         yield f"NOT RUN {result.target} {result.subject} {result.name}"
@@ -87,13 +87,15 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return tabulate(rows[1:], rows[0], "simple", disable_numparse=True, colalign=alignment).splitlines()
 
 
-def _bad(result: Result) -> Iterator[str]:
+def _notable(result: Result) -> Iterator[str]:
     word = "CRASHED" if result.ending is ResultEnding.CRASHED else result.verdict.upper()
     yield f"{word:<7} {result.target} {result.subject} {result.name}"
     if result.verdict is Verdict.XPASS:
         yield f"        {unexpected_pass(result)}"
     elif result.message:
         yield f"        {clip_line(result.message, MESSAGE_LIMIT)}"
+    if result.promise:
+        yield f"        promise: {result.promise}"
     if result.repro:
         yield f"        reproduce: {result.repro}"
     if command := as_program(result):

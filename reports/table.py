@@ -21,6 +21,7 @@ HEADS = (
     "message",
     "reason",
     "known_issue",
+    "promise",
     "nodeid",
 )
 
@@ -59,6 +60,7 @@ def _cells(result: Result, target: ReportTarget) -> tuple[str, ...]:
         defused(result.message),
         defused(result.reason),
         defused(result.known_issue),
+        defused(result.promise),
         defused(result.nodeid),
     )
 

@@ -47,7 +47,7 @@ run = read_journal.read([Path(sys.argv[1])])
 cases = []
 for result in run.results:
     case = TestCase(result.name, result.subject, result.duration_ns / 1e9, result.log)
-    if result.verdict.bad:
+    if result.bad:
         case.add_failure_info(result.message, result.log)
     cases.append(case)
 Path(sys.argv[2], "peer.xml").write_text(to_xml_report_string([TestSuite("all", cases)]))

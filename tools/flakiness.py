@@ -60,7 +60,9 @@ class Seen:
                 claim,
                 cases=len(counters := [self.verdicts[case] for case in cases]),
                 runs=sum(verdicts.total() for verdicts in counters),
-                failures=sum(count for each in counters for verdict, count in each.items() if verdict.bad),
+                failures=sum(
+                    count for each in counters for verdict, count in each.items() if _failed(verdict)
+                ),
                 changes=sum(runs[target] - max(verdicts.values()) for verdicts in counters),
             )
             for (target, claim), cases in groupby(sorted(self.verdicts), key=_claim)
@@ -113,8 +115,13 @@ def add(session: Path, seen: Seen) -> None:
             if result.verdict is Verdict.NOT_RUN:
                 continue  # no run of it: the session was stopped
             seen.verdicts[result.target, result.nodeid][result.verdict] += 1
-            if result.verdict.bad:
+            if _failed(result.verdict):
                 seen.bad.append({"nodeid": result.nodeid, "message": result.message})
+
+
+def _failed(verdict: Verdict) -> bool:
+    """Return whether the claim's own check failed, also where no text promises what it checks."""
+    return verdict.bad or verdict is Verdict.CHANGED
 
 
 def _add_rounds(path: Path, seen: Seen) -> None:

@@ -23,6 +23,7 @@ LETTERS = {
     Verdict.XFAIL: "k",
     Verdict.SKIP: "s",
     Verdict.FAIL: "FAIL",
+    Verdict.CHANGED: "changed",
     Verdict.XPASS: "XPASS",
     Verdict.ERROR: "ERROR",
     Verdict.TIMEOUT: "TIMEOUT",

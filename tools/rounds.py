@@ -92,7 +92,7 @@ class Rounds:
         result = found.result
         verdict = Verdict(str(result["verdict"]))
         self._verdicts[str(result["target"]), str(result["nodeid"])][verdict] += 1
-        if verdict.bad and len(self._bad) < MOST_DETAILS:
+        if (verdict.bad or verdict is Verdict.CHANGED) and len(self._bad) < MOST_DETAILS:
             self._bad.append({"round": len(self._loads), "message": "", **result, "log": found.log})
 
     def _write(self) -> None:

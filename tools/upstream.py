@@ -131,11 +131,11 @@ def claims(out: Path, programs: Sequence[Selftest], target: str) -> list[Result]
 def verdict_of(results: Sequence[Result], wanted: Sequence[str]) -> str:
     """Return the verdict of the claims *wanted*, node ids without parameters, as of one program."""
     verdicts = {result.verdict for result in results if result.nodeid.partition("[")[0] in wanted}
-    if verdicts & {Verdict.FAIL, Verdict.XFAIL, Verdict.XPASS, Verdict.TIMEOUT}:
+    if verdicts & {Verdict.FAIL, Verdict.CHANGED, Verdict.XFAIL, Verdict.TIMEOUT}:
         return FAIL
     if Verdict.ERROR in verdicts:
         return ERROR
-    if Verdict.PASS in verdicts:
+    if verdicts & {Verdict.PASS, Verdict.XPASS}:
         return PASS
     return SKIP if verdicts else ABSENT
 

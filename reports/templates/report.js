@@ -5,9 +5,9 @@
 
 const WORDS = {
   p: ["pass", "✓"], f: ["fail", "fail"], s: ["skip", "skip"], x: ["xfail", "xfail"], u: ["xpass", "xpass"],
-  e: ["error", "error"], t: ["timeout", "time"], n: ["not run", "–"],
+  e: ["error", "error"], t: ["timeout", "time"], n: ["not run", "–"], c: ["changed", "chg"],
 };
-const BAD = "feut";
+const BAD = "fcuet"; // what needs attention, whether or not it fails the run
 const BITS = Object.fromEntries([...Object.keys(WORDS)].map((letter, index) => [letter, 1 << index]));
 const ABSENT = 0;
 const maskOf = (letters) => [...letters].reduce((mask, letter) => mask | BITS[letter], 0);
@@ -23,13 +23,13 @@ const width = data.targets.length;
 const total = data.subjects.reduce((sum, subject) => sum + subject.tests.length, 0);
 let logs = null;
 let lowerLogs = null;
-const byCharacter = new Uint8Array(128);
+const byCharacter = new Uint16Array(128);
 for (const [letter, bit] of Object.entries(BITS)) byCharacter[letter.charCodeAt(0)] = bit;
 for (const subject of data.subjects) {
   // One bit a cell, so that filters are arithmetic; and whether a row holds anything bad.
   const { letters } = subject;
-  const cells = subject.cells = new Uint8Array(letters.length);
-  const bad = subject.bad = new Uint8Array(subject.tests.length);
+  const cells = subject.cells = new Uint16Array(letters.length);
+  const bad = subject.bad = new Uint16Array(subject.tests.length);
   for (let cell = 0, column = 0, row = 0; cell < letters.length; cell++) {
     cells[cell] = byCharacter[letters.charCodeAt(cell)];
     bad[row] |= cells[cell] & BAD_MASK;
@@ -139,7 +139,7 @@ function rowsOf(subject, words) {
   const rows = [];
   const count = subject.tests.length;
   const all = !state.targets.size && !state.verdicts.size && !state.changes && !state.differences;
-  const mask = state.verdicts.size ? maskOf(state.verdicts) : 255;
+  const mask = state.verdicts.size ? maskOf(state.verdicts) : -1;
   const columns = columnsShown();
   const index = words.length ? indexOf(subject) : null;
   for (let row = 0; row < count; row++) {
@@ -226,7 +226,7 @@ class Group {
   /** Return the cells that count each target's verdicts over *rows*, all of them, the bad ones first. */
   tallies(rows) {
     const { cells } = this.subject;
-    const seen = this.columns.map(() => new Uint32Array(256));
+    const seen = this.columns.map(() => new Uint32Array(1 << Object.keys(BITS).length));
     for (const row of rows) {
       const first = row * width;
       for (let index = 0; index < seen.length; index++) seen[index][cells[first + this.columns[index]]]++;
@@ -325,7 +325,8 @@ function panel(subject, row, column) {
   const word = detail.c ? "crashed" : WORDS[letter][0];
   const terms = [
     ["target", target.label + (target.simulated ? " (simulated)" : "")],
-    ["claim", detail.s], ["says", detail.m], ["reason", detail.r], ["known issue", detail.k && knownIssue(detail.k)],
+    ["claim", detail.s], ["promise", detail.o],
+    ["says", detail.m], ["reason", detail.r], ["known issue", detail.k && knownIssue(detail.k)],
     ["baseline", subject.old?.[place] === undefined ? "" : WORDS[subject.old[place]]?.[0] || "not there"],
     ["took", detail.d === undefined ? "" : `${detail.d} ms`], ["where", detail.f], ["pytest", detail.i],
   ].filter(([, value]) => value);
@@ -369,7 +370,7 @@ function chip(label, count, set, value) {
 }
 
 function countLetters() {
-  const byBit = new Uint32Array(256);
+  const byBit = new Uint32Array(1 << Object.keys(BITS).length);
   for (const subject of data.subjects) for (const bit of subject.cells) byBit[bit]++;
   return Object.fromEntries(Object.entries(BITS).map(([letter, bit]) => [letter, byBit[bit]]));
 }

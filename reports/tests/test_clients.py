@@ -75,7 +75,7 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 def bad(run: Run) -> list[int]:
     """Return the numbers of the results that are not ok."""
-    return [number for number, result in enumerate(run.results, 1) if result.verdict.bad]
+    return [number for number, result in enumerate(run.results, 1) if result.bad]
 
 
 @every_run
@@ -248,7 +248,7 @@ def test_readers_notice_what_did_not_run(unfinished: Run, tmp_path: Path) -> Non
     valid = call(xmllint, "--noout", "--schema", str(SCHEMA), str(xml))
     submission = json.loads("".join(kcidb.submission(unfinished)))
 
-    assert not any(result.verdict.bad for result in unfinished.results)
+    assert not any(result.bad for result in unfinished.results)
     assert proved.returncode != 0
     assert "Bad plan" in proved.stdout
     assert valid.returncode == 0, valid.stderr

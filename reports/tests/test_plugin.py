@@ -77,6 +77,10 @@ def test_named_timeout(record_property):
     record_property("verdict", "timeout")
     record_property("message", "KVM_RUN did not end within 1 s")
     assert False
+
+def test_named_changed(record_property):
+    record_property("verdict", "changed")
+    record_property("promise", "de facto: Linux 5.10 to 7.3")
 """
 
 
@@ -121,7 +125,9 @@ def test_each_test_has_the_verdict_that_its_phases_make(session: pytest.Pytester
         "test_error": Verdict.ERROR,
         "test_late_error": Verdict.ERROR,
         "test_named_timeout": Verdict.TIMEOUT,
+        "test_named_changed": Verdict.CHANGED,
     }
+    assert {result.name for result in journal(session).results if result.strict} == {"test_xpass"}
 
 
 @pytest.mark.parametrize("workers", ["1", "2", "4"])

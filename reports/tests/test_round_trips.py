@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reports import (
+    compare,
     html,
     html_data,
     junit,
@@ -42,9 +43,16 @@ hostile = settings(
 ILLEGAL_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def subjects_in(found: Sequence[tuple[str, str, str, Verdict]]) -> list[tuple[str, str]]:
+def subjects_in(found: Sequence[tuple[str, str, str, Verdict, bool]]) -> list[tuple[str, str]]:
     """Return target and subject of each in *found*, once, in order."""
     return list(dict.fromkeys(one[:2] for one in found))
+
+
+def failed(run: Run) -> int:
+    """Return how many results fail *run* and are neither errors nor timeouts."""
+    return sum(
+        result.bad and result.verdict not in (Verdict.ERROR, Verdict.TIMEOUT) for result in run.results
+    )
 
 
 def verdicts(run: Run) -> Counter[str]:
@@ -94,12 +102,14 @@ def test_nested_ktap_reads_back_with_the_same_verdicts(run: Run) -> None:
     again = read_ktap.parse("".join(ktap.nested(run)))
 
     assert again.problems == ()
-    expected = [(result.target, result.subject, result.name, result.verdict) for result in run.results]
+    expected = [
+        (result.target, result.subject, result.name, result.verdict, result.bad) for result in run.results
+    ]
     # Within its subject, what did not run comes after what did.
     subjects = subjects_in(expected)
     expected.sort(key=lambda one: (subjects.index(one[:2]), one[3] is Verdict.NOT_RUN))
     assert [
-        (result.target, result.subject, result.name, result.verdict) for result in again.results
+        (result.target, result.subject, result.name, result.verdict, result.bad) for result in again.results
     ] == expected
 
 
@@ -144,7 +154,7 @@ def test_junit_counters_are_its_elements(run: Run) -> None:
         cases = root.findall("testsuite/testcase")
         seen = verdicts(run)
         assert len(cases) == int(root.attrib["tests"]) == len(model.judged(run.results)) + len(lacking)
-        assert len(root.findall(".//failure")) == int(root.attrib["failures"]) == seen["fail"] + seen["xpass"]
+        assert len(root.findall(".//failure")) == int(root.attrib["failures"]) == failed(run)
         errors = seen["error"] + seen["timeout"] + len(lacking)
         assert len(root.findall(".//error")) == int(root.attrib["errors"]) == errors
         assert len(root.findall(".//error[@type='not run']")) == len(lacking)
@@ -188,8 +198,9 @@ def test_kcidb_counts_agree(run: Run) -> None:
 
     seen = verdicts(run)
     statuses = Counter(test["status"] for test in submitted["tests"])
-    assert statuses["PASS"] == seen["pass"] + seen["xfail"]
-    assert statuses["FAIL"] == seen["fail"] + seen["xpass"]
+    reported = seen["changed"] + seen["xpass"] - (failed(run) - seen["fail"])
+    assert statuses["PASS"] == seen["pass"] + seen["xfail"] + reported
+    assert statuses["FAIL"] == failed(run)
     assert statuses["ERROR"] == seen["error"] + seen["timeout"]
     assert statuses["SKIP"] == seen["skip"]
     assert statuses["MISS"] == seen["not run"]
@@ -279,9 +290,11 @@ def test_eleven_megabyte_line_is_cut_for_those_who_cannot_take_it() -> None:
 
 def test_every_report_says_the_same_of_a_known_issue_that_no_longer_shows() -> None:
     """Terminal, KTAP, JUnit and the page have one sentence for an xpass, with the issue's name."""
-    result = model.Result("a.py::t", "t", "host", "a", Verdict.XPASS, known_issue="kvm-1")
+    result = model.Result(
+        "a.py::t", "t", "host", "a", Verdict.XPASS, known_issue="kvm-1", reason="kvm_pvm ignores it"
+    )
     run = Run(targets=(model.ReportTarget("host"),), results=(result,))
-    said = "known issue kvm-1 no longer shows: remove or narrow its entry"
+    said = "the known issue kvm-1 no longer shows here; it was predicted because kvm_pvm ignores it"
 
     written = [
         "\n".join(summary.lines(run)),
@@ -289,3 +302,60 @@ def test_every_report_says_the_same_of_a_known_issue_that_no_longer_shows() -> N
     ]
 
     assert [said in one for one in written] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("strict", "line", "status"),
+    [
+        pytest.param(False, "ok 1 t", "PASS", id="reported"),
+        pytest.param(True, "not ok 1 t", "FAIL", id="strict"),
+    ],
+)
+def test_changed_behaviour_fails_a_run_that_was_told_so(strict: bool, line: str, status: str) -> None:
+    """Behaviour that changed is named in every report with its promise; only a strict run fails on it."""
+    result = model.Result(
+        "a.py::t",
+        "t",
+        "host",
+        "a",
+        Verdict.CHANGED,
+        message="behaviour changed: 1 == 2",
+        promise="de facto: Linux 5.10 to 7.3",
+        strict=strict,
+    )
+    run = Run(targets=(model.ReportTarget("host"),), results=(result,))
+
+    written = [
+        "\n".join(summary.lines(run)),
+        *(
+            "".join(w(run))
+            for w in (
+                ktap.nested,
+                ktap.flat,
+                junit.strict,
+                html.page,
+                kcidb.submission,
+                table.rows,
+                squad.tests,
+            )
+        ),
+    ]
+
+    assert [result.message in one and result.promise in one for one in written] == [True] * 8
+    assert line in "".join(ktap.nested(run))
+    assert f'"status":"{status}"' in "".join(kcidb.submission(run))
+    assert ("<failure" in "".join(junit.strict(run))) is strict
+    assert squad.word(result) == ("fail" if strict else "pass")
+    assert model.exit_status(run.results) == int(strict)
+
+
+def test_what_fails_only_strict_runs_is_no_new_failure() -> None:
+    """Against a baseline, a pass that became changed behaviour is a new failure in a strict run only."""
+    before = model.Result("a.py::t", "t", "host", "a", Verdict.PASS)
+    runs = [
+        Run(results=(before._replace(verdict=Verdict.CHANGED, strict=strict),)) for strict in (False, True)
+    ]
+
+    kinds = [compare.compare(Run(results=(before,)), run).changes[0].kind for run in runs]
+
+    assert kinds == [compare.Kind.OTHER, compare.Kind.NEW_FAILURE]

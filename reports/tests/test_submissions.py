@@ -139,7 +139,7 @@ def test_avocado_runs_it_as_a_tap_test(is_good: bool, tmp_path: Path, pytestconf
     """Avocado, one verdict for a program, passes the document without failures and fails the other."""
     runner = python_client("avocado-runner-tap", pytestconfig)
     run = samples.run(200)
-    kept = tuple(result for result in run.results if not (is_good and result.verdict.bad))
+    kept = tuple(result for result in run.results if not (is_good and result.bad))
     report = write_file(tmp_path / "results.tap", ktap.flat(Run(run.sessions, run.targets, kept)))
     program = tmp_path / "program.sh"
     program.write_text(f"#!/bin/sh\ncat {report}\n")

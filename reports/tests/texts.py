@@ -35,6 +35,7 @@ NASTY = (
     "reboot: System halted",
     "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=x RESULT=fail>",
     "#:verdict: xpass",
+    "#:verdict: changed",
     "=1+1",
     "\u2028\u2029",
     "\u202egnp.exe\u2066\u2069",
@@ -69,6 +70,8 @@ def records(draw: st.DrawFn) -> list[dict[str, Any]]:
             "reason": draw(texts),
             "repro": draw(texts),
             "known_issue": draw(texts),
+            "promise": draw(texts),
+            "strict": draw(st.booleans()),
         }
         found.append({"type": "result", **key, **said, "verdict": verdict.value, "duration_ns": number})
     found.append({"type": "end", "time_ns": 2, "exit_status": 1})

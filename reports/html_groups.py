@@ -98,7 +98,7 @@ def bad(results: Sequence[Result]) -> ShownList:
 
 
 def noted(results: Sequence[Result]) -> ShownList:
-    """Return what does not fail the run and is to be seen: changed behaviour, and issues that no longer show."""
+    """Return what is to be seen and fails no run: changed behaviour, and issues that no longer show."""
     return shown("noted", (result for result in results if result.verdict in NOTABLE and not result.bad))
 
 

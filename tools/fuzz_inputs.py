@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-
+from fixtures import known_issues
 from fixtures.agreement import corpus
 from fixtures.architectures import ROWS, X86_64
+from fixtures.facts import Fact
 from fixtures.lab import cache, parts
-from fixtures.plugins import known_issues
 from tools import agree
 
 Read = TypeVar("Read")
@@ -78,11 +77,12 @@ def issues(chance: random.Random, spoil: Spoil) -> int:
         lines[chance.choice(same or [0])] = key + b" = " + value + b"\n"
     try:
         found = _in_file(_seldom(chance, spoil, lines), known_issues.read)
-    except pytest.UsageError as error:
+    except known_issues.KnownIssuesError as error:
         raise Refused(type(error).__name__) from None
+    facts: dict[str, Fact] = {"kernel": "6.12.3-1", "arch": X86_64.name}
     for issue in found:
-        facts = {"kernel": "6.12.3-1", "arch": X86_64.name}
         issue.predicts("kvmtests/x86/test_tsc.py::test_x[plus-1]", facts)
+        issue.because(facts)
         issue.symptom.search("1 is 5 before the start of [7, 9]")
     return len(found)
 

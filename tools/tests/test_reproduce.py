@@ -99,13 +99,13 @@ def test_known_issue_that_no_longer_shows(tmp_path: Path) -> None:
         "symptom = 'x'\nreason = 'it is like that'\nreference = 'docs'\n"
     )
     suite = Suite(tmp_path, "def test_now_works(target):\n    pass\n")
-    ended = suite.run()
+    ended = suite.run("--strict-known-issues")
 
     done = repeated(suite, ended, "test_now_works")
 
     assert ended.verdicts()["test_now_works"] == "xpass"
     assert ran(done) == {"failed": 1}, done.stdout + done.stderr
-    assert "the known issue 'listed'" in done.stdout
+    assert "the known issue listed no longer shows here" in done.stdout
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.plugins.verdicts",
     "fixtures.plugins.kernel_log",
     "fixtures.plugins.known_issues",
+    "fixtures.plugins.promises",
     "fixtures.plugins.lab",
     "fixtures.plugins.defects",
     "fixtures.plugins.agreement",

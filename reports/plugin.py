@@ -51,7 +51,7 @@ _JUDGED = (
 )
 """What pytest says of a session whose results say more; its other statuses are its own trouble."""
 
-_LOOKS_ONLY = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan")
+_LOOKS_ONLY = ("collectonly", "promises", "showfixtures", "show_fixtures_per_test", "setupplan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,11 @@ from fixtures.agreement import corpus
 from fixtures.agreement.script import Script, load
 from fixtures.architectures import ARM64
 
-pytestmark = [pytest.mark.thorough, pytest.mark.real_kernel]
+pytestmark = [
+    pytest.mark.promise(de_facto="Linux 6.12 to 7.3"),
+    pytest.mark.thorough,
+    pytest.mark.real_kernel,
+]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths(ARM64.name)])

@@ -15,7 +15,11 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: the system counter"),
+    pytest.mark.benchmark,
+    pytest.mark.timeout(600),
+]
 
 COLUMNS = ("trapped", "freq_mhz", "cntvct_start", "cntpct", "cntvct_end")
 

@@ -13,7 +13,11 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.idempotency import Heir, experiment
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.benchmark,
+    pytest.mark.timeout(300),
+]
 
 OFFSET = 12345
 

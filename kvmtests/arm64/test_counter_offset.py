@@ -24,7 +24,10 @@ from kvmtests.arm64.counters import COUNTERS
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 from kvmtests.windows import timed
 
-pytestmark = [pytest.mark.generation("upstream")]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.generation("upstream"),
+]
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
@@ -152,6 +155,7 @@ def test_reserved_field_must_be_zero(vm: Arm64Vm, vcpu: Arm64Vcpu, reserved: int
     assert reading.value in reading.window.shifted(-12345)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 def test_refused_call_does_not_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """After a refused call counter writes still take effect."""
     with refused(errno.EINVAL):
@@ -163,6 +167,7 @@ def test_refused_call_does_not_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     assert reading.value in reading.since(before, after)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 def test_bad_pointer_is_refused(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """A structure that cannot be read gives EFAULT; the offset stays."""
     vm.set_counter_offset(12345)
@@ -231,6 +236,7 @@ def test_any_running_vcpu_makes_the_vm_busy(vm: Arm64Vm, vcpus: list[Arm64Vcpu])
     assert reading.value in reading.window.shifted(-12345)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
     """After EBUSY counter writes still take effect: the refused call has not latched."""
     first, second = vcpus
@@ -243,6 +249,7 @@ def test_busy_vm_does_not_latch(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
     assert reading.value in reading.since(before, after)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 def test_ebusy_comes_after_the_other_checks(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """A bad pointer gives EFAULT and a reserved field EINVAL, also while a vCPU runs."""
     with vcpu.guest.spinning():

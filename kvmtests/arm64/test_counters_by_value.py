@@ -17,6 +17,8 @@ from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.windows import timed
 
+pytestmark = pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
 PTIMER_CNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 VALUES = [
@@ -27,6 +29,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: CNTFRQ_EL0")
 def test_counter_frequency_is_the_hosts(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
     """CNTFRQ_EL0 is not virtualised: the guest reads the host's frequency."""
     assert vcpu.guest.read_cntfrq() == target_facts.facts["counter_hz"]
@@ -58,6 +61,7 @@ def test_physical_counter_is_the_hosts(vcpu: Arm64Vcpu) -> None:
     assert reading.value in reading.window
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("value", VALUES)
 def test_written_virtual_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
     """KVM_SET_ONE_REG of KVM_REG_ARM_TIMER_CNT sets CNTVCT_EL0, which continues to count."""
@@ -89,6 +93,7 @@ def test_written_virtual_counter_reaches_running_vcpus(vm: Arm64Vm, vcpus: list[
         assert reading.value in elapsed.shifted(10**15)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> None:
     """KVM_REG_ARM_TIMER_CNT moves only the virtual counter."""
     vcpu.set_reg(TIMER_CNT, 2**40)
@@ -98,6 +103,7 @@ def test_written_virtual_counter_leaves_the_physical_one(vcpu: Arm64Vcpu) -> Non
     assert reading.value in reading.window
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.generation("upstream")
 def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64Vcpu, value: int) -> None:
@@ -110,6 +116,7 @@ def test_written_physical_counter_continues_from_there(vm: Arm64Vm, vcpu: Arm64V
     assert reading.value in reading.since(before, after).shifted(value)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 @pytest.mark.mode("vhe", "nvhe")
 def test_new_vcpu_resets_the_physical_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
@@ -124,6 +131,7 @@ def test_new_vcpu_resets_the_physical_counter_of_all(vm: Arm64Vm, vcpu: Arm64Vcp
         assert reading.value in reading.window
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 def test_new_vcpu_resets_the_physical_register_of_all(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """In every mode KVM_GET_ONE_REG of the physical counter reads the host's again after a new vCPU."""
@@ -137,6 +145,7 @@ def test_new_vcpu_resets_the_physical_register_of_all(vm: Arm64Vm, vcpu: Arm64Vc
         assert seen in window
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("cval", [pytest.param(2**62, id="far"), pytest.param(1, id="past")])
 def test_counter_and_compare_value_are_different_registers(vcpu: Arm64Vcpu, cval: int) -> None:
     """KVM_REG_ARM_TIMER_CVAL, whose id is CNTVCT_EL0's encoding, keeps its value across counter writes."""

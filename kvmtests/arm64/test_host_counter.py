@@ -18,7 +18,7 @@ from fixtures.targets import Probe
 from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.tables import NONZERO_OFFSETS
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 5.10 to 7.3"), pytest.mark.thorough]
 
 
 @pytest.mark.parametrize("counter", COUNTERS)

@@ -18,7 +18,10 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import smccc
 from kvmtests.arm64.counters import COUNTERS, offset_counter
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/arm/ptp_kvm.rst, ARM_SMCCC_HYP_KVM_PTP_FUNC_ID"),
+    pytest.mark.thorough,
+]
 
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
 ARGUMENTS = {Counter.VIRTUAL: smccc.KVM_PTP_VIRT_COUNTER, Counter.PHYSICAL: smccc.KVM_PTP_PHYS_COUNTER}
@@ -49,6 +52,9 @@ def pair(call: Hypercall) -> tuple[int, int]:
     return call.x[0] << 32 | call.x[1], call.x[2] << 32 | call.x[3]
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/arm/hypercalls.rst, ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID"
+)
 def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
     """The vendor's UID is KVM's, and its features include PTP."""
     uid = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_CALL_UID_FUNC_ID)

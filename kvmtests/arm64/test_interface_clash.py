@@ -22,6 +22,8 @@ from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.uapi import kvm as uapi
 
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
+
 FILLED = 2**64 - 1
 OFFSET_LIKE_A_NUMBER = 2**40 + 20  # its low 32 bits are a PPI
 OFFSETS_UNLIKE_NUMBERS = {"180e9": 180 * 10**9, "two-to-40": 2**40, "minus-one": 2**64 - 1}
@@ -115,6 +117,7 @@ def test_offset_with_gic_is_taken_for_a_number(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
     assert (virtual.get_int(), physical.get_int()) == (20, NUMBERS[1])
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 @pytest.mark.parametrize("offset", OFFSETS.values(), ids=OFFSETS)
 def test_offset_of_the_series_has_64_bits(vcpu: Arm64Vcpu, offset: int) -> None:
@@ -129,6 +132,7 @@ def test_offset_of_the_series_has_64_bits(vcpu: Arm64Vcpu, offset: int) -> None:
     assert [without_gic, virtual.get_u64(), physical.get_u64()] == [offset] * 3
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 def test_upstream_ioctl_is_unknown_to_the_series(vcpu: Arm64Vcpu) -> None:
     """On the series' kernel KVM_ARM_SET_COUNTER_OFFSET is unknown: EINVAL, and the counters stay."""

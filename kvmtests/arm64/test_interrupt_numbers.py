@@ -20,7 +20,12 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.timers import VIRTUAL
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(
+        documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_IRQ_VTIMER and others"
+    ),
+    pytest.mark.thorough,
+]
 
 VTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER
 PTIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER
@@ -70,6 +75,7 @@ def test_number_must_be_a_ppi(vcpus: list[Arm64Vcpu], timer: int) -> None:
     assert numbers(vcpus, timer) == [[20], [20]]
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.parametrize("timer", EL1_TIMERS)
 def test_bad_pointer_is_refused(vcpus: list[Arm64Vcpu], timer: int) -> None:
     """A value that cannot be read gives EFAULT; the number stays."""
@@ -92,6 +98,7 @@ def test_el2_timers_have_numbers_as_well(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) ->
     assert numbers(vcpus, VTIMER, PTIMER, HVTIMER, HPTIMER) == [[21, 22, 23, 24]] * 2
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 def test_pointer_then_number_then_attribute_are_checked(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
     """A bad pointer gives EFAULT, then a number outside the PPIs EINVAL, then an unknown attribute ENXIO."""
@@ -154,6 +161,7 @@ def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic, timer: int, 
     assert reading.value in reading.window
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 def test_lines_belong_to_the_gic(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
     """With an in-kernel GIC a raised line neither shows in kvm_run nor ends KVM_RUN."""
     vcpu = vcpus[0]

@@ -22,7 +22,10 @@ from fixtures.migration.arm64.counters import Bracket
 from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.thorough,
+]
 
 TwoHosts = Callable[[HostDifference], HostPair[Arm64Vm]]
 Read = Callable[[Arm64Vcpu], Reading]
@@ -159,6 +162,7 @@ def test_physical_counter_continues(
         check_restored(hosts, one, cntpct, source, arrived)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 def test_default_views_need_values(two_hosts: TwoHosts) -> None:
     """A VM with default offsets has two views, which writing both registers by value preserves."""
@@ -183,6 +187,9 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
         assert now.count in expected.widened(counters.bound_ticks(saved, now, hz))
 
 
+@pytest.mark.promise(
+    documented="the series of July 2021, Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_CTRL"
+)
 @pytest.mark.generation("series")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_series_offsets_restore_both_counters(
@@ -210,6 +217,7 @@ def test_series_offsets_restore_both_counters(
             check_restored(hosts, heir, read, source, arrived)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
     """With KVM_REG_ARM_TIMER_CNT written back as it was, the counter has stood still meanwhile."""
     hosts = two_hosts(HostDifference(counter=5))
@@ -224,6 +232,7 @@ def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
     assert heir.guest.read_cntvct().value in Window(saved, saved + ticks_at_hz(200_000, hz))
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
     """Restoring each vCPU's value in turn leaves all with the age of the last one."""

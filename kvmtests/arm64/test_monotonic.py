@@ -20,7 +20,10 @@ from fixtures.kvm.threads import together
 from fixtures.targets import Probe, Target
 from kvmtests.arm64.counters import COUNTERS, offset_counter, ticks
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: the system counter"),
+    pytest.mark.thorough,
+]
 
 ROUNDS = 4
 MANY_ROUNDS = 20

@@ -22,7 +22,10 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import sysreg
 from kvmtests.arm64.timers import IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST"),
+    pytest.mark.thorough,
+]
 
 TIMER_IDS = [VIRTUAL.ctl, VIRTUAL.cval, VIRTUAL.cnt]
 PHYSICAL_IDS = [PHYSICAL.ctl, PHYSICAL.cval, PHYSICAL.cnt]
@@ -64,6 +67,7 @@ def test_virtual_timer_and_counter_are_listed(vcpu: Arm64Vcpu) -> None:
     assert reg_ids(TIMER_IDS) <= vcpu.reg_list()
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
 def test_physical_timer_and_counter_are_listed(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """KVM_GET_REG_LIST has CTL, CVAL and CNT of the physical timer if KVM has KVM_CAP_COUNTER_OFFSET."""
@@ -72,6 +76,7 @@ def test_physical_timer_and_counter_are_listed(vm: Arm64Vm, vcpu: Arm64Vcpu) -> 
     assert reg_ids(PHYSICAL_IDS) <= vcpu.reg_list()
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 def test_physical_timer_and_counter_are_not_registers(vcpu: Arm64Vcpu) -> None:
     """The series' kernel has no ids for the physical timer: not listed, and ENOENT."""
@@ -94,6 +99,7 @@ def test_listed_registers_can_be_read(vcpu: Arm64Vcpu) -> None:
     assert len(registers) == len(set(registers))
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_registers_can_be_written(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """CTL and CVAL keep what is written; CNT continues from there."""
@@ -117,6 +123,7 @@ def test_list_without_room_says_how_much_it_takes(vcpu: Arm64Vcpu) -> None:
     assert too_few.n == count == len(registers)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_ONE_REG")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("reg_id", UNKNOWN)
 def test_unknown_register_is_refused(vcpu: Arm64Vcpu, reg_id: int, call: Call) -> None:
@@ -127,6 +134,7 @@ def test_unknown_register_is_refused(vcpu: Arm64Vcpu, reg_id: int, call: Call) -
         call(vcpu, reg_id, ctypes.addressof(value))
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_ONE_REG")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("reg_id", MALFORMED)
 def test_malformed_id_is_refused(vcpu: Arm64Vcpu, reg_id: int, call: Call) -> None:
@@ -137,6 +145,7 @@ def test_malformed_id_is_refused(vcpu: Arm64Vcpu, reg_id: int, call: Call) -> No
         call(vcpu, reg_id, ctypes.addressof(value))
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("timer", TIMERS)
 def test_bad_value_pointer_is_refused(vcpu: Arm64Vcpu, timer: Timer, call: Call) -> None:
@@ -150,6 +159,7 @@ def test_bad_value_pointer_is_refused(vcpu: Arm64Vcpu, timer: Timer, call: Call)
     assert timer.get(vcpu, "cval") == 12345
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("request_number", REQUESTS)
 def test_bad_structure_pointer_is_refused(vcpu: Arm64Vcpu, request_number: int) -> None:
     """A structure that cannot be read gives EFAULT."""
@@ -157,6 +167,7 @@ def test_bad_structure_pointer_is_refused(vcpu: Arm64Vcpu, request_number: int) 
         vcpu.handle.call(request_number, BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("request_number", REQUESTS)
 def test_registers_need_an_initialised_vcpu(vm: Arm64Vm, request_number: int) -> None:
     """Before KVM_ARM_VCPU_INIT all three give ENOEXEC, before the structure is read."""
@@ -166,6 +177,7 @@ def test_registers_need_an_initialised_vcpu(vm: Arm64Vm, request_number: int) ->
         vcpu.handle.call(request_number, BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_attributes_need_no_initialised_vcpu(vm: Arm64Vm) -> None:
     """The timers' device attributes exist before KVM_ARM_VCPU_INIT."""
     vcpu = vm.create_uninitialised_vcpu(0)

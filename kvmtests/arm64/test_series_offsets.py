@@ -16,7 +16,7 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import COUNTERS
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
-pytestmark = [pytest.mark.generation("series")]
+pytestmark = [pytest.mark.promise(de_facto="the series of July 2021"), pytest.mark.generation("series")]
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,9 @@ def get_offset(vcpu: Arm64Vcpu, counter: Counter) -> int:
     return vcpu.virtual_offset if counter is Counter.VIRTUAL else vcpu.physical_offset
 
 
+@pytest.mark.promise(
+    documented="the series of July 2021, Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_CTRL"
+)
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_offset_reads_back(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
@@ -47,6 +50,9 @@ def test_offset_reads_back(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> No
     assert get_offset(vcpu, counter) == offset
 
 
+@pytest.mark.promise(
+    documented="the series of July 2021, Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_CTRL"
+)
 def test_each_attribute_reads_back_its_own_offset(vcpu: Arm64Vcpu) -> None:
     """With two different offsets set, each attribute returns its own."""
     vcpu.virtual_offset = 5
@@ -55,6 +61,9 @@ def test_each_attribute_reads_back_its_own_offset(vcpu: Arm64Vcpu) -> None:
     assert (vcpu.virtual_offset, vcpu.physical_offset) == (5, 7)
 
 
+@pytest.mark.promise(
+    documented="the series of July 2021, Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_CTRL"
+)
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_guest_counter_is_host_counter_minus_offset(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:

@@ -23,7 +23,7 @@ from fixtures.uapi.arm64 import psci
 from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 OFFSET = 2**40
 READINGS = 300

@@ -25,7 +25,10 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import smccc
 from fixtures.uapi.arm64.pvclock import pvclock_vcpu_stolen_time
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_PVTIME_IPA"),
+    pytest.mark.thorough,
+]
 
 OUTSIDE_OF_MEMORY = 0x7000_0000
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
@@ -65,6 +68,7 @@ def register(vcpu: Arm64Vcpu) -> None:
     vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_attribute_exists_and_is_not_set(vcpu: Arm64Vcpu) -> None:
     """KVM_HAS_DEVICE_ATTR knows the address; it reads back as all ones."""
     base(vcpu).probe()
@@ -107,6 +111,7 @@ def test_address_is_set_once(vcpu: Arm64Vcpu) -> None:
     assert base(vcpu).get_u64() == layout.steal_time(0)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_bad_pointer_is_refused(vcpu: Arm64Vcpu) -> None:
     """A value that cannot be read or written gives EFAULT; none is set."""
     with refused(errno.EFAULT):
@@ -117,6 +122,7 @@ def test_bad_pointer_is_refused(vcpu: Arm64Vcpu) -> None:
     assert base(vcpu).get_u64() == NOT_SET
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, PV_TIME_FEATURES and PV_TIME_ST")
 def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
     """PV_TIME_FEATURES succeeds for PV_TIME_ST, which returns the address; revision and attributes are 0."""
     base(vcpu).set_u64(layout.steal_time(0))
@@ -128,6 +134,7 @@ def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
     assert (record(vcpu).revision, record(vcpu).attributes) == (0, 0)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, PV_TIME_FEATURES and PV_TIME_ST")
 def test_guest_without_record_finds_none(vcpu: Arm64Vcpu) -> None:
     """Without an address both calls give NOT_SUPPORTED."""
     offered = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_FEATURES, smccc.ARM_SMCCC_HV_PV_TIME_ST)
@@ -136,6 +143,7 @@ def test_guest_without_record_finds_none(vcpu: Arm64Vcpu) -> None:
     assert (offered.x[0], found.x[0]) == (NOT_SUPPORTED, NOT_SUPPORTED)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, Stolen Time")
 def test_stolen_time_is_what_the_thread_waited(vcpu: Arm64Vcpu, run_delay: RunDelay) -> None:
     """Between two entries stolen time grows by what the vCPU's thread waited for its CPU."""
     register(vcpu)

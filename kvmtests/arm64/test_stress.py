@@ -22,7 +22,10 @@ from fixtures.targets import Target
 from kvmtests.arm64.counters import fitted, offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, TIMERS, Timer
 
-pytestmark = pytest.mark.stress
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.stress,
+]
 
 ROUNDS = 300
 LINES = [2**40, 2**41, 2**42]  # offsets so far apart that a reading belongs to one of them
@@ -86,6 +89,7 @@ def test_offset_is_taken_or_refused_as_a_whole(vm: Arm64Vm, vcpus: list[Arm64Vcp
             assert reading.value in reading.window.shifted(-granted)
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 def test_guests_read_while_user_space_broadcasts(vcpus: list[Arm64Vcpu]) -> None:
     """Two threads set the virtual offset of all vCPUs while both guests read: never between two offsets."""
@@ -104,6 +108,7 @@ def test_guests_read_while_user_space_broadcasts(vcpus: list[Arm64Vcpu]) -> None
     assert vcpus[0].virtual_offset in LINES
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_RUN")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """KVM_RUN interrupted again and again keeps CTL, CVAL and the counter's line."""
@@ -122,6 +127,7 @@ def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert reading.value in reading.window
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
     """While immediate_exit is set every KVM_RUN fails with EINTR, and none runs the guest."""
     vcpu.guest.read_cntvct()
@@ -136,6 +142,7 @@ def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
     assert vcpu.where() == where
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_vms_by_the_thousand(kvm: Kvm[Arm64Vm], vms: int) -> None:
     """Each of many VMs, created one after the other, starts its virtual counter at 0 and has no offset."""
     for number in range(vms):

@@ -18,6 +18,10 @@ from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 
+pytestmark = pytest.mark.promise(
+    documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_IRQ_VTIMER and others"
+)
+
 TIMER = kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL
 UNKNOWN = [
     pytest.param(4, id="4"),
@@ -54,6 +58,7 @@ def test_default_interrupt_numbers_of_el2_timers(vcpu: Arm64Vcpu, number: int, i
     assert attribute(vcpu, number).get_int() == interrupt
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_HAS_DEVICE_ATTR")
 @pytest.mark.parametrize("number", UNKNOWN)
 def test_unknown_attribute_does_not_exist(vcpu: Arm64Vcpu, number: int) -> None:
     """KVM_HAS_DEVICE_ATTR and KVM_GET_DEVICE_ATTR of an unknown attribute give ENXIO."""
@@ -63,6 +68,7 @@ def test_unknown_attribute_does_not_exist(vcpu: Arm64Vcpu, number: int) -> None:
         attribute(vcpu, number).get_into(BAD_ADDRESS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_HAS_DEVICE_ATTR")
 @pytest.mark.parametrize("group", [pytest.param(3, id="3"), pytest.param(2**32 - 1, id="all-ones")])
 def test_unknown_group_does_not_exist(vcpu: Arm64Vcpu, group: int) -> None:
     """An unknown group gives ENXIO, whatever the pointer."""
@@ -76,6 +82,7 @@ def test_unknown_group_does_not_exist(vcpu: Arm64Vcpu, group: int) -> None:
         unknown.set_from(BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(
     "number",
@@ -92,6 +99,7 @@ def test_setting_needs_an_in_kernel_gic_first(vcpu: Arm64Vcpu, number: int) -> N
         attribute(vcpu, number).set_from(BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(("number", "interrupt"), DEFAULTS + NESTED_DEFAULTS)
 def test_refused_setting_changes_no_interrupt(vcpu: Arm64Vcpu, number: int, interrupt: int) -> None:
@@ -104,6 +112,7 @@ def test_refused_setting_changes_no_interrupt(vcpu: Arm64Vcpu, number: int, inte
     assert attribute(vcpu, number).get_int() == interrupt
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize(("number", "interrupt"), DEFAULTS)
 def test_bad_value_pointer_is_refused(vcpu: Arm64Vcpu, number: int, interrupt: int) -> None:
     """KVM_GET_DEVICE_ATTR to an address that cannot be written gives EFAULT."""
@@ -113,6 +122,7 @@ def test_bad_value_pointer_is_refused(vcpu: Arm64Vcpu, number: int, interrupt: i
     assert attribute(vcpu, number).get_int() == interrupt
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 @pytest.mark.parametrize("name", ["virtual_offset", "physical_offset"])
 def test_bad_offset_pointer_is_refused(vcpu: Arm64Vcpu, name: str) -> None:
@@ -130,6 +140,7 @@ def test_bad_offset_pointer_is_refused(vcpu: Arm64Vcpu, name: str) -> None:
     assert (vcpu.virtual_offset, vcpu.physical_offset) == (5, 7)
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 @pytest.mark.parametrize("number", UNKNOWN)
 def test_unknown_attribute_is_not_set(vcpu: Arm64Vcpu, number: int) -> None:
@@ -140,6 +151,7 @@ def test_unknown_attribute_is_not_set(vcpu: Arm64Vcpu, number: int) -> None:
         attribute(vcpu, number).set_from(BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize(
     "request_number",
     [

@@ -24,7 +24,10 @@ from fixtures.targets import Probe, Target
 from kvmtests.arm64.counters import ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines, unhurried_ns
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),
+    pytest.mark.thorough,
+]
 
 QUIET_NS = 60 * NSEC_PER_MSEC  # in which a timer that must not fire has time to
 FIRINGS = 5
@@ -71,6 +74,7 @@ def test_timer_wakes_a_sleeping_vcpu(vcpu: Arm64Vcpu, timer: Timer, register: st
     assert median(late) < period
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timer_ends_the_run_of_a_busy_guest(vcpu: Arm64Vcpu, timer: Timer, period: int) -> None:
     """A guest that computes leaves KVM_RUN with EINTR when its timer raises the line."""
@@ -86,6 +90,7 @@ def test_timer_ends_the_run_of_a_busy_guest(vcpu: Arm64Vcpu, timer: Timer, perio
     assert timer.count(vcpu) >= cval
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_line_that_rose_outside_of_the_guest_comes_first(
     vcpu: Arm64Vcpu, timer: Timer, period: int, period_ns: int
@@ -104,6 +109,7 @@ def test_line_that_rose_outside_of_the_guest_comes_first(
     assert vcpu.where() == where
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_known_line_does_not_end_another_run(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """A line that kvm_run already shows does not end KVM_RUN: only a change does."""

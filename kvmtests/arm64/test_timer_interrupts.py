@@ -27,7 +27,10 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import fitted, offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),
+    pytest.mark.thorough,
+]
 
 QUIET_NS = 50 * NSEC_PER_MSEC  # in which an interrupt that must not come has time to
 FIRINGS = 5
@@ -132,6 +135,9 @@ def test_tval_deadline_is_that_far_after_its_programming(guest: GicGuest, timer:
     assert waited.before + period <= state.cval <= state.count <= waited.after
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_IRQ_VTIMER and others"
+)
 @pytest.mark.parametrize(
     ("virtual", "physical"), [pytest.param(16, 31, id="16-and-31"), pytest.param(30, 27, id="swapped")]
 )
@@ -278,6 +284,7 @@ def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: i
     assert own(timer, taken) == []
 
 
+@pytest.mark.promise(architectural="Arm IHI 0069, Private Peripheral Interrupts")
 @pytest.mark.parametrize(
     ("ahead", "control", "pending"),
     [
@@ -307,6 +314,7 @@ def test_gic_shows_the_line_as_pending(
     assert intid not in after.pending
 
 
+@pytest.mark.promise(architectural="Arm IHI 0069, Private Peripheral Interrupts")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_pending_interrupt_is_taken_once_unmasked(guest: GicGuest, timer: Timer, quiet: int) -> None:
     """An interrupt that became pending while the CPU masked interrupts is taken once they are unmasked."""
@@ -330,6 +338,7 @@ def test_deadline_outlasts_exits_to_user_space(
     assert [own(timer, intids) for intids in taken] == [[INTIDS[timer.counter]], [], []]
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize(("start", "cval", "count"), JUMPS)
 @pytest.mark.parametrize("timer", TIMERS)
@@ -350,6 +359,7 @@ def test_counter_written_beyond_the_deadline_interrupts(
     assert (state.cval, signed(state.count - cval) >= 0) == (cval, True)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("timer", TIMERS)
 def test_counter_written_back_does_not_interrupt(
@@ -366,6 +376,7 @@ def test_counter_written_back_does_not_interrupt(
     assert own(timer, before.intids() + after.intids()) == []
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET")
 @pytest.mark.parametrize("offset_ns", OFFSETS_NS)
 @pytest.mark.parametrize(
     ("wait", "enough"), [pytest.param(WFI, 1, id="wfi"), pytest.param(POLLING, ROOM, id="polling")]
@@ -395,6 +406,7 @@ def test_deadline_holds_under_an_offset(
     assert signed(state.count - waited.before) >= period
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_offset_moves_the_deadline(guest: GicGuest, timer: Timer, quiet: int) -> None:
     """A timer interrupts after an offset moved its counter past CVAL, and not after one moved it back."""

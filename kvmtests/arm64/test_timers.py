@@ -19,7 +19,10 @@ from fixtures.targets import Probe
 from kvmtests.arm64.counters import fitted
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),
+    pytest.mark.thorough,
+]
 
 ALL_ONES = 2**64 - 1
 HALF = 2**63
@@ -55,6 +58,7 @@ def lines(vcpu: Arm64Vcpu) -> None:
     require_lines(vcpu)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_new_timer_is_off(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """A new vCPU's timer has neither ENABLE nor IMASK, and its line is low."""
@@ -62,6 +66,7 @@ def test_new_timer_is_off(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert not timer.line(vcpu)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(("control", "line"), CONTROLS)
 def test_line_of_a_timer_that_is_due(vcpu: Arm64Vcpu, timer: Timer, control: int, line: bool) -> None:
@@ -75,6 +80,7 @@ def test_line_of_a_timer_that_is_due(vcpu: Arm64Vcpu, timer: Timer, control: int
     assert (by_control, between, timer.line(vcpu)) == (line, False, line)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_line_falls_with_its_condition(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """Masking or disabling a due timer lowers its line, and undoing that raises it again."""
@@ -88,6 +94,7 @@ def test_line_falls_with_its_condition(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert seen == [True, False, True, False, True]
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 def test_timers_have_lines_of_their_own(vcpu: Arm64Vcpu) -> None:
     """Each timer raises its own bit of device_irq_level, and neither touches the other's."""
     seen = []
@@ -109,6 +116,7 @@ def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, co
     assert (due, timer.read(vcpu, "ctl").value) == (control | ISTATUS, control)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(
     "control", [0, ENABLE, IMASK, ENABLE | IMASK], ids=["off", "ENABLE", "IMASK", "ENABLE-IMASK"]
@@ -243,6 +251,7 @@ def test_tval_continues_below_zero(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert first.value - second.value in range(second.before - first.after, second.after - first.before + 1)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_ONE_REG")
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(
     "cval", [0, 2**32, HALF, ALL_ONES], ids=["zero", "two-to-32", "two-to-63", "maximum"]

@@ -24,7 +24,10 @@ from kvmtests.arm64.counters import fitted, offset_counter, ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, Timer, require_lines, unhurried_ns
 from kvmtests.windows import timed
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.thorough,
+]
 
 AHEAD = 2**30  # ticks: longer than a test, less than the host's counter has run
 BASE = wrap(-(2**40))  # an offset from which the guest's counter can be moved back by AHEAD without wrapping
@@ -97,6 +100,7 @@ def test_line_follows_the_offset(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert seen == [False, True, False, True, False]
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(("start", "cval", "count"), JUMPS)
 def test_line_follows_the_written_counter(
@@ -179,6 +183,7 @@ def test_tval_counts_from_the_guests_counter(vcpu: Arm64Vcpu, timer: Timer, offs
     assert counted in read.shifted(-offset)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_reset_stops_the_timer(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """KVM_ARM_VCPU_INIT of a vCPU that has run clears CTL and lowers the line; CVAL stays."""
@@ -193,6 +198,7 @@ def test_reset_stops_the_timer(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert timer.read(vcpu, "cval").value == cval
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_reset_keeps_the_counters(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """KVM_ARM_VCPU_INIT of a vCPU that has run leaves the offsets alone."""
@@ -205,6 +211,7 @@ def test_reset_keeps_the_counters(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert reading.value in reading.window.shifted(-180 * 10**9)
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu], timer: Timer) -> None:
     """A vCPU that PSCI CPU_ON starts has CTL cleared and the line low; CVAL and the counters' lines stay."""
@@ -231,6 +238,7 @@ def test_power_on_stops_the_timer_and_keeps_the_counters(vcpus: list[Arm64Vcpu],
     assert reading.value in reading.window.shifted(-180 * 10**9)
 
 
+@pytest.mark.promise(de_facto="the series of July 2021")
 @pytest.mark.generation("series")
 def test_offset_change_keeps_a_running_timer(vcpus: list[Arm64Vcpu]) -> None:
     """A physical offset set through one vCPU while another runs leaves that one's physical timer alone.

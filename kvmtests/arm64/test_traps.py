@@ -31,7 +31,7 @@ from kvmtests.arm64.counters import COUNTERS, counter_traps, offset_counter
 from kvmtests.arm64.timers import PHYSICAL, VIRTUAL, Timer
 from kvmtests.windows import timed
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.12 to 7.3"), pytest.mark.thorough]
 
 OFFSET = 2**40
 OTHERS_THAN_X9 = [kvm_arm64.x_reg(n) for n in range(31) if n != 9]
@@ -121,6 +121,9 @@ def timer_costs_more(vcpu: Arm64Vcpu, plain: Arm64Vcpu, timer: Timer, effort: Ef
     )
 
 
+@pytest.mark.promise(
+    architectural="Arm ARM, The Generic Timer in AArch64 state: CNTVCTSS_EL0 and CNTPCTSS_EL0"
+)
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_self_synchronised_views_agree(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
@@ -259,6 +262,7 @@ def test_virtual_timer_traps_where_cntvoff_is_broken(
     assert timer_costs_more(vcpu, plain, VIRTUAL, effort)
 
 
+@pytest.mark.promise(architectural="Arm ARM, MRS")
 @pytest.mark.mode("vhe", "nvhe")
 def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
     """MRS of CNTPCT_EL0 into X9, X10, X25 and X27 puts the count there, and the guest continues."""
@@ -275,6 +279,7 @@ def test_trapped_read_reaches_its_register(vcpu: Arm64Vcpu) -> None:
     assert call.cntpct.last in window.shifted(-OFFSET)
 
 
+@pytest.mark.promise(architectural="Arm ARM, MRS")
 @pytest.mark.mode("vhe", "nvhe")
 def test_trapped_read_leaves_other_registers(vcpu: Arm64Vcpu) -> None:
     """A trapped MRS of CNTPCT_EL0 into X9 changes only X9."""

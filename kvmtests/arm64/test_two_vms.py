@@ -21,7 +21,10 @@ from fixtures.targets import Target
 from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.arm64.timers import ENABLE, IMASK, PHYSICAL, TIMERS, Timer
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET"),
+    pytest.mark.thorough,
+]
 
 OFFSET = 2**40
 ROUNDS = 5
@@ -69,6 +72,7 @@ def test_vms_share_a_cpu(pair: list[Arm64Vcpu], counter: Counter, offsets: tuple
             assert reading.value in reading.window.shifted(-offset)
 
 
+@pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> None:
     """Guests entered in turns each find their own CTL and CVAL."""
@@ -85,6 +89,7 @@ def test_timers_of_two_vms_keep_apart(pair: list[Arm64Vcpu], timer: Timer) -> No
     assert seen == [(2**62, IMASK), (2**62 + 1, IMASK | ENABLE)] * 2
 
 
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 def test_vms_of_one_host_come_and_go(kvm: Kvm[Arm64Vm]) -> None:
     """A VM that is closed does not leave its offset or traps to the next one on its CPU."""
     for number in range(ROUNDS):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.promise(documented="Documentation/process/deprecated.rst, BUG() and BUG_ON()")
+
 
 @pytest.mark.real_kernel
 def test_kernel_complains_of_nothing_outside_tests(complaints_outside_tests: list[str]) -> None:

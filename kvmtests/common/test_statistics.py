@@ -17,6 +17,8 @@ from fixtures.kvm.vm import Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import kvm_stats
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_STATS_FD")
+
 RUNS = 20
 
 
@@ -51,6 +53,7 @@ def test_statistics_describe_themselves(vm: Vm, vcpus: list[Vcpu]) -> None:
         check(vcpu.statistics, f"/vcpu-{vcpu.id}")
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
     """A read from the end of the data returns nothing, and a read across the end is short."""
     backend, fd = vcpu.handle.backend, vcpu.handle.call(uapi.KVM_GET_STATS_FD)
@@ -65,6 +68,7 @@ def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
         backend.close(fd)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 def test_every_exit_to_user_space_is_counted(vcpu: Vcpu) -> None:
     """The count of exits grows with each exit of the guest; the host's interrupts add more."""
     run(vcpu, 1)

@@ -15,6 +15,8 @@ from fixtures.kvm.vm import Vm
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_API_VERSION")
+
 
 @pytest.mark.every_target
 def test_target_is_usable(target_facts: Probe) -> None:
@@ -30,11 +32,13 @@ def test_api_version_is_12(kvm: Kvm[Vm]) -> None:
     assert kvm.handle.call(uapi.KVM_GET_API_VERSION) == 12
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_VCPU_MMAP_SIZE")
 def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm[Vm]) -> None:
     """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run (api.rst, 4.5)."""
     assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) >= ctypes.sizeof(uapi.kvm_run)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
     """With immediate_exit KVM_RUN fails with EINTR and the guest stays where it was (api.rst, 5)."""
     vcpu.require_capability(uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT")
@@ -45,6 +49,7 @@ def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
     assert vcpu.where() == start
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_vcpu_id_is_given_once(vm: Vm) -> None:
     """KVM_CREATE_VCPU with an id in use is refused with EEXIST (virt/kvm/kvm_main.c)."""
     vm.create_vcpu(0)

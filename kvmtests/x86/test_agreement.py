@@ -12,7 +12,7 @@ from fixtures.agreement import corpus
 from fixtures.agreement.script import Script, load
 from fixtures.architectures import X86_64
 
-pytestmark = [pytest.mark.thorough, pytest.mark.real_kernel]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough, pytest.mark.real_kernel]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in corpus.paths(X86_64.name)])

@@ -15,7 +15,11 @@ from fixtures.benchmark.series import Series
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter"),
+    pytest.mark.benchmark,
+    pytest.mark.timeout(600),
+]
 
 COLUMNS = ("trapped", "freq_mhz", "tsc_start", "tsc", "tsc_end")
 
@@ -41,6 +45,7 @@ def test_tsc_read_by_instruction_and_by_exit(benchmark_vcpu: X86Vcpu, recorder: 
     assert [series.went_back() for series in (native, trapped, empty)] == [0, 0, 0]
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: flags, bit 0")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_kvmclock_read(benchmark_vcpu: X86Vcpu, recorder: BenchmarkRecorder) -> None:
     """kvmclock read from its record in a loop, against RDTSC in a loop: neither goes back."""

@@ -13,7 +13,11 @@ from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.idempotency import Heir, experiment
 from kvmtests.x86.moves import new_vm, require_offsets
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET"),
+    pytest.mark.benchmark,
+    pytest.mark.timeout(300),
+]
 
 
 def test_error_grows_with_the_delay_by_value_only(

@@ -26,7 +26,12 @@ from fixtures.uapi.x86.kvm_para import MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import MARGIN_NS, enter_all
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(
+        documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: flags, bit 0"
+    ),
+    pytest.mark.thorough,
+]
 
 ROUNDS = 20
 OFFSET = 2**40
@@ -78,11 +83,13 @@ def check_kvmclock_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
     assert sum(one.readings for one in seen) == len(vcpus) * ROUNDS * readings
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_tsc_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
     """No vCPU reads a TSC below what another vCPU has read before."""
     check_tsc_across_vcpus(vcpus, readings)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_tsc_across_vcpus_of_one_written_value(vcpus: list[X86Vcpu], readings: int) -> None:
     """The same after user space has restored both vCPUs by value, one after the other."""
     for vcpu in vcpus:
@@ -97,6 +104,7 @@ def test_kvmclock_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
     check_kvmclock_across_vcpus(vcpus, readings)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.stress
 def test_tsc_across_vcpus_many_times(vcpus: list[X86Vcpu], many_readings: int) -> None:
     """The same with 10**7 readings on real KVM."""
@@ -110,6 +118,7 @@ def test_kvmclock_across_vcpus_many_times(vcpus: list[X86Vcpu], many_readings: i
     check_kvmclock_across_vcpus(vcpus, many_readings)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.stress
 def test_scaled_tsc_across_many_vcpus(vm: X86Vm, readings: int) -> None:
     """20 vCPUs of a VM with another TSC frequency, created at once, count on one line."""
@@ -127,6 +136,7 @@ def many_samples(vcpu: X86Vcpu) -> list[int]:
     return vcpu.guest.samples("pvclock_samples", 1000, width=2)[::2]
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 def test_kvmclock_within_one_vcpu(vcpu: X86Vcpu) -> None:
     """Consecutive readings of one vCPU never go back, within an entry and across entries."""
     vcpu.guest.enable_kvmclock()
@@ -236,6 +246,7 @@ def test_new_snapshot_does_not_step(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert abs(step_ns) <= 1
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_get_clock_and_record_agree_over_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """However often the master clock goes off and on, guest and KVM_GET_CLOCK agree on the time."""
@@ -256,6 +267,7 @@ def kvmclock_over(vcpu: X86Vcpu, change: Callable[[], object]) -> tuple[int, Win
     return last.kvmclock_ns - first.kvmclock_ns, first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize(
     "index", [pytest.param(MSR_IA32_TSC, id="tsc"), pytest.param(MSR_IA32_TSC_ADJUST, id="tsc-adjust")]
@@ -269,6 +281,7 @@ def test_guest_write_of_the_tsc_does_not_move_kvmclock(vcpu: X86Vcpu, index: int
     assert gained_ns in elapsed
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_new_offset_does_not_move_kvmclock(vcpu: X86Vcpu) -> None:
     """User space that moves the TSC of the only vCPU leaves kvmclock where it was."""
@@ -282,6 +295,7 @@ def test_new_offset_does_not_move_kvmclock(vcpu: X86Vcpu) -> None:
     assert gained_ns in elapsed
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 @pytest.mark.usefixtures("settable_tsc")
 def test_new_offset_without_the_master_clock_does_not_move_kvmclock(vcpus: list[X86Vcpu]) -> None:
     """The same where the vCPUs' TSCs differ already, and continue to differ."""

@@ -20,6 +20,8 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from kvmtests.x86.clocks import MARGIN_NS
 
+pytestmark = pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+
 
 @pytest.fixture
 def realtime(vm: X86Vm) -> None:
@@ -27,6 +29,7 @@ def realtime(vm: X86Vm) -> None:
     vm.require_realtime()
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK")
 def test_capability_names_the_flags_it_reports(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_CAP_ADJUST_CLOCK holds every flag that KVM_GET_CLOCK reports."""
     offered = vm.check_extension(uapi.KVM_CAP_ADJUST_CLOCK)
@@ -50,6 +53,10 @@ def test_first_run_turns_the_master_clock_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.promise(
+    de_facto="Linux 6.1 to 7.3",
+    ended='7254e09bb5e9 ("KVM: x86: Activate master clock immediately on vCPU creation")',
+)
 @pytest.mark.before("master_clock_at_creation")
 def test_immediate_exit_leaves_the_master_clock_off(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """A KVM_RUN that does not enter the guest does not evaluate the master clock."""
@@ -68,6 +75,7 @@ def test_set_clock_evaluates_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_HOST_TSC")
 @pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_host_tsc_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """host_tsc is the host's TSC at an instant inside the call."""
@@ -78,6 +86,7 @@ def test_host_tsc_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert clock.host_tsc in Window(before, after)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_REALTIME")
 @pytest.mark.usefixtures("tsc_clocksource", "realtime")
 def test_realtime_lies_inside_the_call(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The realtime field is CLOCK_REALTIME at an instant inside the call."""
@@ -109,6 +118,7 @@ def test_clock_without_master_clock_also_advances(vm: X86Vm) -> None:
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK")
 @pytest.mark.parametrize("field", ["kvmclock_ns", "host_tsc"])
 def test_clock_never_goes_back(vm: X86Vm, vcpu: X86Vcpu, field: str) -> None:
     """Consecutive calls never return a lower value."""
@@ -119,6 +129,7 @@ def test_clock_never_goes_back(vm: X86Vm, vcpu: X86Vcpu, field: str) -> None:
     assert values == sorted(values)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_new_vm_starts_near_zero(vm: X86Vm) -> None:
     """kvmclock of a new VM is the time since it was made."""
     # The VM was created before the fixture returned. Any value below the host's uptime shows
@@ -126,11 +137,13 @@ def test_new_vm_starts_near_zero(vm: X86Vm) -> None:
     assert vm.clock().kvmclock_ns < 60 * NSEC_PER_SEC
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_padding_comes_back_zero(vm: X86Vm) -> None:
     """KVM zeroes the whole structure: neither kernel memory nor the caller's garbage comes back."""
     assert not any(vm.clock_padding())
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_bad_pointer_is_refused(vm: X86Vm) -> None:
     """KVM_GET_CLOCK to an address that cannot be written gives EFAULT."""
     with refused(errno.EFAULT):

@@ -24,7 +24,7 @@ from kvmtests.windows import timed
 from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 from kvmtests.x86.moves import new_vm
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def test_ntp_does_not_change_kvmclocks_rate(pair: HostPair[X86Vm], rate_ppb: int
     assert gained_ns in elapsed
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_REALTIME")
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
     "distance_ns",
@@ -126,6 +127,7 @@ def test_suspend_loses_no_ticks(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> 
         assert reading.value in latest.plus(Window(0, reading.after)).shifted(offset)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 def test_suspend_counts_in_kvmclock(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """kvmclock counts the time in suspend; once the TSC was reset the master clock stays off for good."""
     vm = vcpus[0].vm

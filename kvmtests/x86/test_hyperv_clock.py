@@ -25,7 +25,11 @@ from fixtures.uapi.x86.msr_index import (
     HV_X64_MSR_TSC_EMULATION_CONTROL,
 )
 
-pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [
+    pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page"),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("tsc_clocksource"),
+]
 
 LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any value other than 0 will do
 NO_PAGE = ReferenceTscPage(0, 0, 0)
@@ -69,6 +73,7 @@ def count(vcpu: X86Vcpu) -> int:
     return vcpu.guest.rdmsr(HV_X64_MSR_TIME_REF_COUNT).value
 
 
+@pytest.mark.promise(architectural="Hyper-V TLFS, Reference Counter")
 def test_guest_count_advances_with_time(enlightened: X86Vcpu) -> None:
     """HV_X64_MSR_TIME_REF_COUNT, in the guest, counts 100 ns units of CLOCK_MONOTONIC_RAW."""
     elapsed, seen = advance(enlightened, lambda: count(enlightened))
@@ -76,6 +81,7 @@ def test_guest_count_advances_with_time(enlightened: X86Vcpu) -> None:
     assert seen in elapsed
 
 
+@pytest.mark.promise(architectural="Hyper-V TLFS, Reference Counter")
 def test_host_count_advances_with_time(enlightened: X86Vcpu) -> None:
     """The same by KVM_GET_MSRS."""
     elapsed, seen = advance(enlightened, lambda: enlightened.get_msr(HV_X64_MSR_TIME_REF_COUNT))
@@ -106,6 +112,7 @@ def test_page_and_count_are_one_clock(paged: X86Vcpu) -> None:
         paged.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_page_follows_set_clock(paged: X86Vcpu) -> None:
     """KVM_SET_CLOCK also sets the reference time: from 0 it has advanced by the time since."""
     old = paged.guest.reference_tsc_page()
@@ -118,6 +125,7 @@ def test_page_follows_set_clock(paged: X86Vcpu) -> None:
     assert seen.time_100ns in elapsed_units(set_span, read_span)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_emulated_tsc_keeps_its_page(paged: X86Vcpu) -> None:
     """While the guest has TSC emulation enabled, the page keeps scale and offset over KVM_SET_CLOCK."""
     paged.guest.wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1)

@@ -20,6 +20,8 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_para, pvclock
 from kvmtests.x86.clocks import MARGIN_NS
 
+pytestmark = pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+
 SYSTEM_TIME_MSRS = [
     pytest.param(kvm_para.MSR_KVM_SYSTEM_TIME_NEW, id="new-msr"),
     pytest.param(kvm_para.MSR_KVM_SYSTEM_TIME, id="legacy-msr"),
@@ -32,6 +34,7 @@ def kvmclock(vm: X86Vm) -> None:
     vm.require(uapi.KVM_CAP_CLOCKSOURCE)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
 @pytest.mark.parametrize("msr", SYSTEM_TIME_MSRS)
 @pytest.mark.parametrize(
     "kvmclock_ns", [pytest.param(0, id="zero"), pytest.param(180 * NSEC_PER_SEC, id="180s")]
@@ -46,6 +49,7 @@ def test_guest_reads_between_two_get_clocks(vm: X86Vm, vcpu: X86Vcpu, kvmclock_n
     assert seen.kvmclock_ns in Window(before.kvmclock_ns, after.kvmclock_ns)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK: KVM_CLOCK_REALTIME")
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize(
     "age_ns",
@@ -64,6 +68,7 @@ def test_guest_follows_a_clock_set_by_realtime(vm: X86Vm, vcpu: X86Vcpu, age_ns:
     assert before.flags & after.flags & ClockFlags.HOST_TSC
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
 def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The guest reads the value that user space set plus the time since, by the host's own clock."""
     vcpu.guest.enable_kvmclock()
@@ -74,6 +79,7 @@ def test_guest_sees_the_set_value(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
 def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """KVM_SET_CLOCK reaches the records of all vCPUs."""
     for vcpu in vcpus:
@@ -87,6 +93,7 @@ def test_every_vcpu_sees_the_set_value(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
         assert seen.kvmclock_ns in set_span.until(read_span).shifted(1000 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_record_and_get_clock_agree_to_the_nanosecond(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Without TSC scaling, the record evaluated at KVM_GET_CLOCK's host_tsc is KVM_GET_CLOCK's clock."""
@@ -141,6 +148,7 @@ def test_record_is_refreshed_at_the_next_entry(vm: X86Vm, vcpu: X86Vcpu) -> None
     assert new.system_time_ns >= 1000 * NSEC_PER_SEC
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW")
 def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """After the guest has cleared the enable bit KVM leaves the record alone."""
     vcpu.guest.enable_kvmclock()
@@ -154,6 +162,9 @@ def test_disabled_record_is_not_written(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vcpu.guest.pvclock() == old
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: tsc_to_system_mul"
+)
 def test_multiplier_maps_the_tsc_frequency_to_nanoseconds(vcpu: X86Vcpu) -> None:
     """tsc_to_system_mul and tsc_shift turn one second of TSC ticks into 10**9 ns, or one less."""
     vcpu.guest.enable_kvmclock()
@@ -166,6 +177,7 @@ def test_multiplier_maps_the_tsc_frequency_to_nanoseconds(vcpu: X86Vcpu) -> None
     assert second_ns in {NSEC_PER_SEC, NSEC_PER_SEC - 1}
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_WALL_CLOCK_NEW")
 def test_wall_clock_is_realtime_less_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """The wall clock structure holds the CLOCK_REALTIME at which kvmclock was 0; its version is even."""
     vm.set_clock(1000 * NSEC_PER_SEC)
@@ -186,6 +198,7 @@ def test_stopped_flag_needs_a_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
         vcpu.kvmclock_ctrl()
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL")
 def test_stopped_flag_reaches_the_record(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM_KVMCLOCK_CTRL sets PVCLOCK_GUEST_STOPPED in the record at the next entry."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)

@@ -19,7 +19,11 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
 
-pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET"),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("tsc_clocksource"),
+]
 
 OFFSETS = [
     pytest.param(2**40, 2**40, id="one-line"),
@@ -97,6 +101,7 @@ def test_offsets_carry_the_tsc_over(
         assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == 12345
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK: KVM_CLOCK_REALTIME")
 def test_kvmclock_counts_the_handover(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """kvmclock restored with its CLOCK_REALTIME advances by all the time that passed, on every vCPU."""
     furnish(vcpus, 2**40, 2**40)
@@ -114,6 +119,7 @@ def test_kvmclock_counts_the_handover(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X8
         assert seen.kvmclock_ns - saved.clock.kvmclock_ns in elapsed.widened(MARGIN_NS)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 def test_restored_master_clock_is_on(kvm: Kvm[X86Vm], vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """A source with one TSC line becomes a destination with one: its master clock is on."""
     furnish(vcpus, 2**40, 2**40)

@@ -19,7 +19,7 @@ from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from fixtures.uapi.x86.pvclock import PVCLOCK_TSC_STABLE_BIT
 from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 
-pytestmark = pytest.mark.usefixtures("tsc_clocksource")
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.usefixtures("tsc_clocksource")]
 
 OFF = ClockFlags(0)
 BOTH_SYSTEM_TIME_MSRS = pytest.mark.parametrize(
@@ -46,12 +46,20 @@ def parted(vcpus: list[X86Vcpu]) -> list[X86Vcpu]:
     return vcpus
 
 
+@pytest.mark.promise(
+    de_facto="Linux 6.1 to 7.3",
+    ended='7254e09bb5e9 ("KVM: x86: Activate master clock immediately on vCPU creation")',
+)
 @pytest.mark.before("master_clock_at_creation")
 def test_creation_does_not_turn_it_on(vm: X86Vm) -> None:
     """However many vCPUs are created, the master clock is off until one has run."""
     assert flags_after_creation(vm) == [OFF, OFF]
 
 
+@pytest.mark.promise(
+    de_facto="the proposals since 2024",
+    began='7254e09bb5e9 ("KVM: x86: Activate master clock immediately on vCPU creation")',
+)
 @pytest.mark.since("master_clock_at_creation")
 def test_creation_turns_it_on(vm: X86Vm) -> None:
     """It is on as soon as a vCPU exists, before any has run, and another vCPU leaves it on."""
@@ -126,6 +134,7 @@ def test_set_clock_evaluates_at_once(vcpus: list[X86Vcpu]) -> None:
     assert (flags_parted, vm.clock().flags) == (OFF, MASTER_CLOCK)
 
 
+@pytest.mark.promise(de_facto="the proposals since 2024")
 @pytest.mark.since("master_clock_with_offsets")
 def test_different_offsets_leave_it_on(vcpus: list[X86Vcpu]) -> None:
     """It stays on while offsets differ, and each vCPU finds one kvmclock over its own TSC."""

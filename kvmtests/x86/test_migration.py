@@ -20,7 +20,13 @@ from fixtures.migration.x86.procedure import ByOffset
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, restore, save
 
-pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [
+    pytest.mark.promise(
+        documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET: the algorithm for migration"
+    ),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("tsc_clocksource"),
+]
 
 TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
@@ -166,6 +172,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
     assert new.kvmclock_ns - old.kvmclock_ns in Window(elapsed_ns, elapsed_ns).widened(200_000)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) -> None:

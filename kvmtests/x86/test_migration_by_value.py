@@ -17,7 +17,7 @@ from fixtures.migration.ticks import ticks_at_hz
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 5.10 to 7.3"), pytest.mark.thorough]
 
 TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 

@@ -29,7 +29,13 @@ from kvmtests.x86.moves import (
     save,
 )
 
-pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [
+    pytest.mark.promise(
+        documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET: the algorithm for migration"
+    ),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("tsc_clocksource"),
+]
 
 
 # kvmclock is rounded on either side, and CLOCK_MONOTONIC_RAW and the TSC drift apart between
@@ -70,6 +76,7 @@ def test_tsc_and_kvmclock_move_together(kvm: Kvm[X86Vm], blackout_ns: int) -> No
         assert new.line(source.tsc_khz) in Window(line, line).widened(margin)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(
     "blackout_ns", [pytest.param(0, id="at-once"), pytest.param(20 * NSEC_PER_MSEC, id="20ms")]
 )
@@ -91,6 +98,7 @@ def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns
     assert moved.vcpus[0].tsc_khz == source.tsc_khz
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_guest_keeps_its_line_by_its_vcpus_frequency(kvm: Kvm[X86Vm], permille: int) -> None:
     """A VM of the host's frequency, whose vCPU gets the guest's before its offset, continues on its line."""
@@ -110,6 +118,7 @@ def test_scaled_guest_keeps_its_line_by_its_vcpus_frequency(kvm: Kvm[X86Vm], per
     check_line(before, after, source.tsc_khz)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -20,7 +20,11 @@ from fixtures.migration.x86.scaled import Scaling
 from fixtures.uapi import kvm as uapi
 from kvmtests.x86.moves import Scaled, new_vm, places, resume, save
 
-pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource")]
+pytestmark = [
+    pytest.mark.promise(de_facto="Linux 6.1 to 7.3"),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("tsc_clocksource"),
+]
 
 TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 

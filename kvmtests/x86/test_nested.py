@@ -23,7 +23,7 @@ from kvmtests.windows import timed
 from kvmtests.x86.clocks import check_tsc_continues, continued
 from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_in_l2, check_lines, require_tsc_adjust
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 ORDERS = [
     pytest.param(("state", "offset"), id="offset-last"),
@@ -43,6 +43,9 @@ def tsc_adjust(nested: Nested) -> None:
     require_tsc_adjust(nested)
 
 
+@pytest.mark.promise(
+    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+)
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
     """RDTSC of L2 is L1's TSC, which differs from the host's, + the offset that L1 gave, modulo 2**64."""
@@ -54,6 +57,9 @@ def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
     assert seen.value in seen.window.shifted(tsc_offset)
 
 
+@pytest.mark.promise(
+    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+)
 def test_l2_reads_its_tsc_by_rdtscp(nested: Nested) -> None:
     """RDTSCP, which L1 does not intercept, gives L2 the TSC of L2 as RDTSC does."""
     nested.tsc_offset = L2_OFFSET
@@ -63,6 +69,9 @@ def test_l2_reads_its_tsc_by_rdtscp(nested: Nested) -> None:
     assert seen.value in seen.window.shifted(L2_OFFSET)
 
 
+@pytest.mark.promise(
+    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+)
 def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
     """RDMSR of IA32_TSC, which L1 does not intercept, gives L2 the TSC of L2."""
     nested.tsc_offset = L2_OFFSET
@@ -72,6 +81,9 @@ def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
     assert seen.value in seen.window.shifted(L2_OFFSET)
 
 
+@pytest.mark.promise(
+    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+)
 @pytest.mark.usefixtures("stable_tsc")
 def test_l2_leaves_l1s_tsc_alone(nested: Nested) -> None:
     """Running L2 moves neither IA32_TSC_ADJUST nor L1's TSC, between L1's own readings and after them."""
@@ -141,6 +153,7 @@ def test_host_write_moves_both(nested: Nested) -> None:
     check_lines(nested, L1_TSC, written)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation")
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_l2_write_sets_l1s_tsc(nested: Nested) -> None:
     """WRMSR of IA32_TSC by L2, which L1 does not intercept, sets L1's TSC; TSC_ADJUST gains the distance."""
@@ -159,6 +172,7 @@ def test_l2_write_sets_l1s_tsc(nested: Nested) -> None:
     check_lines(nested, L1_TSC, written)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation")
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 def test_l2_adjust_write_moves_both(nested: Nested) -> None:
     """WRMSR of IA32_TSC_ADJUST by L2, which L1 does not intercept, moves L1's TSC by the difference."""
@@ -171,6 +185,7 @@ def test_l2_adjust_write_moves_both(nested: Nested) -> None:
     check_lines(nested, start.value + L1_TSC, since=start.window)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation")
 @pytest.mark.usefixtures("stable_tsc")
 def test_intercepted_write_does_nothing(nested: Nested) -> None:
     """WRMSR of IA32_TSC by L2, which L1 intercepts, is an exit to L1 and changes no TSC."""

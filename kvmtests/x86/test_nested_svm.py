@@ -19,7 +19,10 @@ from fixtures.uapi.x86.msr_index import MSR_AMD64_TSC_RATIO, MSR_IA32_TSC, MSR_I
 from kvmtests.windows import timed
 from kvmtests.x86.nested import L2_OFFSET, check_lines, require_tsc_adjust
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="AMD APM 2, VMRUN: canonicalization and consistency checks"),
+    pytest.mark.thorough,
+]
 
 RATIO_FRACTION_BITS = 32  # AMD APM 2, 15.30.5
 RATIOS = [
@@ -81,6 +84,7 @@ def make_invalid(control: svm.vmcb_control_area, invalid: str) -> None:
         control.intercepts[svm.INTERCEPT_WORD4] = 0
 
 
+@pytest.mark.promise(architectural="AMD APM 2, TSC Ratio MSR")
 @pytest.mark.usefixtures("tsc_ratio")
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_l2_reads_the_scaled_tsc(nested: SvmNested, ratio: int) -> None:

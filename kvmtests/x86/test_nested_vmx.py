@@ -20,7 +20,12 @@ from kvmtests.windows import timed
 from kvmtests.x86.clocks import continued, host_reading
 from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_lines, require_tsc_adjust
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(
+        architectural="Intel SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation"
+    ),
+    pytest.mark.thorough,
+]
 
 RATIO_FRACTION_BITS = 48
 RATIOS = [
@@ -59,6 +64,7 @@ def check_scaled(nested: VmxNested, ratio: int) -> None:
     assert value in Window(wrap(first), wrap(last)).shifted(nested.tsc_offset).widened(2)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, VM-Entry Failures During or After Loading Guest State")
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize(
     ("field", "value", "exit_code", "error"),
@@ -95,6 +101,7 @@ def test_failed_entry_changes_nothing(
     check_lines(nested, wrap(lowered - 2**32), written)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: use TSC offsetting")
 def test_offset_is_a_control(nested: VmxNested) -> None:
     """Without "use TSC offsetting" L2 reads L1's TSC, whatever offset the VMCS has."""
     nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC)
@@ -127,6 +134,7 @@ def test_reading_may_leave_to_l1(nested: VmxNested, program: str, exit_code: int
     check_lines(nested, start.value, since=start.window)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("l1_tsc", [pytest.param(L1_TSC, id="ahead"), pytest.param(0, id="just-booted")])
 def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> None:
@@ -139,6 +147,7 @@ def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> 
     check_scaled(nested, ratio)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_l1s_tsc_is_multiplied_without_a_sign(nested: VmxNested, ratio: int) -> None:
     """L2's TSC is L1's, all 64 bits of it, times the ratio: also where L1's is beyond 2**63."""
@@ -150,6 +159,7 @@ def test_l1s_tsc_is_multiplied_without_a_sign(nested: VmxNested, ratio: int) -> 
     check_scaled(nested, ratio)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize(
     "percent", [pytest.param(50, id="l1-half"), pytest.param(125, id="l1-a-quarter-more")]
@@ -166,6 +176,7 @@ def test_ratios_multiply(vm: X86Vm, ratio: int, percent: int) -> None:
     check_scaled(nested, ratio)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("stable_tsc")
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_user_space_reads_l1s_tsc_unscaled(nested: VmxNested, ratio: int) -> None:

@@ -34,7 +34,7 @@ from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE
 from fixtures.uapi.x86.pvclock import pvclock_vcpu_time_info
 from kvmtests.x86.moves import new_vm, save
 
-pytestmark = [pytest.mark.generation("proposals")]
+pytestmark = [pytest.mark.promise(de_facto="the proposals since 2024"), pytest.mark.generation("proposals")]
 everywhere = pytest.mark.generation("upstream", "series", "proposals")
 
 
@@ -392,6 +392,7 @@ def test_only_one_pair_of_numbers_exists(vcpu: X86Vcpu) -> None:
     assert sorted(answers) == [0, errno.EINVAL]
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("stable_tsc")
 @everywhere
 @pytest.mark.parametrize(
@@ -421,6 +422,7 @@ def test_first_version_of_the_series_is_unknown(
     assert vcpu.tsc_offset == before
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @everywhere
 def test_tsc_attribute_is_not_the_system_descriptors(vm: X86Vm) -> None:
     """Group 0, attribute 0 of the system descriptor, if it exists, is the guest's mask of XSAVE components.

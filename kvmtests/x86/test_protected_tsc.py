@@ -17,7 +17,10 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.x86.clocks import continued
 
-pytestmark = [pytest.mark.usefixtures("protected_tsc", "stable_tsc")]
+pytestmark = [
+    pytest.mark.promise(de_facto="Linux 7.3 to 7.3"),
+    pytest.mark.usefixtures("protected_tsc", "stable_tsc"),
+]
 
 
 def check_guest_continues(vcpu: X86Vcpu, start: Reading) -> None:
@@ -46,6 +49,7 @@ def test_written_value_is_ignored(vcpu: X86Vcpu) -> None:
     check_guest_continues(vcpu, start)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ")
 @pytest.mark.parametrize("difference_khz", [0, -100, 100], ids=["same", "slower", "faster"])
 def test_frequency_is_refused(vcpu: X86Vcpu, difference_khz: int) -> None:
     """KVM_SET_TSC_KHZ of the vCPU gives EINVAL, also for the frequency that it has, which stays."""

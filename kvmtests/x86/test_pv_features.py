@@ -25,7 +25,10 @@ from fixtures.uapi.x86.kvm_para import (
     MSR_KVM_WALL_CLOCK_NEW,
 )
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ENFORCE_PV_FEATURE_CPUID"),
+    pytest.mark.thorough,
+]
 
 CLOCK_MSRS = (
     MSR_KVM_WALL_CLOCK,
@@ -86,6 +89,7 @@ def test_features_decide_one_by_one(vcpu: X86Vcpu) -> None:
     assert vcpu.guest.read_kvmclock().version % 2 == 0
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_enforcement_can_be_taken_back(vcpu: X86Vcpu) -> None:
     """With the capability's argument set back to 0 all MSRs exist again."""
     restrict(vcpu, 2**32 - 1)

@@ -26,7 +26,7 @@ from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_SYSTEM_TIME, MSR
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, pvclock_vcpu_time_info
 from kvmtests.x86.clocks import enter_all
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 5.10 to 7.3"), pytest.mark.thorough]
 
 RECORD_SIZE = ctypes.sizeof(pvclock_vcpu_time_info)
 ELSEWHERE = layout.SHARED + 0x200
@@ -52,6 +52,7 @@ def clear_flag(vcpu: X86Vcpu, flag: int) -> None:
     vcpu.vm.memory[at] &= ~flag
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: version")
 def test_versions_of_finished_updates_are_even(vcpu: X86Vcpu) -> None:
     """Each update leaves an even version, larger than the one before; the first is not 0."""
     vcpu.guest.enable_kvmclock()
@@ -97,6 +98,7 @@ def looks(target: Target) -> int:
     return 500_000 if target.simulated or target.kind == "lab" else 10_000_000
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: version")
 def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu], looks: int) -> None:
     """A reader that heeds the version finds one content for each version, while KVM updates the record."""
     written, reader = vcpus
@@ -132,6 +134,7 @@ def test_reader_never_sees_half_an_update(vcpus: list[X86Vcpu], looks: int) -> N
         assert record == contents.setdefault(record.version, record)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME")
 def test_both_msrs_share_one_value(vcpu: X86Vcpu) -> None:
     """The legacy and the new MSR read back what was last written to either, by guest or host."""
     value = layout.pvclock(vcpu.id) | KVM_MSR_ENABLED
@@ -211,6 +214,7 @@ def test_moved_record_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None
     assert record_bytes(vm, ELSEWHERE) > bytes(RECORD_SIZE)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW")
 def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu]) -> None:
     """A vCPU that has not registered a record gets none written, though another vCPU has one."""
     first, second = vcpus
@@ -247,6 +251,7 @@ def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
     assert [update(stopped).flags for _ in range(3)] == [flags] * 3
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL")
 def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)

@@ -28,7 +28,7 @@ from fixtures.uapi.x86.kvm_para import MSR_KVM_STEAL_TIME, MSR_KVM_SYSTEM_TIME_N
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
 NO_MSR = 0x4B564DFF  # in KVM's range, and not assigned

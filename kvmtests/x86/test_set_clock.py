@@ -18,6 +18,8 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from kvmtests.x86.clocks import MARGIN_NS
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
+
 CLOCKS = [
     pytest.param(0, id="zero"),
     pytest.param(180 * NSEC_PER_SEC, id="180s"),
@@ -59,6 +61,7 @@ def test_set_value_takes_effect_after_a_run(vm: X86Vm, kvmclock_ns: int) -> None
     assert seen_ns in set_span.until(get_span).shifted(kvmclock_ns).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK: KVM_CLOCK_REALTIME")
 @pytest.mark.parametrize("age_ns", AGES)
 def test_realtime_in_the_past_counts_as_elapsed(vm: X86Vm, age_ns: int) -> None:
     """With KVM_CLOCK_REALTIME kvmclock advances by the CLOCK_REALTIME that passed since the given instant."""
@@ -71,6 +74,7 @@ def test_realtime_in_the_past_counts_as_elapsed(vm: X86Vm, age_ns: int) -> None:
     assert seen_ns in elapsed.shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK: KVM_CLOCK_REALTIME")
 def test_realtime_zero_counts_since_1970(vm: X86Vm) -> None:
     """There is no upper bound: realtime 0 adds all the time since 1970."""
     vm.require_realtime()
@@ -81,6 +85,7 @@ def test_realtime_zero_counts_since_1970(vm: X86Vm) -> None:
     assert seen_ns in elapsed.widened(MARGIN_NS)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(
     "ahead_ns",
     [
@@ -118,6 +123,7 @@ def test_host_tsc_field_is_ignored(vm: X86Vm) -> None:
     assert seen_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_padding_is_ignored(vm: X86Vm) -> None:
     """Whatever the padding holds, the call succeeds and sets the clock."""
     set_span, get_span, seen_ns = set_and_get(vm, 7 * NSEC_PER_SEC, padding=2**32 - 1)
@@ -153,6 +159,7 @@ def test_result_of_get_clock_can_be_set(vm: X86Vm) -> None:
     assert seen_ns - first.kvmclock_ns in elapsed.widened(MARGIN_NS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize(
     "flags",
     [
@@ -173,6 +180,7 @@ def test_unknown_flag_is_refused_and_changes_nothing(vm: X86Vm, flags: int) -> N
     assert clock.kvmclock_ns in set_span.until(get_span).shifted(7 * NSEC_PER_SEC).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_bad_pointer_is_refused_and_changes_nothing(vm: X86Vm) -> None:
     """KVM_SET_CLOCK from an address that cannot be read gives EFAULT; the clock continues."""
     set_span, _ = spanned(vm.time, lambda: vm.set_clock(7 * NSEC_PER_SEC))

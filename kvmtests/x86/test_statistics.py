@@ -14,6 +14,8 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 
+pytestmark = pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+
 READINGS = 1_000
 
 

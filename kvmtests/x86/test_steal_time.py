@@ -28,6 +28,8 @@ from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.kvm_para import KVM_MSR_ENABLED, MSR_KVM_STEAL_TIME
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_STEAL_TIME")
+
 RESERVED = [pytest.param(1 << bit, id=f"bit-{bit}") for bit in range(1, 6)]
 
 
@@ -83,6 +85,7 @@ def enable(vcpu: X86Vcpu) -> StealTime:
     return vcpu.guest.steal_time()
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.parametrize("reserved", RESERVED)
 def test_reserved_bits_are_refused(vcpu: X86Vcpu, reserved: int) -> None:
     """Bits 1 to 5 of the MSR are reserved: #GP in the guest, refused to the host, and the old value stays."""

@@ -20,13 +20,17 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 
-pytestmark = pytest.mark.stress
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK"),
+    pytest.mark.stress,
+]
 
 SLEW_NS = 100_000  # more than NTP slews CLOCK_REALTIME between two sets, less than lies between them
 ROUNDS = 300
 VMS = 1_000
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """While another thread sets kvmclock on one and the same line, every reading lies on that line.
@@ -81,6 +85,7 @@ def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86V
     together(lambda: until.finished(write), *(functools.partial(read, vcpu) for vcpu in vcpus))
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None:
     """Each vCPU's own thread sets an offset and finds its guest on that line, whatever the others do."""
 
@@ -94,6 +99,7 @@ def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None
     together(*(functools.partial(set_and_read, vcpu) for vcpu in vcpus))
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_state_settles_after_concurrent_writes(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """Whatever threads did to clock and offsets, once offsets are equal the master clock is on."""
@@ -111,6 +117,7 @@ def test_state_settles_after_concurrent_writes(vm: X86Vm, vcpus: list[X86Vcpu]) 
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_RUN")
 def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
     """KVM_RUN interrupted again and again ends with EINTR each time; kvmclock continues meanwhile."""
     vcpu, _ = vcpus
@@ -126,6 +133,7 @@ def test_signals_do_not_disturb_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> No
     assert last.kvmclock_ns - first.kvmclock_ns in first_span.until(last_span).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
     """While immediate_exit is set every KVM_RUN fails with EINTR, and none runs the guest."""
     vcpu.guest.read_tsc()
@@ -140,6 +148,7 @@ def test_interrupted_run_is_reported_as_such(vcpu: X86Vcpu) -> None:
     assert vcpu.where() == where
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK")
 def test_vms_by_the_thousand(kvm: Kvm[X86Vm]) -> None:
     """Each of 1,000 VMs, created one after the other, has a clock of its own that shows the right time."""
     for _ in range(VMS):

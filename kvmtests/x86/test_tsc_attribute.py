@@ -18,6 +18,8 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
+
 UNKNOWN = [
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**64 - 1, id="attribute-all-ones"),
@@ -66,6 +68,7 @@ def test_unknown_attribute_is_not_set(vcpu: X86Vcpu, unknown: Attribute) -> None
     assert vcpu.tsc_offset == before
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(("group", "number"), UNKNOWN)
 def test_unknown_attribute_comes_before_a_bad_pointer(unknown: Attribute) -> None:
     """An unknown attribute with a bad value pointer gives ENXIO: the pointer is not used."""
@@ -91,6 +94,7 @@ def test_bad_value_pointer_is_refused(vcpu: X86Vcpu, address: int) -> None:
     assert vcpu.tsc_offset == before
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_HAS_DEVICE_ATTR")
 def test_existence_does_not_read_the_pointer(vcpu: X86Vcpu) -> None:
     """KVM_HAS_DEVICE_ATTR of a known attribute succeeds whatever its pointer is."""
     vcpu.tsc_offset_attribute.probe(BAD_ADDRESS)
@@ -98,6 +102,7 @@ def test_existence_does_not_read_the_pointer(vcpu: X86Vcpu) -> None:
     assert vcpu.tsc_offset_attribute.exists(BAD_ADDRESS)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(
     "request_number",
     [

@@ -27,7 +27,10 @@ from fixtures.uapi.x86.cpuid import LEAF_1_ECX_TSC_DEADLINE
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.windows import timed
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [
+    pytest.mark.promise(architectural="Intel SDM 3A, Local APIC Timer: TSC-Deadline Mode"),
+    pytest.mark.thorough,
+]
 
 ONE_SHOT = 0 << 17
 SOON_TICKS = 1_000_000
@@ -126,6 +129,7 @@ def test_deadline_counts_in_guest_ticks(apic_vcpu: X86Vcpu, tsc_offset: int) -> 
     assert handled in Window(deadline, before + span.width)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_restored_deadline_reads_back(kvm: Kvm[X86Vm], apic_vcpu: X86Vcpu) -> None:
     """A vCPU that gets another's offset, APIC state and deadline, in this order, has that deadline."""
     apic_vcpu.tsc_offset = 2**40

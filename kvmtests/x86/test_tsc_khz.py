@@ -28,7 +28,7 @@ from kvmtests.x86.clocks import (
     ticks_between,
 )
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 FAR = 2**45  # ticks, hours from where any TSC starts
 # Each as a fraction of the host's frequency, in parts per thousand.
@@ -74,6 +74,7 @@ def scaling(vcpu: X86Vcpu, host_khz: int) -> KhzScaling:
     return KhzScaling((vcpu.tsc_khz << bits) // host_khz, bits)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ")
 @pytest.mark.usefixtures("settable_tsc")
 def test_new_vcpu_has_the_vms_frequency(vm: X86Vm) -> None:
     """A vCPU starts with the frequency that its VM reports; KVM_SET_TSC_KHZ 0 means the host's."""
@@ -138,6 +139,7 @@ def test_too_fast_frequency_is_refused(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert (vcpu.tsc_khz, vm.tsc_khz) == (host_khz, host_khz)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ")
 def test_vm_frequency_is_fixed_with_the_first_vcpu(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Once a vCPU exists the VM's frequency cannot change: EINVAL, and all frequencies stay.
 
@@ -269,6 +271,9 @@ def test_value_near_an_offset_joins_the_scaled_line(vm: X86Vm) -> None:
     assert second.tsc_offset == FAR
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: tsc_to_system_mul"
+)
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")
 @pytest.mark.parametrize(
     ("khz", "shift", "mul"),
@@ -295,6 +300,7 @@ def test_record_is_made_for_the_guests_frequency(vm: X86Vm, khz: int, shift: int
     assert mul <= record.tsc_to_system_mul <= slower_by_a_khz
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ")
 @pytest.mark.usefixtures("hardware_scaling", "stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("permille", SCALED)
 def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None:
@@ -309,6 +315,7 @@ def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None
     assert seen.value in Window(start.value, start.value + elapsed.last * max(permille, 1000) // 1000)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_record_and_get_clock_agree(vm: X86Vm, permille: int) -> None:

@@ -19,6 +19,8 @@ from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_T
 from kvmtests.windows import timed
 from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
 
+pytestmark = pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter Adjustment")
+
 GIB = 2**30
 INTEL = b"GenuineIntel"
 UNDEFINED_OPCODE = 6  # the exception #UD
@@ -56,6 +58,7 @@ def guest_writes_tsc(vcpu: X86Vcpu, value: int) -> tuple[Window, Window]:
     return written, Window(guest_before, guest_before + written.width)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter")
 @pytest.mark.usefixtures("stable_tsc", "settable_tsc")
 def test_first_vcpu_starts_at_zero(vm: X86Vm) -> None:
     """The TSC of a VM's first vCPU starts at 0 when the vCPU is made; TSC_ADJUST is 0."""
@@ -65,6 +68,7 @@ def test_first_vcpu_starts_at_zero(vm: X86Vm) -> None:
     assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == 0
 
 
+@pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter")
 def test_rdmsr_lies_between_two_rdtsc(vcpu: X86Vcpu) -> None:
     """In the guest, RDMSR of IA32_TSC reads the counter that RDTSC reads."""
     readings = vcpu.guest.samples("rdmsr_triples", 64, width=3, operands=(MSR_IA32_TSC,))
@@ -73,6 +77,7 @@ def test_rdmsr_lies_between_two_rdtsc(vcpu: X86Vcpu) -> None:
         assert value in Window(before, after)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_MSRS")
 def test_host_reads_between_two_guest_readings(vcpu: X86Vcpu) -> None:
     """KVM_GET_MSRS of IA32_TSC is what the guest would have read."""
     before = vcpu.guest.read_tsc()
@@ -109,6 +114,7 @@ def test_guest_adjust_write_moves_the_tsc_by_the_difference(vcpu: X86Vcpu, value
         check_tsc_continues(vcpu, start.value + value - 5 * GIB, since=start.window)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
     """KVM_SET_MSRS of IA32_TSC sets the TSC of guest and host; TSC_ADJUST keeps what the guest wrote."""
@@ -121,6 +127,7 @@ def test_host_tsc_write_leaves_adjust_alone(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 64 * GIB, since=written)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc")
 @pytest.mark.parametrize("value", ADJUSTS)
 def test_host_adjust_write_leaves_the_tsc_alone(vcpu: X86Vcpu, value: int) -> None:
@@ -159,6 +166,7 @@ def test_guest_tsc_write_shows_the_hosts_write_in_adjust(vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, 16 * GIB, since=written)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("tsc_adjust", "stable_tsc", "settable_tsc")
 def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -> None:
     """TSC_ADJUST is opaque to the host: written before or after the offset, both end as written."""
@@ -188,6 +196,7 @@ def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
     check_tsc_continues(other, start.value, since=start.window)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.usefixtures("stable_tsc")
 def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Without CPUID.7.EBX.TSC_ADJUST writes of host and guest are dropped without an error."""
@@ -202,6 +211,7 @@ def test_adjust_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     check_tsc_continues(vcpu, start.value, since=start.window)
 
 
+@pytest.mark.promise(architectural="Intel SDM 3B, IA32_TSC_AUX Register and RDTSCP Support")
 @pytest.mark.parametrize("value", [0, 10, 0x100, 2**32 - 1], ids=["zero", "ten", "two-to-8", "all-bits"])
 def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
     """RDTSCP returns in ECX what was written to TSC_AUX."""
@@ -212,6 +222,7 @@ def test_rdtscp_returns_tsc_aux(vcpu: X86Vcpu, value: int) -> None:
     assert vcpu.guest.read_tsc_aux() == value
 
 
+@pytest.mark.promise(architectural="Intel SDM 2B, RDTSCP")
 def test_rdtscp_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Without CPUID.80000001.EDX.RDTSCP the instruction raises #UD. Source: Intel SDM 2B, RDTSCP."""
     require_rdtscp(vcpu)
@@ -224,6 +235,7 @@ def test_rdtscp_needs_its_cpuid_bit(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert fault.value.vector == UNDEFINED_OPCODE
 
 
+@pytest.mark.promise(architectural="Intel SDM 3B, IA32_TSC_AUX Register and RDTSCP Support")
 def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
     """If the guest's CPUID names Intel, a TSC_AUX of more than 32 bits is refused.
 
@@ -240,6 +252,7 @@ def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
     assert vcpu.get_msr(MSR_TSC_AUX) == 5
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 def test_upper_half_of_tsc_aux_is_dropped_on_other_cpus(vcpu: X86Vcpu) -> None:
     """If the guest's CPUID names another vendor, the upper half of a TSC_AUX is dropped and reads 0.
 

@@ -16,6 +16,8 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import msr_index
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
+
 
 @pytest.fixture(autouse=True)
 def attribute(vcpu: X86Vcpu) -> None:
@@ -92,6 +94,7 @@ def test_same_offset_again_later_changes_nothing(vcpu: X86Vcpu, tsc_offset: int)
     assert reading.value in reading.window.shifted(tsc_offset)
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_same_offset_again_keeps_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Setting the same offset again starts no new TSC generation: the master clock stays on."""
@@ -104,6 +107,7 @@ def test_same_offset_again_keeps_the_master_clock(vm: X86Vm, vcpu: X86Vcpu) -> N
     assert vm.clock().flags == MASTER_CLOCK
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.before("master_clock_with_offsets")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_different_offsets_turn_the_master_clock_off(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:

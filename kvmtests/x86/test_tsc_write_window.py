@@ -26,7 +26,7 @@ from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.windows import timed
 from kvmtests.x86.clocks import check_tsc_continues, continued, flags_after_entry, host_reading
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 5.10 to 7.3"), pytest.mark.thorough]
 
 ATTEMPTS = 20
 
@@ -202,6 +202,7 @@ def test_value_near_an_offset_keeps_the_master_clock(vcpus: list[X86Vcpu]) -> No
     assert flags_after_entry(first, second) == MASTER_CLOCK
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 @pytest.mark.usefixtures("stable_tsc")
 def test_offset_stays_by_itself(vcpu: X86Vcpu) -> None:
     """The offset changes only when it is written: not by time, entries or kvmclock."""

@@ -20,6 +20,8 @@ from fixtures.uapi.x86.kvm_para import MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NE
 from fixtures.uapi.x86.pvclock import pvclock_wall_clock
 from kvmtests.x86.clocks import enter_all, epoch_window
 
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_WALL_CLOCK_NEW")
+
 WALL_CLOCK_MSRS = pytest.mark.parametrize(
     "msr",
     [
@@ -62,6 +64,7 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
     assert first.epoch_ns - again.epoch_ns > 900 * NSEC_PER_SEC
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @WALL_CLOCK_MSRS
 def test_host_write_writes_the_structure(vm: X86Vm, vcpu: X86Vcpu, msr: int) -> None:
     """KVM_SET_MSRS of the MSR writes the structure before it returns, as a restored VM needs."""
@@ -83,6 +86,7 @@ def test_address_belongs_to_the_vm(vcpus: list[X86Vcpu]) -> None:
         assert vcpu.guest.rdmsr(MSR_KVM_WALL_CLOCK).value == layout.WALL_CLOCK
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_version_of_a_scribbled_structure_ends_even(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """An odd version that the guest left there is followed by an even one."""
     vm.memory[layout.WALL_CLOCK] = 7
@@ -90,6 +94,7 @@ def test_version_of_a_scribbled_structure_ends_even(vm: X86Vm, vcpu: X86Vcpu) ->
     assert vcpu.guest.write_wall_clock().version % 2 == 0
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_address_zero_writes_nothing(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """KVM does not write the structure to address 0."""
     before = bytes(vm.memory[:64])

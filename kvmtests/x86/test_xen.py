@@ -26,7 +26,7 @@ from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 from kvmtests.x86.clocks import MARGIN_NS, epoch_window
 
-pytestmark = [pytest.mark.thorough]
+pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 HYPERCALL_MSR = 0x40000200
 OUTSIDE_OF_MEMORY = 0x7000_0000
@@ -120,6 +120,7 @@ def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:
     return pvclock_at(vcpu, kind)
 
 
+@pytest.mark.promise(architectural="Xen public headers, struct shared_info: wc_sec and wc_nsec")
 @MODES
 @pytest.mark.parametrize(
     "kvmclock_ns", [pytest.param(0, id="new"), pytest.param(1000 * NSEC_PER_SEC, id="old")]
@@ -141,6 +142,9 @@ def test_wall_clock_and_kvmclock_make_realtime(
     assert page.wc.version % 2 == 0
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/api.rst, KVM_XEN_HVM_SET_ATTR: KVM_XEN_ATTR_TYPE_LONG_MODE"
+)
 def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
     """A guest that turns out to be a 64-bit one gets its wall clock where 64-bit guests look for it."""
     share(vm, 0)
@@ -152,6 +156,7 @@ def test_wall_clock_is_written_again_with_the_mode(vm: X86Vm) -> None:
     assert shared_page(vm, 1).wc.sec == shared_page(vm, 0).wc.sec
 
 
+@pytest.mark.promise(architectural="Xen public headers, struct vcpu_time_info")
 @pytest.mark.usefixtures("stable_tsc")
 @KINDS
 def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
@@ -167,6 +172,7 @@ def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
     assert record.version % 2 == 0
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
 @KINDS
 def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
     """After KVM_SET_CLOCK and an entry the record shows the new time."""
@@ -181,6 +187,7 @@ def test_set_clock_reaches_the_xen_guest(vm: X86Vm, vcpu: X86Vcpu, kind: int) ->
     )
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_XEN_VCPU_SET_ATTR")
 @KINDS
 def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
     """A vCPU without an address gets no record written, and its entries do not write another vCPU's."""
@@ -194,6 +201,7 @@ def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
     assert pvclock_at(first, kind) == before
 
 
+@pytest.mark.promise(architectural="Xen public headers, struct vcpu_time_info")
 @KINDS
 def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
     """KVM_KVMCLOCK_CTRL marks the guest as stopped in kvmclock's record, and leaves Xen's record alone."""
@@ -207,6 +215,9 @@ def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
     assert not pvclock_at(vcpu, kind).flags & PVCLOCK_GUEST_STOPPED
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/api.rst, KVM_CAP_XEN_HVM: KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE"
+)
 @pytest.mark.usefixtures("tsc_clocksource")
 @KINDS
 def test_stable_flag_can_be_kept_from_xen_guests(vm: X86Vm, vcpu: X86Vcpu, kind: int, offered: int) -> None:
@@ -240,6 +251,10 @@ def test_shared_page_does_not_move_kvmclock(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert reading.kvmclock_ns in Window(expected, expected).widened(MARGIN_NS)
 
 
+@pytest.mark.promise(
+    de_facto="the proposals since 2024",
+    began='633d7652f80f ("KVM: x86/xen: Do not corrupt KVM clock in kvm_xen_shared_info_init()")',
+)
 @pytest.mark.since("xen_page_keeps_the_snapshot")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_shared_page_takes_no_snapshot(vm: X86Vm, vcpu: X86Vcpu) -> None:
@@ -256,6 +271,7 @@ def test_shared_page_takes_no_snapshot(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert (after.tsc_timestamp, after.system_time_ns) == (before.tsc_timestamp, before.system_time_ns)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_XEN_VCPU_SET_ATTR")
 @KINDS
 def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
     """After the address was taken back KVM does not write the record again."""

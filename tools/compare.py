@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fixtures.plugins import known_issues
+from fixtures import known_issues
 from reports import compare_lines, matching
 from reports.compare import EFFECT, SIGNIFICANCE, WORSE, Comparison, Shift, compare
 from reports.model import Run

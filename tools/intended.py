@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from fixtures.kernel_changes import CHANGES
-from fixtures.plugins.known_issues import KnownIssue
+from fixtures.known_issues import KnownIssue
 from reports.model import Result, Run, Verdict
 
 Case = tuple[str, str]

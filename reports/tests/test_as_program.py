@@ -8,7 +8,7 @@ import pytest
 from reports.as_program import as_program
 from reports.html import page
 from reports.model import ReportTarget, Result, Run, Session, Verdict
-from reports.summary import _bad
+from reports.summary import _notable
 
 CASE = "kvmtests/x86/test_tsc_offset.py::test_offset[host-one]"
 FAILED = Result(
@@ -47,7 +47,7 @@ def test_other_results_have_none(result: Result) -> None:
 
 def test_terminal_offers_it_next_to_the_reproduce_line() -> None:
     """The closing summary has the command after the one that repeats the case."""
-    lines = list(_bad(FAILED))
+    lines = list(_notable(FAILED))
 
     assert lines[-2:] == [f"        reproduce: {FAILED.repro}", f"        as C: {COMMAND}"]
 

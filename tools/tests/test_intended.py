@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.kernel_changes import CHANGES
-from fixtures.plugins.known_issues import KnownIssue, load
+from fixtures.known_issues import KnownIssue, load
 from reports.model import ReportTarget, Result, Run, Verdict
 from tools import compare, intended
 

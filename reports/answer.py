@@ -77,6 +77,10 @@ def _wrong(run: Run) -> list[str]:
         said.append("nothing fails elsewhere")
     if known := counts(run.results)[Verdict.XFAIL]:
         said.append(_number(known, "failure is a known issue", "failures are known issues"))
+    for verdict in (Verdict.CHANGED, Verdict.XPASS):
+        reported = [result for result in run.results if result.verdict is verdict and not result.bad]
+        if reported:
+            said.append(_number(_units(verdict, reported), *_WORDS[verdict]))
     return said
 
 

@@ -33,7 +33,7 @@ class Wrong(Exception):
     """The ends cannot be bisected between; the text is one sentence without a full stop."""
 
 
-class KernelChange(NamedTuple):
+class KernelPair(NamedTuple):
     """Two neighbouring kernels of different verdict, in the order of versions, and what lies between."""
 
     before: str
@@ -77,7 +77,7 @@ def chosen(offered: Sequence[str], name: str) -> str:
     return of_series[-1]
 
 
-def bisect(versions: Sequence[str], judge_on: Judge, *, newer_is_good: bool) -> KernelChange:
+def bisect(versions: Sequence[str], judge_on: Judge, *, newer_is_good: bool) -> KernelPair:
     """Return where the verdict changes among *versions*; `Wrong` unless both ends are as said."""
     wanted = (BisectStatus.BAD, BisectStatus.GOOD) if newer_is_good else (BisectStatus.GOOD, BisectStatus.BAD)
     low, high = 0, len(versions) - 1
@@ -94,7 +94,7 @@ def bisect(versions: Sequence[str], judge_on: Judge, *, newer_is_good: bool) -> 
             high = middle
         else:
             passed_over.add(middle)
-    return KernelChange(versions[low], versions[high], tuple(versions[low + 1 : high]))
+    return KernelPair(versions[low], versions[high], tuple(versions[low + 1 : high]))
 
 
 def _middle(low: int, high: int, passed_over: set[int]) -> int | None:

@@ -106,7 +106,7 @@ def section(claims: Sequence[ListedClaim]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return *text* as a cell shows it: a star is no emphasis there, and a bar no next cell."""
+    """Return *text* as a cell shows it: a star is not emphasis there, and a bar not the next cell."""
     for sign in "\\|*<":
         text = text.replace(sign, f"\\{sign}")
     return text

@@ -51,7 +51,7 @@ def run(*results: str, kernel: str = "6.12.117") -> Run:
         pytest.param(
             "a:x:error a:y:timeout a:z:xpass",
             "1 test ends in an error of the harness on a (6.12.117); 1 test runs out of time on a (6.12.117);"
-            " 1 known issue no longer shows on a (6.12.117).",
+            " 1 known issue no longer shows.",
             id="other-verdicts",
         ),
     ],

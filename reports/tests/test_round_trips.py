@@ -311,7 +311,7 @@ def test_every_report_says_the_same_of_a_known_issue_that_no_longer_shows() -> N
         pytest.param(True, "not ok 1 t", "FAIL", id="strict"),
     ],
 )
-def test_changed_behaviour_fails_a_run_that_was_told_so(strict: bool, line: str, status: str) -> None:
+def test_changed_behaviour_fails_a_strict_run(strict: bool, line: str, status: str) -> None:
     """Behaviour that changed is named in every report with its promise; only a strict run fails on it."""
     result = model.Result(
         "a.py::t",
@@ -349,13 +349,13 @@ def test_changed_behaviour_fails_a_run_that_was_told_so(strict: bool, line: str,
     assert model.exit_status(run.results) == int(strict)
 
 
-def test_what_fails_only_strict_runs_is_no_new_failure() -> None:
-    """Against a baseline, a pass that became changed behaviour is a new failure in a strict run only."""
+def test_what_fails_only_strict_runs_breaks_nothing_else() -> None:
+    """Against a baseline, a pass that became changed behaviour is broken in a strict run only."""
+    targets = (model.ReportTarget("host"),)
     before = model.Result("a.py::t", "t", "host", "a", Verdict.PASS)
-    runs = [
-        Run(results=(before._replace(verdict=Verdict.CHANGED, strict=strict),)) for strict in (False, True)
-    ]
+    changed = [before._replace(verdict=Verdict.CHANGED, strict=strict) for strict in (False, True)]
+    baseline, *runs = [Run(targets=targets, results=(result,)) for result in (before, *changed)]
 
-    kinds = [compare.compare(Run(results=(before,)), run).changes[0].kind for run in runs]
+    kinds = [compare.compare(baseline, run).changes[0].kind for run in runs]
 
     assert kinds == [compare.Kind.OTHER, compare.Kind.BROKEN]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from fixtures.architectures import ARM64, X86_64
 from fixtures.guests import layout
@@ -14,14 +15,27 @@ from tools.export_c.c_names import region
 from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers
 from tools.export_c.expressions import Constant
 
-_ALWAYS = {X86_64.name: ("faults",), ARM64.name: ("mmu_on", "vector", "irq")}
+
+class GuestForm(NamedTuple):
+    """How guests of one architecture stand in a C program."""
+
+    always: tuple[str, ...]  # programs that others cannot do without
+    code_bits: int  # of an element of their code's array
+    copies_vectors: bool  # the program copies its exception vectors into place
+    has_idt: bool
+
+
+BY_ARCHITECTURE = {
+    X86_64.name: GuestForm(("faults",), 8, copies_vectors=False, has_idt=True),
+    ARM64.name: GuestForm(("mmu_on", "vector", "irq"), 32, copies_vectors=True, has_idt=False),
+}
 _VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
 _IDT_ENTRY = 16
 
 
 def started(events: Sequence[Event], arch: str) -> list[Program]:
     """Return the guest programs that *events* start, and those they cannot do without."""
-    found: dict[str, None] = dict.fromkeys(_ALWAYS[arch])
+    found: dict[str, None] = dict.fromkeys(BY_ARCHITECTURE[arch].always)
     names = {layout.entry(arch, name): name for name in layout.BY_ARCHITECTURE[arch]}
     for event in events:
         for address in _entries(event):
@@ -58,7 +72,7 @@ def _entries(event: Event) -> Iterator[int]:
 
 def code(program: Program) -> str:
     """Return *program* as an array, each instruction with its mnemonic."""
-    words = program.arch == ARM64.name
+    words = BY_ARCHITECTURE[program.arch].code_bits == 32
     lines = [f"/* {program.name}: {_wrapped(program.doc)} */"]
     lines.append(f"static const uint{32 if words else 8}_t program_{program.name}[] = {{")
     lines += [
@@ -101,7 +115,7 @@ def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) ->
 def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
     arch = programs[0].arch
     codes = [(address, address + len(image)) for address, image in layout.code(arch)]
-    if arch == ARM64.name:
+    if BY_ARCHITECTURE[arch].copies_vectors:
         codes.append((layout.VECTORS, layout.VECTORS + _VECTORS * _VECTOR_STEP))
     states = range(layout.tss(0), layout.tss(layout.MAX_VCPUS - 1) + (layout.tss(1) - layout.tss(0)))
     kept = {layout.tss(vcpu) // 0x80 for vcpu in vcpus}
@@ -109,9 +123,9 @@ def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) ->
     for at, held in memory.contents.items():
         if any(first - 7 <= at < last for first, last in codes):
             continue
-        if arch == X86_64.name and at in states and at // 0x80 not in kept:
+        if BY_ARCHITECTURE[arch].has_idt and at in states and at // 0x80 not in kept:
             continue
-        if arch == X86_64.name and _is_unused_gate(at, memory, programs):
+        if BY_ARCHITECTURE[arch].has_idt and _is_unused_gate(at, memory, programs):
             continue
         found[at] = int.from_bytes(held, "little")
     return found
@@ -136,7 +150,7 @@ def loading(programs: Sequence[Program]) -> str:
             continue
         address = layout.entry(one.arch, one.name)
         lines.append(f"\tmemcpy(memory + {address:#x}, program_{one.name}, sizeof(program_{one.name}));")
-    if programs[0].arch == ARM64.name:
+    if BY_ARCHITECTURE[programs[0].arch].copies_vectors:
         every = f"memory + {layout.VECTORS:#x} + i * {_VECTOR_STEP:#x}"
         irq = f"memory + {layout.VECTORS + _IRQ_VECTOR * _VECTOR_STEP:#x}"
         lines.append(f"\tfor (unsigned int i = 0; i < {_VECTORS}; i++)")

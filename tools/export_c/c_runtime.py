@@ -10,14 +10,14 @@ from pathlib import Path
 from fixtures.architectures import ARM64, X86_64
 
 _FOLDER = Path(__file__).parent / "runtime"
-_FILES = {X86_64.name: ("common.c", "x86.c"), ARM64.name: ("common.c", "arm64.c")}
+BY_ARCHITECTURE = {X86_64.name: ("common.c", "x86.c"), ARM64.name: ("common.c", "arm64.c")}
 _MARK = re.compile(r"^/\* @(\w+) \*/$", re.MULTILINE)
 
 
 def pieces(arch: str) -> dict[str, str]:
     """Return the pieces of C for programs of *arch* by the name that each defines, in their order."""
     found: dict[str, str] = {}
-    for file in _FILES[arch]:
+    for file in BY_ARCHITECTURE[arch]:
         _, *parts = _MARK.split((_FOLDER / file).read_text(encoding="ascii"))
         found |= {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
     return found

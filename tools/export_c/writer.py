@@ -25,7 +25,10 @@ from tools.export_c.peephole import shortened
 from tools.export_c.places import is_signed
 from tools.export_c.rolling import Loop, leaves, rolled
 
-_LEAVES_BY = {X86_64.name: ("KVM_EXIT_IO", kvm.KVM_EXIT_IO), ARM64.name: ("KVM_EXIT_MMIO", kvm.KVM_EXIT_MMIO)}
+BY_ARCHITECTURE = {
+    X86_64.name: ("KVM_EXIT_IO", kvm.KVM_EXIT_IO),
+    ARM64.name: ("KVM_EXIT_MMIO", kvm.KVM_EXIT_MMIO),
+}
 _LIMIT_S = 60
 _WIDTH = 96
 
@@ -49,7 +52,7 @@ def write(claim: Claim) -> str:
         used=_used(events, names),
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
-        leaves_by=_LEAVES_BY[arch][1],
+        leaves_by=BY_ARCHITECTURE[arch][1],
     )
     body = list(_body(program.parts, steps, claim))
     programs = c_guest.started(events, arch)
@@ -93,7 +96,7 @@ def _comment(text: str) -> Iterator[str]:
 
 
 def _defines(names: Names, arch: str, text: str) -> Iterator[str]:
-    yield f"#define LEAVES_BY {_LEAVES_BY[arch][0]} /* how guest programs end */"
+    yield f"#define LEAVES_BY {BY_ARCHITECTURE[arch][0]} /* how guest programs end */"
     if "MAILBOXES" in text:
         yield f"#define MAILBOXES {layout.mailbox(0):#x} /* in guest memory, a page for each vCPU */"
     for name, value in names.defines.items():

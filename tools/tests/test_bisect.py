@@ -105,12 +105,16 @@ def test_any_other_status_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert bisect_step.main([CLAIM]) == 128
 
 
-def git(tree: Path, *words: str) -> str:
-    """Run git in *tree* without the user's settings; return its output."""
+def git(tree: Path, *words: str, minute: int = 0) -> str:
+    """Run git in *tree* without the user's settings, at a *minute* of its own; return its output."""
+    date = f"2026-01-01T00:{minute:02}:00Z"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
+        # git takes commits of one second in the order of their hashes, and so other steps each time.
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_DATE": date,
     }
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     done = subprocess.run(
@@ -131,7 +135,7 @@ def history(tmp_path: Path) -> tuple[Path, list[str]]:
         (tree / "builds").write_text("no\n" if number in {11, 12, 13, 14, 20} else "yes\n")
         (tree / "how").write_text({22: "otherwise\n"}.get(number, "fails\n" if number >= 18 else "passes\n"))
         git(tree, "add", ".")
-        git(tree, "commit", "-q", "-m", f"commit {number}")
+        git(tree, "commit", "-q", "-m", f"commit {number}", minute=number)
         commits.append(git(tree, "rev-parse", "HEAD").strip())
     return tree, commits
 
@@ -156,18 +160,27 @@ sys.exit(bisection.main(sys.argv[1:]))
 """A step whose claim is judged by a file of the tree: nothing boots."""
 
 
+def run_bisection(tree: Path, stand_in: Path) -> str:
+    """Let git bisect *tree* by the step in *stand_in*; return what both said."""
+    python = ["env", f"PYTHONPATH={STEP.parents[1]}", "PYTHONSAFEPATH=1", sys.executable, str(stand_in)]
+    words = [CLAIM, "--build", "grep -q yes builds", "--symptom", "N ticks too late"]
+    done = subprocess.run(
+        ["git", "bisect", "run", *python, *words], cwd=tree, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
 def test_git_bisect_finds_the_planted_commit(history: tuple[Path, list[str]], tmp_path: Path) -> None:
-    """Over 30 commits, with five that do not build and one that fails otherwise, git names the right one."""
+    """Over 30 commits, with five that do not build and one that fails otherwise, git names the right one.
+
+    That one is the first failure which git meets, so the symptom is given.
+    """
     tree, commits = history
     stand_in = tmp_path / "stand_in.py"
     stand_in.write_text(STAND_IN)
-    root = STEP.parents[1]
     git(tree, "bisect", "start", commits[-1], commits[0])
 
-    output = git(
-        tree, "bisect", "run", "env", f"PYTHONPATH={root}", "PYTHONSAFEPATH=1", sys.executable, str(stand_in),
-        CLAIM, "--build", "grep -q yes builds",
-    )  # fmt: skip
+    steps = run_bisection(tree, stand_in)
 
-    assert f"{commits[18]} is the first bad commit" in output
-    assert (tree / ".git/kvmtests-bisect").read_text().endswith("\nN ticks too late\n")
+    assert f"{commits[18]} is the first bad commit" in steps
+    assert "skip: it fails otherwise: KVM_RUN failed with EFAULT" in steps

@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.lab import cache, parts
 from tools import bisect_kernels, lab
-from tools.bisect_kernels import KernelChange, Wrong, between, bisect
+from tools.bisect_kernels import KernelPair, Wrong, between, bisect
 from tools.judgement import BisectStatus, Judgement
 
 VERSIONS = [f"6.{number}.1+deb13" for number in range(30)]
@@ -38,7 +38,7 @@ def test_pair_is_found_wherever_it_lies(changed_at: int) -> None:
 
     found = bisect(VERSIONS, verdicts(changed_at, frozenset(), tried), newer_is_good=True)
 
-    assert found == KernelChange(VERSIONS[changed_at - 1], VERSIONS[changed_at], ())
+    assert found == KernelPair(VERSIONS[changed_at - 1], VERSIONS[changed_at], ())
     assert len(tried) == len(set(tried)) <= 7
 
 
@@ -46,7 +46,7 @@ def test_kernels_that_cannot_be_judged_are_passed_over() -> None:
     """Unjudged kernels next to the change are named; others change nothing."""
     found = bisect(VERSIONS, verdicts(18, frozenset((14, 15, 17, 25)), []), newer_is_good=True)
 
-    assert found == KernelChange("6.16.1+deb13", "6.18.1+deb13", ("6.17.1+deb13",))
+    assert found == KernelPair("6.16.1+deb13", "6.18.1+deb13", ("6.17.1+deb13",))
 
 
 def test_end_that_is_not_as_said_is_refused() -> None:
@@ -129,6 +129,7 @@ def test_versions_are_in_their_order() -> None:
         "6.1.0-44",
         "6.12.74+deb13+1",
         "6.12.100+deb13",
+        "6.12.115+deb13.1",
         "7.0.4+deb13",
         "7.0.10+deb13",
     ]

@@ -7,7 +7,7 @@ import shlex
 
 from .model import Result, Verdict
 
-_FAILED = frozenset({Verdict.FAIL, Verdict.XFAIL})
+_FAILED = frozenset({Verdict.FAIL, Verdict.CHANGED, Verdict.XFAIL})
 _REPEATS, _WRITES = "pytest", "tools.export_c"
 _CHECKOUT = ".venv/"
 _WORDS = 6

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from reports.model import Result, ResultEnding, Verdict
 
-_FAILED = (Verdict.FAIL, Verdict.TIMEOUT, Verdict.XFAIL)
+_FAILED = (Verdict.FAIL, Verdict.CHANGED, Verdict.TIMEOUT, Verdict.XFAIL)
 _PASSED = (Verdict.PASS, Verdict.XPASS)
 _NUMBER = re.compile(r"0x[0-9a-f_]+|\d[\d_,.]*", re.IGNORECASE)
 

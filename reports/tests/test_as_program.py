@@ -22,7 +22,7 @@ FAILED = Result(
 COMMAND = f".venv/bin/python -m tools.export_c '{CASE}' --target host >repro.c"
 
 
-@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.XFAIL])
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.CHANGED, Verdict.XFAIL])
 def test_failure_has_a_program(verdict: Verdict) -> None:
     """The command names the case and the target of the failure."""
     assert as_program(FAILED._replace(verdict=verdict)) == COMMAND

@@ -36,6 +36,7 @@ OTHERWISE = result(Verdict.FAIL, "KVM_RUN failed with EFAULT")
         pytest.param([result(Verdict.XPASS)], BisectStatus.GOOD, id="known-issue-gone"),
         pytest.param([result(Verdict.PASS), FAILED], BisectStatus.BAD, id="fail"),
         pytest.param([result(Verdict.XFAIL, reason="known")], BisectStatus.BAD, id="known-issue"),
+        pytest.param([result(Verdict.CHANGED)], BisectStatus.BAD, id="changed"),
         pytest.param([result(Verdict.TIMEOUT)], BisectStatus.BAD, id="timeout"),
         pytest.param([result(Verdict.SKIP)], BisectStatus.SKIP, id="skip"),
         pytest.param([result(Verdict.ERROR, "the harness failed")], BisectStatus.SKIP, id="error"),

@@ -60,8 +60,6 @@ def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     words = claims(arguments, where)
     if not named(arguments, where):
         words.append("--benchmark-glance")
-    if arguments.all and not arguments.target:
-        words.append("--every-host")
     for name in arguments.target:
         words += ["--target", name]
     return [*words, *arguments.pytest_arguments]

@@ -86,6 +86,7 @@ def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86V
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
+@pytest.mark.usefixtures("settable_tsc")
 def test_guests_read_while_user_space_sets_offsets(vcpus: list[X86Vcpu]) -> None:
     """Each vCPU's own thread sets an offset and finds its guest on that line, whatever the others do."""
 

@@ -227,7 +227,7 @@ def test_later_vcpus_join_the_scaled_line(vm: X86Vm) -> None:
     assert readings == sorted(readings)
 
 
-@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc", "settable_tsc")
 @pytest.mark.parametrize("permille", SCALED)
 def test_scaled_tsc_counts_from_the_value_written(vm: X86Vm, permille: int) -> None:
     """A value written to IA32_TSC is what a scaled guest's TSC counts from, at the guest's frequency."""
@@ -259,7 +259,7 @@ def test_elapsed_time_counts_in_the_guests_ticks(vm: X86Vm) -> None:
 
 
 @pytest.mark.generation("upstream")
-@pytest.mark.usefixtures("hardware_scaling", "stable_tsc")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc", "settable_tsc")
 def test_value_near_an_offset_joins_the_scaled_line(vm: X86Vm) -> None:
     """A scaled vCPU that is given what another reads, whose offset was set, gets its offset."""
     vm.tsc_khz *= 3

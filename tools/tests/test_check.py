@@ -11,7 +11,6 @@ import pytest
 
 from reports import read_journal
 from tools import bench
-from tools.check import parse, pytest_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,7 +66,17 @@ def test_the_benchmark_table_is_among_what_it_prints(tmp_path: Path) -> None:
 
 def test_a_broken_claim_is_1(tmp_path: Path) -> None:
     """A defect in the simulator breaks claims, and the run says so by its status."""
-    done = check(tmp_path, "--target", "sim-x86_64", "-k", "unknown_flag_is_refused", "--", "--defect", "C07")
+    done = check(
+        tmp_path,
+        "--target",
+        "sim-x86_64",
+        "-k",
+        "unknown_flag_is_refused",
+        "--",
+        "--defect",
+        "C07",
+        "--de-facto=fail",
+    )
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAIL" in done.stdout
@@ -119,19 +128,6 @@ def test_named_file_is_all_that_runs(tmp_path: Path) -> None:
     assert done.returncode == 0
     results = read_journal.read([tmp_path / "journal.jsonl"]).results
     assert {result.subject for result in results} == {"common.target"}
-
-
-@pytest.mark.parametrize(
-    ("words", "every_host"),
-    [
-        pytest.param([], False, id="quick"),
-        pytest.param(["--all"], True, id="all"),
-        pytest.param(["--all", "--target", "host"], False, id="named"),
-    ],
-)
-def test_all_runs_on_every_simulated_host(words: list[str], every_host: bool) -> None:
-    """ALL=1 adds the simulated hosts that otherwise come by name, unless targets are named."""
-    assert ("--every-host" in pytest_arguments(parse(words))) == every_host
 
 
 @pytest.mark.parametrize("number", ["1", "0", "-5", "abc", ""])

@@ -26,6 +26,8 @@ PLANTED = """
 import time
 import pytest
 
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
+
 @pytest.fixture
 def broken():
     raise OSError("the harness broke")

@@ -91,12 +91,12 @@ def test_a_test_that_did_not_run_is_not_counted(tmp_path: Path) -> None:
     """What a stopped session left out is missing: it does not count as a run that did not fail."""
     (tmp_path / "0").mkdir()
     collected = {"type": "collection", "nodeids": ["t.py::a", "t.py::b"]}
-    judged = {"type": "result", "nodeid": "t.py::a", "target": "local", "verdict": "pass"}
+    judged = {"type": "result", "nodeid": "t.py::a", "target": "no target", "verdict": "pass"}
     records = [{"type": "session", "version": 1}, collected, judged]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (tmp_path / "0" / flakiness.JOURNAL).write_text(lines)
 
-    assert flakiness.read(tmp_path).verdicts == {("local", "t.py::a"): Counter({Verdict.PASS: 1})}
+    assert flakiness.read(tmp_path).verdicts == {("no target", "t.py::a"): Counter({Verdict.PASS: 1})}
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ def test_failure_is_1_though_nobody_reads(tmp_path: Path) -> None:
     """The status of a run that fails does not become that of a broken pipe."""
     command = CHECK.replace("sim-arm64-vhe -k api_version", "sim-x86_64 -k unknown_flag_is_refused")
 
-    shell(f"{{ {command} {tmp_path}/out -- --defect C07; echo $? >{tmp_path}/status; }} | true")
+    shell(
+        f"{{ {command} {tmp_path}/out -- --defect C07 --de-facto=fail; echo $? >{tmp_path}/status; }} | true"
+    )
 
     assert (tmp_path / "status").read_text() == "1\n"
 

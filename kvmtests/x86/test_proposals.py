@@ -105,14 +105,7 @@ def get_clock_guest(vcpu: X86Vcpu, getter: int) -> Pvclock:
     """Return what KVM_GET_CLOCK_GUEST does: kvmclock as a function of the guest's TSC."""
     record = pvclock_vcpu_time_info()
     vcpu.handle.pass_structure(getter, record, "")
-    return Pvclock(
-        record.version,
-        record.tsc_timestamp,
-        record.system_time,
-        record.tsc_to_system_mul,
-        record.tsc_shift,
-        record.flags,
-    )
+    return Pvclock.of(record)
 
 
 def answer_of(vcpu: X86Vcpu, getter: int) -> int:

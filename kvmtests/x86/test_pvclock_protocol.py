@@ -171,15 +171,7 @@ def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance
     vcpu.guest.read_tsc()
 
     clock = vm.clock()
-    record = pvclock_vcpu_time_info.from_buffer_copy(vm.memory, address)
-    seen = Pvclock(
-        record.version,
-        record.tsc_timestamp,
-        record.system_time,
-        record.tsc_to_system_mul,
-        record.tsc_shift,
-        record.flags,
-    )
+    seen = Pvclock.at(vm.memory, address)
     assert seen.kvmclock_ns(wrap(clock.host_tsc + vcpu.tsc_offset)) == clock.kvmclock_ns
 
 

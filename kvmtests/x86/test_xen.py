@@ -22,7 +22,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_xen as xen
-from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT, pvclock_vcpu_time_info
+from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 from kvmtests.x86.clocks import MARGIN_NS, epoch_window
 
@@ -102,15 +102,7 @@ def shared_page(vm: X86Vm, long_mode: int) -> shared_info | compat_shared_info:
 
 def pvclock_at(vcpu: X86Vcpu, kind: int) -> Pvclock:
     """Return the Xen guest's pvclock record as it lies in memory."""
-    record = pvclock_vcpu_time_info.from_buffer_copy(vcpu.vm.memory, PLACES[kind][1])
-    return Pvclock(
-        record.version,
-        record.tsc_timestamp,
-        record.system_time,
-        record.tsc_to_system_mul,
-        record.tsc_shift,
-        record.flags,
-    )
+    return Pvclock.at(vcpu.vm.memory, PLACES[kind][1])
 
 
 def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:

@@ -23,6 +23,7 @@ from fixtures.architectures import ARCHITECTURES
 from fixtures.lab.hosts import find
 from fixtures.targets import all_targets
 from reports import read_journal
+from reports.groups import without_numbers
 from tools import streams
 from tools.arguments import SUITE
 from tools.judgement import BisectStatus, Judgement, judge
@@ -63,7 +64,7 @@ def step(options: argparse.Namespace) -> Judgement:
         out = Path(name)
         run(command(options, tree, out), out)
         results = read_journal.read([out / "journal.jsonl"]).results
-    judgement = judge(results, options.symptom or memory.symptom)
+    judgement = judge(results, without_numbers(options.symptom) or memory.symptom)
     if judgement.symptom and not options.symptom:
         memory.keep(judgement.symptom)
     return judgement

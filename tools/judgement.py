@@ -8,15 +8,14 @@ is skipped, as one that does not build.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from reports.groups import without_numbers
 from reports.model import Result, ResultEnding, Verdict
 
 _FAILED = (Verdict.FAIL, Verdict.CHANGED, Verdict.TIMEOUT, Verdict.XFAIL)
 _PASSED = (Verdict.PASS, Verdict.XPASS)
-_NUMBER = re.compile(r"0x[0-9a-f_]+|\d[\d_,.]*", re.IGNORECASE)
 
 
 class BisectStatus(enum.IntEnum):
@@ -40,7 +39,7 @@ def symptom_of(result: Result) -> str:
     """Return how *result* failed, without the numbers and addresses that differ in every run."""
     if result.verdict is Verdict.TIMEOUT:
         return "the guest hung"
-    return _NUMBER.sub("N", result.message or result.reason).strip()
+    return without_numbers(result.message or result.reason).strip()
 
 
 def judge(results: Sequence[Result], symptom: str = "") -> Judgement:

@@ -164,7 +164,7 @@ sys.exit(bisection.main(sys.argv[1:]))
 def run_bisection(tree: Path, stand_in: Path) -> str:
     """Let git bisect *tree* by the step in *stand_in*; return what both said."""
     python = ["env", f"PYTHONPATH={STEP.parents[1]}", "PYTHONSAFEPATH=1", sys.executable, str(stand_in)]
-    words = [CLAIM, "--build", "grep -q yes builds", "--symptom", "N ticks too late"]
+    words = [CLAIM, "--build", "grep -q yes builds", "--symptom", "18 ticks too late"]
     done = subprocess.run(
         ["git", "bisect", "run", *python, *words], cwd=tree, capture_output=True, text=True, check=False
     )

@@ -6,18 +6,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from fixtures.lab import hosts, knobs
-from reports import read_journal
 from reports.model import ReportTarget, Result, Run
-from tools.lab_matrix import by_subject, cell, judged, table
+from tools.lab_matrix import by_subject, cell, judged, print_page, table
 
 FILE = "lab-knobs.md"
-NOTHING = 4
 HEAD = """# KVM's parameters in the lab
 
 Written by `make lab LAB=--knobs` (`tools/lab_knobs.py`) from the journals of runs. A target's name ends
@@ -33,14 +29,7 @@ Judged = tuple[ReportTarget, list[Result]]
 
 def main(argv: Sequence[str]) -> int:
     """Print the page for the journals that *argv* names; 4 if no lab host was judged in them."""
-    parser = argparse.ArgumentParser(prog="tools.lab_knobs", description=__doc__.splitlines()[0])
-    parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
-    run = read_journal.read(parser.parse_args(argv).journals)
-    if not judged(run):
-        sys.stderr.write("lab_knobs: no lab host was judged in these journals.\n")
-        return NOTHING
-    print(page(run), end="")
-    return 0
+    return print_page("lab_knobs", __doc__ or "", page, argv)
 
 
 def page(run: Run) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -40,13 +40,18 @@ out. An empty cell: no claim of the subject concerns that kernel's mode.
 
 def main(argv: Sequence[str]) -> int:
     """Print the page for the journals that *argv* names; 4 if no lab host was judged in them."""
-    parser = argparse.ArgumentParser(prog="tools.lab_matrix", description=__doc__.splitlines()[0])
+    return print_page("lab_matrix", __doc__ or "", page, argv)
+
+
+def print_page(name: str, doc: str, make: Callable[[Run], str], argv: Sequence[str]) -> int:
+    """Print what *make* makes of the journals in *argv*; return the status of the command *name*."""
+    parser = argparse.ArgumentParser(prog=f"tools.{name}", description=doc.splitlines()[0])
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     run = read_journal.read(parser.parse_args(argv).journals)
     if not judged(run):
-        sys.stderr.write("lab_matrix: no lab host was judged in these journals.\n")
+        sys.stderr.write(f"{name}: no lab host was judged in these journals.\n")
         return NOTHING
-    print(page(run), end="")
+    print(make(run), end="")
     return 0
 
 

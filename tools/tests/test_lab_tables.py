@@ -147,4 +147,4 @@ def test_journal_without_a_lab_host_gives_no_page_of_knobs(tmp_path: Path) -> No
     """A journal without lab hosts makes no page: status 4."""
     (tmp_path / "journal.jsonl").write_text("")
 
-    assert lab_knobs.main([str(tmp_path / "journal.jsonl")]) == lab_knobs.NOTHING
+    assert lab_knobs.main([str(tmp_path / "journal.jsonl")]) == lab_matrix.NOTHING

@@ -47,7 +47,7 @@ def page(run: Run) -> str:
 def _pairs(lab_hosts: Sequence[Judged]) -> Iterator[tuple[Judged, Judged]]:
     by_name = {target.name: (target, results) for target, results in lab_hosts}
     for name, each in by_name.items():
-        default = by_name.get(name.partition(knobs.SEPARATOR)[0])
+        default = by_name.get(knobs.apart(name)[0])
         if default is not None and default is not each:
             yield default, each
 
@@ -78,7 +78,7 @@ def _booted(lab_hosts: Sequence[Judged]) -> str:
 def _came(target: ReportTarget) -> str:
     """Return what the kernel's modules say of the parameters that were asked for."""
     lab_host = hosts.find(target.name)
-    base, _, name = target.name.partition(knobs.SEPARATOR)
+    base, name = knobs.apart(target.name)
     found = knobs.find(name, lab_host) if lab_host and name else None
     if found is None:
         return "the defaults" if base == target.name else ""

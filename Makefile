@@ -42,7 +42,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help check lab bench defects mutants agree repeat test vectors-check precheck lint clean report
-.PHONY: venv venv-dev vendor
+.PHONY: venv venv-dev vendor bundle
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' Makefile tools/kselftest.mk | column -t -s '|'
@@ -61,6 +61,7 @@ mutants: venv
 agree: venv-dev ## play generated scripts on this KVM and on a simulated counterpart: ARGS="--steps 2000 --seed 1"
 repeat: venv ## run the claims N= times, and count how often each fails
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
+bundle: venv ## one tar with suite, packages and lab, for computers without a network: TARGET= chooses lab hosts
 vectors-check: venv ## migration vectors for other VMMs: write them, and compute them again in C and in Rust
 test: venv-dev ## test the harness itself
 
@@ -71,7 +72,7 @@ precheck: ## build kvmtests-precheck, a check for a fleet in one file
 # tools/make.py knows what the variables mean. They reach it through the environment, where make
 # puts what its command line sets, so that no shell ever reads a value. exec, so that a signal that
 # make passes on reaches the command and not a shell.
-check lab bench defects mutants agree repeat report vectors-check test:
+check lab bench defects mutants agree repeat report vectors-check bundle test:
 	@exec $(VENV) -m tools.make $@
 
 lint: venv-dev ## ruff and mypy --strict

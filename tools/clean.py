@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reports import earlier, lock
+from tools import bundle_tar
 
 ROOT = Path(__file__).resolve().parent.parent
 USAGE = 2
@@ -43,6 +44,7 @@ WITHOUT_JOURNAL = {
     "mutants.json": ("mutants.json", "mutants.html"),  # of the last release
     "vectors.json": ("vectors.json",),
     "kvmtests-precheck": ("kvmtests-precheck",),
+    bundle_tar.FILE: (bundle_tar.FILE,),
 }
 """What commands leave in a folder without a journal, by the file whose content is looked at."""
 
@@ -162,16 +164,16 @@ def _begins_as_ours(journal: Path) -> bool:
 
 def _content_is_ours(path: Path) -> bool:
     if path.suffix != ".json":
-        return _is_bundle(path)
+        return _is_file(path) and (bundle_tar.is_bundle(path) or _is_precheck(path))
     record = _json(path.read_bytes()) if _is_file(path) else None
     if not isinstance(record, dict) or "version" not in record:
         return False
     return isinstance(record.get("defects"), list) or record.get("format") == "kvmtests-vectors"
 
 
-def _is_bundle(path: Path) -> bool:
+def _is_precheck(path: Path) -> bool:
     """Return whether `make precheck` wrote *path*."""
-    if not _is_file(path) or not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return "fixtures/precheck/bundled.py" in archive.namelist()

@@ -161,6 +161,11 @@ def precheck(variables: Variables) -> list[str]:
     return _out(variables)
 
 
+def bundle(variables: Variables) -> list[str]:
+    """Return the arguments of tools.bundle."""
+    return [*_out(variables), *_targets(variables), *_shell_words(variables, "ARGS")]
+
+
 def clean(variables: Variables) -> list[str]:
     """Return the arguments of tools.clean."""
     return ["--", _folder(variables)]
@@ -181,6 +186,7 @@ GOALS = {
     "report": Goal("tools.report", report),
     "vectors-check": Goal("tools.vectors.check", vectors_check),
     "precheck": Goal("tools.precheck.build", precheck),
+    "bundle": Goal("tools.bundle", bundle),
     "test": Goal("pytest", test),
     "clean": Goal("tools.clean", clean),
     "run_tests": Goal("tools.kselftest_runner", run_tests),

@@ -18,6 +18,8 @@ from pathlib import Path
 
 NEEDED = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ROOT / "offline/wheels"
+"""The packages that a bundle brings along (tools/bundle.py); then no index is looked at."""
 
 GIVEN = "KVMTESTS_GIVEN"
 """The environment's name for the names of variables that make's command line set (tools/make.py)."""
@@ -116,9 +118,12 @@ def _make(environment: Path) -> None:
 
 def _install(environment: Path, requirements: Path) -> None:
     pip = [str(environment / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    done = _run([*pip, "--require-hashes", "-r", str(requirements)])
+    carried = PACKAGES.is_dir()
+    source = ["--no-index", "--find-links", str(PACKAGES)] if carried else []
+    done = _run([*pip, *source, "--require-hashes", "-r", str(requirements)])
     if done.returncode:
-        reason = _refusal(done.stdout, environment) or "is a package index reachable?"
+        remedy = f"{PACKAGES} lacks one for this Python" if carried else "is a package index reachable?"
+        reason = _refusal(done.stdout, environment) or remedy
         raise Failed(f"pip could not install requirements/{requirements.name}: {reason}", done.stdout)
 
 

@@ -11,7 +11,7 @@ import pytest
 from reports import benchmark_csv, lock, read_journal
 from reports.files import WRITERS, write_reports
 from reports.tests import samples
-from tools import clean
+from tools import bundle_tar, clean
 from tools.precheck import bundle
 from tools.vectors import document
 
@@ -165,7 +165,8 @@ def test_files_written_without_a_journal_go(tmp_path: Path, name: str, text: str
 
 
 def test_bundle_goes(tmp_path: Path) -> None:
-    """What `make precheck` wrote is known by what is in it."""
+    """What `make precheck` and `make bundle` wrote is known by what is in it."""
+    bundle_tar.write(tmp_path / bundle_tar.FILE, [(bundle_tar.README, bundle_tar.Content(b"# suite\n"))])
     (tmp_path / "kvmtests-precheck").write_bytes(bundle.build(clean.ROOT))
 
     clean.clean_reports(tmp_path)
@@ -178,13 +179,18 @@ def test_other_archive_stays(tmp_path: Path) -> None:
     for folder in ("text", "archive"):
         (tmp_path / folder).mkdir()
     (tmp_path / "text/kvmtests-precheck").write_text("#!/bin/sh\n")
+    (tmp_path / "text" / bundle_tar.FILE).write_text("kvmtests/")
     with zipfile.ZipFile(tmp_path / "archive/kvmtests-precheck", "w") as archive:
         archive.writestr("__main__.py", "")
 
     left = [clean.clean_reports(tmp_path / folder) for folder in ("text", "archive")]
 
     assert left == ["it holds no journal of ours"] * 2
-    assert files(tmp_path) == {"text/kvmtests-precheck", "archive/kvmtests-precheck"}
+    assert files(tmp_path) == {
+        "text/kvmtests-precheck",
+        "archive/kvmtests-precheck",
+        f"text/{bundle_tar.FILE}",
+    }
 
 
 @pytest.mark.parametrize("name", ["defects.json", "vectors.json"])

@@ -38,11 +38,11 @@ def end(number, frame):
     raise SystemExit(1)
 """
 COMMANDS = (
-    "agree", "bench", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build", "repeat",
-    "report", "vectors/check",
+    "agree", "bench", "bundle", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build",
+    "repeat", "report", "vectors/check",
 )  # fmt: skip
 GOALS = (
-    "agree", "bench", "check", "clean", "defects", "lab", "mutants", "precheck", "repeat", "report",
+    "agree", "bench", "bundle", "check", "clean", "defects", "lab", "mutants", "precheck", "repeat", "report",
     "run_tests",
     "install", "gen_tar", "vectors-check",
 )  # fmt: skip

@@ -29,13 +29,13 @@ def test_offset_does_not_leak_to_the_host(
     """After a guest with an offset has run, the host's CNTVCT_EL0 keeps pace with CLOCK_MONOTONIC_RAW."""
     time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
     offset_counter(vcpu, counter, offset)
-    first_ns, first = time.monotonic_raw_ns(), time.counter()
+    first_ns, first_ticks = time.monotonic_raw_ns(), time.counter()
 
     vcpu.guest.read_counter(counter)
 
-    last, last_ns = time.counter(), time.monotonic_raw_ns()
-    elapsed = (last_ns - first_ns) * hz // NSEC_PER_SEC
-    assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)
+    last_ticks, last_ns = time.counter(), time.monotonic_raw_ns()
+    elapsed_ticks = (last_ns - first_ns) * hz // NSEC_PER_SEC
+    assert last_ticks in Window(first_ticks, first_ticks + elapsed_ticks).widened(elapsed_ticks // 1_000 + 2)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
@@ -46,10 +46,10 @@ def test_running_guest_does_not_leak_to_the_host(
     vcpu, other = vcpus
     time, hz = vcpu.vm.time, int(target_facts.facts["counter_hz"])
     offset_counter(vcpu, counter, 2**40)
-    first_ns, first = time.monotonic_raw_ns(), time.counter()
+    first_ns, first_ticks = time.monotonic_raw_ns(), time.counter()
 
     with other.guest.spinning():
-        last, last_ns = time.counter(), time.monotonic_raw_ns()
+        last_ticks, last_ns = time.counter(), time.monotonic_raw_ns()
 
-    elapsed = (last_ns - first_ns) * hz // NSEC_PER_SEC
-    assert last in Window(first, first + elapsed).widened(elapsed // 1_000 + 2)
+    elapsed_ticks = (last_ns - first_ns) * hz // NSEC_PER_SEC
+    assert last_ticks in Window(first_ticks, first_ticks + elapsed_ticks).widened(elapsed_ticks // 1_000 + 2)

@@ -235,5 +235,5 @@ def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
     again = [vcpu.tsc_offset for vcpu in moved.vcpus]
 
     margin = ticks_at_khz(LINE_MARGIN_NS, source.tsc_khz) + 1
-    for old, new in zip(first, again, strict=True):
-        assert new in Window(old, old).widened(margin)
+    for old_offset, new_offset in zip(first, again, strict=True):
+        assert new_offset in Window(old_offset, old_offset).widened(margin)

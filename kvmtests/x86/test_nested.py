@@ -93,9 +93,9 @@ def test_l2_leaves_l1s_tsc_alone(nested: Nested) -> None:
 
     spent, seen = timed(vcpu.vm, lambda: nested.run("tsc"))
 
-    between = continued(start.value, since=start.window, now=spent)
-    assert seen.before in between
-    assert seen.after in between
+    l1_tsc = continued(start.value, since=start.window, now=spent)
+    assert seen.before in l1_tsc
+    assert seen.after in l1_tsc
     assert vcpu.get_msr(MSR_IA32_TSC_ADJUST) == adjust
     check_tsc_continues(vcpu, start.value, since=start.window)
 

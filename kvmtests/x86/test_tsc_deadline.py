@@ -71,8 +71,8 @@ def set_register(vcpu: X86Vcpu, offset: int, value: int) -> None:
 def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:
     """Let the guest sleep for *ticks*; return its TSC in the handler and before, deadline, interrupts."""
     vcpu.guest.run("tsc_deadline", (ticks,))
-    handled, before, deadline, interrupts = vcpu.guest.results(4)
-    return handled, before, deadline, interrupts
+    handled_tsc, before_tsc, deadline_tsc, interrupts = vcpu.guest.results(4)
+    return handled_tsc, before_tsc, deadline_tsc, interrupts
 
 
 @pytest.mark.parametrize("deadline", [pytest.param(NEVER, id="far"), pytest.param(2**64 - 1, id="all-ones")])
@@ -98,21 +98,23 @@ def test_other_timer_modes_take_no_deadline(apic_vcpu: X86Vcpu) -> None:
 
 def test_interrupt_comes_once_and_not_early(apic_vcpu: X86Vcpu) -> None:
     """The guest's handler runs once, at a TSC that has reached the deadline; the register is 0 again."""
-    span, (handled, before, deadline, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
+    span, (handled_tsc, before_tsc, deadline_tsc, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
 
     assert interrupts == 1
-    assert deadline == before + SOON_TICKS
-    assert handled in Window(deadline, before + span.width)
+    assert deadline_tsc == before_tsc + SOON_TICKS
+    assert handled_tsc in Window(deadline_tsc, before_tsc + span.width)
     assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
 
 
 def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:
     """A deadline that the guest's TSC has already passed interrupts at once, and once."""
-    _, (handled, before, deadline, interrupts) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu, -1 % 2**64))
+    _, (handled_tsc, before_tsc, deadline_tsc, interrupts) = timed(
+        apic_vcpu.vm, lambda: shoot(apic_vcpu, -1 % 2**64)
+    )
 
     assert interrupts == 1
-    assert deadline == before - 1
-    assert handled > deadline
+    assert deadline_tsc == before_tsc - 1
+    assert handled_tsc > deadline_tsc
 
 
 @pytest.mark.usefixtures("settable_tsc")
@@ -123,10 +125,10 @@ def test_deadline_counts_in_guest_ticks(apic_vcpu: X86Vcpu, tsc_offset: int) -> 
     """A vCPU with a TSC of its own sleeps until that TSC reaches the deadline."""
     apic_vcpu.tsc_offset = tsc_offset
 
-    span, (handled, before, deadline, _) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
+    span, (handled_tsc, before_tsc, deadline_tsc, _) = timed(apic_vcpu.vm, lambda: shoot(apic_vcpu))
 
-    assert before in span.shifted(tsc_offset)
-    assert handled in Window(deadline, before + span.width)
+    assert before_tsc in span.shifted(tsc_offset)
+    assert handled_tsc in Window(deadline_tsc, before_tsc + span.width)
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")

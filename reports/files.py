@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from . import benchmark_csv, collector, earlier, html, junit, kcidb, ktap, lava, squad, table
+from .checkout import NOTHING_KNOWN, SubmissionFacts
 from .compare import Comparison
 from .history import History
 from .model import Run
@@ -38,16 +40,21 @@ class ReportError(Exception):
 
 
 def write_reports(
-    run: Run, folder: Path, comparison: Comparison | None = None, history: History | None = None
+    run: Run,
+    folder: Path,
+    comparison: Comparison | None = None,
+    history: History | None = None,
+    facts: SubmissionFacts = NOTHING_KNOWN,
 ) -> list[Path]:
     """Write every report of *run* into *folder*; return the files, in order.
 
     What an earlier run left there and this one does not have is removed. The page also shows
-    what a baseline *comparison* and a *history* found.
+    what a baseline *comparison* and a *history* found; KCIDB's submission says the *facts*.
     """
+    writers = WRITERS | {"kcidb.json": partial(kcidb.submission, facts=facts)}
     before = set(earlier.found(folder))
     with collector.paused():
-        written = [write_file(folder / name, writer(run)) for name, writer in WRITERS.items()]
+        written = [write_file(folder / name, writer(run)) for name, writer in writers.items()]
         written.append(write_file(folder / "report.html", html.page(run, comparison, history)))
         for inner, family in FAMILIES.items():
             written += _write_family(folder / inner, family(run))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KCIDB schema 5.3: a submission of checkouts (one a kernel under test), builds (one a target) and tests.
+"""KCIDB schema 5.3: a submission of checkouts and builds, one of each a kernel under test, and tests.
+
+Where a kernel comes from, and where logs can be read, a journal does not know: a file says it (`checkout`),
+and without one each checkout lists what is missing.
 
 KCIDB has no expected failure and no timeout: xfail is PASS and timeout ERROR, each with the
 verdict's own word in misc. Changed behaviour and a known issue that no longer shows are FAIL where
@@ -9,20 +12,18 @@ one more test, DONE, with its mean as ``number``: the verdict stays apart from t
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
-from . import names
+from . import lava, names
+from .checkout import NOTHING_KNOWN, WANTED, KernelSource, SubmissionFacts
 from .model import ReportTarget, Result, Run, Sample, Verdict
 from .stats import summarize
 from .text import clip
-
-ORIGIN = "kvm_counters"
-"""Who submits: ``[a-z0-9_]+``."""
 
 PATH = "kselftest.kvm"
 """Where our tests stand in KCIDB's tree of tests."""
@@ -48,22 +49,58 @@ _ENCODE = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",
 Object = dict[str, Any]
 
 
-def submission(run: Run) -> Iterator[str]:
-    """Yield *run* as the JSON of one submission, one object a line."""
-    session = identity(run)
+class _Ids:
+    """The ids of one submission, and what is known of its kernels."""
+
+    def __init__(self, run: Run, facts: SubmissionFacts) -> None:
+        self.origin = facts.origin
+        self._facts = facts
+        self._begin = f"{facts.origin}:{names.identity(run)}"
+
+    def source(self, target: ReportTarget) -> KernelSource | None:
+        """Return where the kernel of *target* comes from; nothing for a simulated one."""
+        return None if target.simulated else self._facts.source(target.kernel)
+
+    def checkout(self, target: ReportTarget) -> str:
+        """Return the id of the checkout of *target*'s kernel."""
+        return f"{self._begin}-{names.slug(target.kernel)}" if target.kernel else self._begin
+
+    def build(self, target: ReportTarget) -> str:
+        """Return the id of the build of *target*'s kernel, ours or that of who submitted it."""
+        source = self.source(target)
+        if source is not None and source.build_id:
+            return source.build_id
+        return f"{self.checkout(target)}-{target.arch or 'unknown'}"
+
+    def test(self, number: int) -> str:
+        """Return the id of the test *number*."""
+        return f"{self._begin}-{number}"
+
+
+def submission(run: Run, facts: SubmissionFacts = NOTHING_KNOWN) -> Iterator[str]:
+    """Yield *run*, with what else is known of it, as the JSON of one submission, one object a line."""
+    ids = _Ids(run, facts)
     used = {result.target for result in run.results}
     targets = [target for target in run.targets if target.name in used]
-    kernels = dict.fromkeys(target.kernel for target in targets) or [""]
+    ours = [target for target in targets if not _is_submitted(ids.source(target))]
+    checkouts = {ids.checkout(target): _checkout(target, ids) for target in ours}
+    builds: dict[str, list[ReportTarget]] = {}
+    for target in ours:
+        builds.setdefault(ids.build(target), []).append(target)
     yield '{"version":{"major":5,"minor":3},\n"checkouts":[\n'
-    yield ",\n".join(_ENCODE(_checkout(kernel, session)) for kernel in kernels)
+    yield ",\n".join(map(_ENCODE, checkouts.values()))
     yield '],\n"builds":[\n'
-    yield ",\n".join(_ENCODE(_build(target, session)) for target in targets)
+    yield ",\n".join(_ENCODE(_build(kernels, ids)) for kernels in builds.values())
     yield '],\n"tests":['
-    shared = {target.name: _shared(target, session) for target in run.targets}
-    for number, (target, test) in enumerate(_tests(run), 1):
+    shared = {target.name: _shared(target, ids) for target in run.targets}
+    for number, (target_name, test) in enumerate(_tests(run, facts.logs), 1):
         yield "\n" if number == 1 else ",\n"
-        yield _ENCODE({"id": f"{ORIGIN}:{session}-{number}", **shared[target], **test})
+        yield _ENCODE({"id": ids.test(number), **shared[target_name], **test})
     yield "]}\n"
+
+
+def _is_submitted(source: KernelSource | None) -> bool:
+    return source is not None and bool(source.build_id)
 
 
 def status(result: Result) -> str:
@@ -72,53 +109,55 @@ def status(result: Result) -> str:
     return "FAIL" if failed else _STATUS[result.verdict]
 
 
-def identity(run: Run) -> str:
-    """Return what names this run among all others: 16 hexadecimal digits."""
-    text = "\n".join(f"{session.host} {session.started_ns}" for session in run.sessions)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _checkout(target: ReportTarget, ids: _Ids) -> Object:
+    source = ids.source(target)
+    known = dict(source.checkout) if source is not None else {}
+    checkout: Object = {"id": ids.checkout(target), "origin": ids.origin, "valid": True}
+    missing = [name for name in WANTED if name not in known]
+    misc: Object = {"missing": missing} if missing else {}
+    if target.kernel:
+        checkout["comment"] = f"Linux {target.kernel}"
+        misc["kernel"] = target.kernel
+    return checkout | known | ({"misc": misc} if misc else {})
 
 
-def _checkout(kernel: str, session: str) -> Object:
-    checkout: Object = {"id": _checkout_id(kernel, session), "origin": ORIGIN, "valid": True}
-    return checkout | ({"comment": f"Linux {kernel}", "misc": {"kernel": kernel}} if kernel else {})
-
-
-def _checkout_id(kernel: str, session: str) -> str:
-    return f"{ORIGIN}:{session}-{names.slug(kernel)}" if kernel else f"{ORIGIN}:{session}"
-
-
-def _build(target: ReportTarget, session: str) -> Object:
+def _build(targets: Sequence[ReportTarget], ids: _Ids) -> Object:
+    """Return the build of the kernel of *targets*, which have the same one."""
+    first = targets[0]
+    source = ids.source(first)
     build: Object = {
-        "id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
-        "origin": ORIGIN,
-        "checkout_id": _checkout_id(target.kernel, session),
-        "comment": target.title,
-        "misc": {**_words(target), "facts": dict(target.facts)},
+        "id": ids.build(first),
+        "origin": ids.origin,
+        "checkout_id": ids.checkout(first),
+        "comment": f"Linux {first.kernel}" if first.kernel else "unknown kernel",
+        "status": "PASS",  # It was built, since it ran.
+        "misc": {
+            "targets": {target.name: {**_words(target), "facts": dict(target.facts)} for target in targets}
+        },
     }
-    if target.arch:
-        build["architecture"] = target.arch
-    return build
+    if first.arch:
+        build["architecture"] = first.arch
+    return build | (dict(source.build) if source is not None else {})
 
 
-def _tests(run: Run) -> Iterator[tuple[str, Object]]:
+def _tests(run: Run, logs: str) -> Iterator[tuple[str, Object]]:
     """Yield the target of each result, and of each series it has, with what is its own."""
     host = run.sessions[0].host if run.sessions else ""
     simulated = run.simulated
-    for result in run.results:
+    files = lava.log_names(run) if logs else repeat("")
+    for result, file in zip(run.results, files, strict=False):
         test = _test(result, host)
+        if file:
+            test["log_url"] = f"{logs.removesuffix('/')}/{file}"
         yield result.target, test
         for sample in result.samples:
             if sample.values:
                 yield result.target, _measurement(test, sample, simulated=result.target in simulated)
 
 
-def _shared(target: ReportTarget, session: str) -> Object:
+def _shared(target: ReportTarget, ids: _Ids) -> Object:
     """Return what all tests of *target* have in common."""
-    return {
-        "build_id": f"{ORIGIN}:{session}-{names.target_slug(target.name)}",
-        "origin": ORIGIN,
-        "environment": _environment(target),
-    }
+    return {"build_id": ids.build(target), "origin": ids.origin, "environment": _environment(target)}
 
 
 def _test(result: Result, host: str) -> Object:
@@ -129,8 +168,8 @@ def _test(result: Result, host: str) -> Object:
     }
     if result.start_ns:
         test["start_time"] = _rfc3339(result.start_ns)
-    if result.log and result.verdict is not Verdict.PASS:
-        test["log_excerpt"] = clip(result.log, EXCERPT_LIMIT)
+    if result.verdict is not Verdict.PASS and (excerpt := result.log or result.message or result.reason):
+        test["log_excerpt"] = clip(excerpt, EXCERPT_LIMIT)
     words = [
         ("message", result.message),
         ("reason", result.reason),

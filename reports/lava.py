@@ -39,9 +39,15 @@ def lines(run: Run) -> Iterator[str]:
 
 def logs(run: Run) -> Iterator[tuple[str, Iterator[str]]]:
     """Yield (file name, text) for each result that is not a pass: CASE.log, which is shown with the case."""
+    for result, name in zip(run.results, log_names(run), strict=True):
+        if name:
+            yield name, _log(result)
+
+
+def log_names(run: Run) -> Iterator[str]:
+    """Yield the name of each result's log, "" for one that has none, in their order."""
     for result, case in _cases(run, DistinctNames()):
-        if result.verdict not in (Verdict.PASS, Verdict.NOT_RUN):
-            yield f"{case}.log", _log(result)
+        yield "" if result.verdict in (Verdict.PASS, Verdict.NOT_RUN) else f"{case}.log"
 
 
 def _log(result: Result) -> Iterator[str]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from .model import LOCAL, Result, is_none
+from .model import LOCAL, Result, Run, is_none
 
 NAME_LIMIT = 150
 """Longest kernel name: SQUAD drops 256 characters of suite and test without a word."""
@@ -30,6 +30,12 @@ _FOLD = re.compile(r"[^A-Za-z0-9]+")
 def digest(text: str) -> str:
     """Return six hexadecimal digits that stand for *text*, lone surrogates included."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def identity(run: Run) -> str:
+    """Return what names this run among all others: 16 hexadecimal digits."""
+    text = "\n".join(f"{session.host} {session.started_ns}" for session in run.sessions)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1 << 15)

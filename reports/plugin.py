@@ -21,6 +21,7 @@ import pytest
 from _pytest.outcomes import Exit
 
 from . import (
+    checkout,
     clean_reports,
     collector,
     command,
@@ -61,6 +62,7 @@ class ReportOptions:
     report_dir: Path | None
     journal: Path | None
     sync: Sync
+    checkout: Path | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> ReportOptions:
@@ -70,7 +72,8 @@ class ReportOptions:
         journal = here / config.option.journal if config.option.journal else None
         if journal is None and report_dir is not None:
             journal = report_dir / "journal.jsonl"
-        return cls(report_dir, journal, Sync(config.option.journal_sync))
+        checkout = here / config.option.checkout if config.option.checkout else None
+        return cls(report_dir, journal, Sync(config.option.journal_sync), checkout)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,6 +88,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=[sync.value for sync in Sync],
         default=Sync.SECOND.value,
         help="when the disk has the journal: before each test, at most once a second, or as the kernel likes",
+    )
+    group.addoption(
+        "--checkout",
+        metavar="FILE",
+        help="where the kernels under test come from, for kcidb.json (docs/ci.md)",
     )
 
 
@@ -116,6 +124,7 @@ class SessionRecorder:
         self.targets: list[str] = []
         self.command = command.PytestCommand()
         self.run = Run()
+        self.facts = checkout.NOTHING_KNOWN
         self.written: list[Path] = []
         self.trouble = ""
         self.raised: BaseException | None = None
@@ -133,6 +142,8 @@ class SessionRecorder:
         self.command = command.of(self.config)
         self.signals.install(lambda words: setattr(session, "shouldstop", words))
         try:
+            if self.options.checkout is not None:
+                self.facts = checkout.read(self.options.checkout)
             targets: list[dict[str, Any]] = self.config.hook.pytest_kvm_targets(config=self.config) or []
             self.targets = [target["name"] for target in targets]
             if self.options.report_dir is not None:
@@ -153,7 +164,13 @@ class SessionRecorder:
                 self.journal.write("target", **target)
             if self.journal.trouble:
                 raise JournalError(self.journal.trouble)
-        except (Held, JournalError, earlier.EarlierError, pytest.UsageError) as error:
+        except (
+            Held,
+            JournalError,
+            checkout.CheckoutError,
+            earlier.EarlierError,
+            pytest.UsageError,
+        ) as error:
             raise NotStarted(str(error), USAGE) from None
         self._go_live()
 
@@ -336,7 +353,7 @@ class SessionRecorder:
         from .files import ReportError, write_reports
 
         try:
-            self.written = write_reports(self.run, folder)
+            self.written = write_reports(self.run, folder, facts=self.facts)
         except ReportError as error:
             self.trouble = str(error)
 

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from . import unfinished
-from .kcidb import identity
 from .model import ReportTarget, Result, Run, Sample, Verdict, by_target, judged
-from .names import DistinctNames, shortened, slug, target_slug
+from .names import DistinctNames, identity, shortened, slug, target_slug
 from .stats import summarize
 from .text import clip, defuse_command
 

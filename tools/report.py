@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import compare, compare_lines, history, matching, summary
+from reports import checkout, compare, compare_lines, history, matching, summary
 from reports.compare import Comparison
 from reports.files import ReportError, write_reports
 from reports.history import History
@@ -29,11 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         run = journals.read(options.journals)
+        facts = checkout.read(options.checkout) if options.checkout else checkout.NOTHING_KNOWN
         comparison = _comparison(run, options)
         past = _history(options)
         with Lock(options.out):
-            written = write_reports(run, options.out, comparison, past)
-    except (OSError, ReportError, Held, NotAJournal, matching.MapError) as error:
+            written = write_reports(run, options.out, comparison, past, facts)
+    except (
+        OSError,
+        ReportError,
+        Held,
+        NotAJournal,
+        matching.MapError,
+        checkout.CheckoutError,
+    ) as error:
         print(f"report: {_sentence(error)}", file=sys.stderr)
         return USAGE
     for line in [*summary.benchmarks(run), *summary.lines(run)]:
@@ -78,6 +86,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="PATH",
         help="show what each claim did in these runs: a journal, or a folder of them; repeat for more",
+    )
+    parser.add_argument(
+        "--checkout",
+        type=Path,
+        metavar="FILE",
+        help="where the kernels come from, for kcidb.json (docs/ci.md)",
     )
     add_comparison_options(parser)
     options = parser.parse_args(argv)

@@ -28,6 +28,7 @@ class _Group:
 TITLES = {
     "A": "arm64 counters and timers",
     "C": "KVM_GET_CLOCK and KVM_SET_CLOCK",
+    "F": "what users of VMMs reported",
     "N": "beyond the catalogue: proposals, stolen time, traps, statistics, Xen",
     "P": "pvclock record and wall clock",
     "T": "TSC",

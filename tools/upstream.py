@@ -4,7 +4,7 @@
 ``.venv/bin/python -m tools.upstream linux-source`` builds the programs about clocks and counters out of a
 kernel tree, runs each, runs the claims that assert the same, and prints both verdicts; with
 ``--target lab-x86_64-vmx`` inside that lab host. Exit status 0 if they agree, 1 if not, 2 with one
-sentence for a tree, a compiler or a lab host that is missing.
+sentence for a tree, a compiler or a lab host that is missing, 4 if nothing could be compared.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SELFTESTS = Path("tools", "testing", "selftests", "kvm")
 LIMIT_S = 600
 """Longest run of one program; the kernel's own runner gives them 120 s on an idle host."""
 
+NOTHING_RAN = 4
 HOST = "host"
 PASS, FAIL, SKIP, ERROR, ABSENT = "pass", "fail", "skip", "error", "-"
 
@@ -67,13 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", type=Path, default=Path("out/upstream"), metavar="DIR", help="programs and logs"
     )
     parser.add_argument("--target", default=HOST, metavar="NAME", help="host (default), or a lab host")
+    parser.add_argument(
+        "--program", action="append", default=[], metavar="NAME", help="only this one; may be repeated"
+    )
     options = parser.parse_args(argv)
     out = options.out.resolve()
-    programs = BY_ARCHITECTURE.get(name_of_this_computer())
-    if programs is None:
-        print(f"upstream: no selftest is compared on {name_of_this_computer()}", file=sys.stderr)
-        return 2
     try:
+        programs = chosen(options.program)
         lab_host = _lab_host(options.target)
         built = build(options.source.resolve(), out, programs, static=lab_host is not None)
     except (TreeError, LabError) as error:
@@ -82,11 +83,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lab_host is None:
         outcomes = {name: _run_here(path) for name, path in built.items()}
     else:
-        outcomes = upstream_lab.run(lab_host, built, out)
+        outcomes = upstream_lab.run(lab_host, built, out, LIMIT_S)
     results = claims(out, programs, options.target)
     lines = [_line(program, outcomes.get(program.name), results, out) for program in programs]
     print(table(lines))
-    return 0 if all(line.agreement != "NO" for line in lines) else 1
+    status = status_of(lines)
+    if status == NOTHING_RAN:
+        print(
+            f"upstream: nothing was compared, since no program and its claims both ran to a verdict; "
+            f"{out} has the logs",
+            file=sys.stderr,
+        )
+    return status
+
+
+def chosen(names: Sequence[str]) -> list[Selftest]:
+    """Return the programs called *names*, all without any; `TreeError` for one that is not compared here."""
+    arch = name_of_this_computer()
+    programs = {program.name: program for program in BY_ARCHITECTURE.get(arch, ())}
+    if not programs:
+        raise TreeError(f"no selftest is compared on {arch}")
+    for name in names:
+        if name not in programs:
+            raise TreeError(f"no claim is compared with {name} on {arch}, only with {', '.join(programs)}")
+    return [program for name, program in programs.items() if not names or name in names]
+
+
+def status_of(lines: Sequence[ComparedTest]) -> int:
+    """Return the exit status: 1 if two verdicts differ, 4 unless a program passed or failed as ours did."""
+    if any(line.agreement == "NO" for line in lines):
+        return 1
+    return 0 if any(line.agreement == "yes" and line.theirs != SKIP for line in lines) else NOTHING_RAN
 
 
 def build(source: Path, out: Path, programs: Sequence[Selftest], *, static: bool = False) -> dict[str, Path]:

@@ -46,15 +46,20 @@ def test_program(program, request):
         ("log", log.read_text(errors="replace")),
     ]
 '''
-UNUSED = ("reports.plugin", "fixtures.plugins.lab")
+UNUSED = ("reports.plugin", "fixtures.plugins.lab", "fixtures.plugins.promises")
+"""The suite's plug-ins that the small one does without: a program is not a claim."""
 
 
-def run(lab_host: LabHost, programs: Mapping[str, Path], out: Path) -> dict[str, Outcome]:
-    """Boot *lab_host* and return what became of each of *programs* there; its logs go below *out*."""
+def run(lab_host: LabHost, programs: Mapping[str, Path], out: Path, limit_s: float) -> dict[str, Outcome]:
+    """Boot *lab_host* and return what became of each of *programs* there; its logs go below *out*.
+
+    A program may take *limit_s*, or as many times as long as the lab host's emulator is slower.
+    """
     nodeids = {name: f"{INSIDE}::test_program[{path.name}]" for name, path in programs.items()}
     with tempfile.TemporaryDirectory(prefix="kvmtests-upstream-") as folder:
-        root = _checkout(Path(folder))
-        plan = Plan(out / "lab", root=root, unused=UNUSED, programs=tuple(programs.values()))
+        root = checkout(Path(folder))
+        files = tuple(programs.values())
+        plan = Plan(out / "lab", root=root, silence_s=limit_s, unused=UNUSED, programs=files)
         fleet = Fleet(plan, side_by_side=1)
         try:
             mailbox = fleet.start(lab_host, list(nodeids.values()))
@@ -72,7 +77,8 @@ def outcome(judged: Judged) -> Outcome:
     return Outcome(None, sentence)
 
 
-def _checkout(root: Path) -> Path:
+def checkout(root: Path) -> Path:
+    """Make *root* a checkout whose only tests start the programs, and return it."""
     (root / "fixtures").symlink_to(image.ROOT / "fixtures")
     for name in image.FILES:
         shutil.copy(image.ROOT / name, root / name)

@@ -84,6 +84,53 @@ def test_only_verdicts_are_compared(theirs: str, ours: str, agreement: str) -> N
     assert upstream.ComparedTest(Selftest("steal_time", ()), theirs, "", ours).agreement == agreement
 
 
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        pytest.param([("pass", "pass"), ("error", "pass")], 0, id="one-compared"),
+        pytest.param([("fail", "fail")], 0, id="both-fail"),
+        pytest.param([("pass", "pass"), ("pass", "fail")], 1, id="one-differs"),
+        pytest.param([("skip", "pass")], 1, id="skipped-by-one"),
+        pytest.param([("error", "pass"), ("pass", "-")], 4, id="no-verdicts"),
+        pytest.param([("skip", "skip")], 4, id="all-skipped"),
+        pytest.param([], 4, id="no-programs"),
+    ],
+)
+def test_nothing_compared_is_not_agreement(rows: Sequence[tuple[str, str]], status: int) -> None:
+    """The exit status is 0 only if a program passed or failed and its claims came to the same."""
+    program = Selftest("steal_time", ())
+    lines = [upstream.ComparedTest(program, theirs, "", ours) for theirs, ours in rows]
+
+    assert upstream.status_of(lines) == status
+
+
+def test_programs_are_chosen_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the named programs take part; a name without claims ends with status 2 and lists the others."""
+    monkeypatch.setattr(upstream, "name_of_this_computer", lambda: "x86_64")
+
+    named = upstream.chosen(["steal_time", "kvm_clock_test"])
+    status = upstream.main([str(tmp_path), "--program", "rseq_test"])
+
+    assert [program.name for program in named] == ["kvm_clock_test", "steal_time"]
+    assert upstream.chosen([]) == list(BY_ARCHITECTURE["x86_64"])
+    assert status == 2
+    assert (
+        "no claim is compared with rseq_test on x86_64, only with kvm_clock_test" in capsys.readouterr().err
+    )
+
+
+def test_architecture_without_selftests_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no program is compared with claims the command ends with status 2."""
+    monkeypatch.setattr(upstream, "name_of_this_computer", lambda: "s390x")
+
+    assert upstream.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "upstream: no selftest is compared on s390x\n"
+
+
 def test_every_claim_exists() -> None:
     """Each claim that is compared with a program is a test of the suite."""
     for program in (program for programs in BY_ARCHITECTURE.values() for program in programs):
@@ -144,25 +191,28 @@ def test_outcome_comes_with_the_report() -> None:
     assert lost == Outcome(None, "the lab host's kernel panicked")
 
 
-def test_suite_runs_without_the_plugins_that_are_left_out(tmp_path: Path) -> None:
-    """The suite that starts programs inside needs no plug-in of pytest that a lab host does not load."""
+def test_suite_runs_as_it_does_inside(tmp_path: Path) -> None:
+    """The suite that starts programs is collected and runs with just the plug-ins that a lab host loads."""
     (tmp_path / "programs").mkdir()
     program = tmp_path / "programs/it"
     program.write_text("#!/bin/sh\necho said; exit 4\n")
     program.chmod(0o755)
-    suite = tmp_path / "test_programs.py"
-    suite.write_text(upstream_lab.SUITE.replace("/lab/programs", str(tmp_path / "programs")))
-    unused = [word for name in runner._UNUSED for word in ("-p", f"no:{name}")]
+    root = upstream_lab.checkout(tmp_path)
+    suite = root / upstream_lab.INSIDE
+    suite.write_text(suite.read_text().replace("/lab/programs", str(tmp_path / "programs")))
+    left_out = [*upstream_lab.UNUSED, *runner._UNUSED]
+    unused = [word for name in left_out for word in ("-p", f"no:{name}")]
 
-    options = [*unused, f"--rootdir={tmp_path}", "-c", os.devnull]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, str(suite)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", *unused, upstream_lab.INSIDE],
+        cwd=root,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert "1 passed" in ran.stdout, ran.stdout
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("name", ["sim-x86_64", "lab-arm64-vhe", "nowhere"])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Damage every file of the lab's cache in turn, in a copy, and see whether the lab mends it.
 
-Each file is flipped in one byte, cut in its middle, emptied and removed. What can be made again
+Each file is flipped in one byte, cut in its middle, emptied and removed; each link is removed, and leads
+elsewhere. With ``--every 20`` that is done to one file of twenty. What can be made again
 from the rest must come back without help and as it was; what only a mirror has must be one
 sentence, and come back by `make lab LAB=--fetch`. The copy's own packages play the mirror.
 Exit status: 0 all of it did, 1 something did not, 4 there is no cache.
@@ -20,14 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fixtures.lab import cache, image, kernel, parts
+from fixtures.lab import cache, image, kernel, parts, unpacked_emulator
 from fixtures.lab.errors import LabError, PartsMissing
 from fixtures.lab.hosts import LabHost, find
-from fixtures.lab.packages import Archive, Package
 from tools import lab
+from tools.lab_mirror import in_cache, mirror
 
 WRONG, NOTHING_RAN = 1, 4
-FOLDERS = ("sets", "debs", "base", "kernels")
+FOLDERS = ("sets", "debs", "base", "kernels", "emulators")
 """Of the cache; what apt keeps is apt's, see fixtures/tests/test_lab_download.py."""
 
 
@@ -49,7 +50,14 @@ def empty(path: Path) -> None:
     os.truncate(path, 0)
 
 
+def redirect(path: Path) -> None:
+    """Let a link lead to nowhere."""
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
 KINDS: tuple[Callable[[Path], None], ...] = (flip, cut, empty, Path.unlink)
+LINK_KINDS: tuple[Callable[[Path], None], ...] = (redirect, Path.unlink)
 
 
 @dataclass(slots=True)
@@ -96,24 +104,38 @@ def copied(original: Path, pristine: Path, lab_hosts: Sequence[LabHost]) -> Path
 
 def products(lab_hosts: Sequence[LabHost]) -> str:
     """Return the checksum of all that boots on *lab_hosts*; `LabError` says what is in the way."""
-    made = b""
+    made: list[str] = []
     for lab_host in lab_hosts:
         chosen = kernel.from_packages(parts.kernel_set(lab_host.arch, lab_host.kernel))
         modules = chosen.module_files(lab_host.all_modules)
-        made += b"".join([image.base(lab_host.arch), chosen.image.read_bytes(), *modules])
-    return cache.digest(made)
+        made += map(cache.digest, [image.base(lab_host.arch), chosen.image.read_bytes(), *modules])
+        emulator = parts.emulator_set(lab_host)
+        if emulator is not None:
+            made += map(cache.digest, _contents(unpacked_emulator.unpacked(emulator)))
+    return cache.digest("".join(made).encode())
 
 
-def try_all(pristine: Path, scratch: Path, lab_hosts: Sequence[LabHost]) -> Damage:
-    """Damage every file of *pristine* in turn, in a copy at *scratch*; *pristine* stays as it is."""
+def _contents(folder: Path) -> Iterator[bytes]:
+    """Yield the name of each file and link below *folder*, and what is in it or where it leads."""
+    for path in files_below(folder):
+        yield os.fsencode(path.relative_to(folder))
+        yield os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files and links below *folder*, sorted."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file()]
+
+
+def try_all(pristine: Path, scratch: Path, lab_hosts: Sequence[LabHost], every: int = 1) -> Damage:
+    """Damage one of *every* files of *pristine*, in a copy at *scratch*; *pristine* stays as it is."""
     found = Damage()
     with in_cache(pristine):
         good = products(lab_hosts)
     copy = scratch / "cache"
-    files = [path for name in FOLDERS for path in sorted((pristine / name).rglob("*")) if path.is_file()]
-    for path in files:
+    for path in (path for name in FOLDERS for path in files_below(pristine / name)[::every]):
         relative = path.relative_to(pristine)
-        for kind in KINDS:
+        for kind in LINK_KINDS if path.is_symlink() else KINDS:
             renew(pristine, copy, relative)
             kind(copy / relative)
             with in_cache(copy), mirror(pristine):
@@ -150,68 +172,25 @@ def renew(pristine: Path, copy: Path, relative: Path) -> None:
     """Make *copy* as *pristine* is: links to its files, and a file of its own at *relative*."""
     shutil.rmtree(copy, ignore_errors=True)
     for name in FOLDERS:
-        shutil.copytree(pristine / name, copy / name, copy_function=os.link)
+        if (pristine / name).is_dir():
+            shutil.copytree(pristine / name, copy / name, symlinks=True, copy_function=os.link)
     (copy / relative).unlink()
-    shutil.copy2(pristine / relative, copy / relative)
+    shutil.copy2(pristine / relative, copy / relative, follow_symlinks=False)
 
 
-@contextlib.contextmanager
-def in_cache(folder: Path) -> Iterator[None]:
-    """Let the lab's cache be *folder* meanwhile."""
-    before = os.environ.get(cache.VARIABLE)
-    os.environ[cache.VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[cache.VARIABLE]
-        if before is not None:
-            os.environ[cache.VARIABLE] = before
-
-
-@contextlib.contextmanager
-def mirror(pristine: Path) -> Iterator[None]:
-    """Let the packages of *pristine* be what Debian carries meanwhile; nothing uses the network."""
-    kept = {name: getattr(Archive, name) for name in ("update", "resolve", "download", "names")}
-    with in_cache(pristine):
-        known = [package for path in parts.lists() for package in parts.listed(path)]
-
-    def resolve(_archive: Archive, names: Sequence[str]) -> list[Package]:
-        return [_newest(known, _archive.arch, name) for name in names]
-
-    def download(_archive: Archive, names: Sequence[str], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            package = _newest(known, _archive.arch, name.partition("=")[0])
-            shutil.copy2(pristine / "debs" / package.name, folder / package.name)
-
-    def names(_archive: Archive, prefix: str) -> list[str]:
-        found = [package.name.partition("_")[0] for package in known]
-        return [name for name in found if name.startswith(prefix)]
-
-    try:
-        for name, stand_in in {"update": lambda _archive: None, "resolve": resolve, "download": download,
-                               "names": names}.items():  # fmt: skip
-            setattr(Archive, name, stand_in)
-        parts._fresh_archive.cache_clear()
-        yield
-    finally:
-        for name, real in kept.items():
-            setattr(Archive, name, real)
-        parts._fresh_archive.cache_clear()
-
-
-def _newest(known: Sequence[Package], arch: str, name: str) -> Package:
-    return next(
-        package
-        for package in known
-        if package.name.startswith(f"{name}_") and package.name.endswith(f"_{arch}.deb")
-    )
+def _positive(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"N is a number from 1 on, not {text!r}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Try the cache and the targets that *argv* names; return the exit status."""
     parser = argparse.ArgumentParser(prog="tools.lab_damage", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=cache.root(), help="the cache that is copied")
+    parser.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="only one of N files of each folder"
+    )
     parser.add_argument("target", nargs="*", default=["lab-arm64-vhe", "lab-x86_64-svm"], help="lab targets")
     arguments = parser.parse_args(argv)
     lab_hosts = [lab_host for name in arguments.target if (lab_host := find(name)) is not None]
@@ -221,7 +200,7 @@ def main(argv: Sequence[str]) -> int:
         except LabError as error:
             sys.stderr.write(f"lab_damage: {error}.\n")
             return NOTHING_RAN
-        found = try_all(pristine, Path(name), lab_hosts)
+        found = try_all(pristine, Path(name), lab_hosts, arguments.every)
     print(f"{found.cases} cases, {len(found.wrong)} of them wrong")
     for line in found.lines():
         print(line)

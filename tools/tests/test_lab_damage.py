@@ -12,8 +12,8 @@ import pytest
 from fixtures.lab import cache, image, packages, parts
 from fixtures.lab.errors import CacheTrouble, LabError, PartsMissing
 from fixtures.lab.hosts import LabHost, find
-from fixtures.tests.lab_packages import deb, entry
-from tools import lab, lab_damage
+from fixtures.tests.lab_packages import deb, entry, link
+from tools import lab, lab_damage, lab_mirror
 
 PVH_NOTE = struct.pack("<III4sQ", 4, 8, 18, b"Xen\0", 0x1000000)
 VMLINUX = struct.pack("<4sBBB9xHH", b"\x7fELF", 2, 1, 1, 2, 62) + bytes(200) + PVH_NOTE
@@ -26,6 +26,12 @@ KERNEL = [
     entry(f"{MODULES}/unneeded.ko", b"\x7fELF\0depends=\0"),
     entry("./lib/modules/6.12/modules.builtin", b"kernel/virtio-pci.ko\nkernel/virtio-console.ko\n"),
 ]
+BOCHS = [
+    entry("./usr/bin/bochs-bin", b"\x7fELF", 0o755),
+    entry("./usr/share/bochs/keymaps/x11.map", b"XK_0 0"),
+    entry("./usr/lib/libbochs.so.1", b"\x7fELF"),
+    link("./usr/lib/libbochs.so", "libbochs.so.1"),
+]
 PYTHON = [
     entry("./usr/bin/python3.11", b"\x7fELF", 0o755),
     entry("./usr/lib/python3.11/json.py", b"VALUE = 1\n"),
@@ -34,8 +40,8 @@ PYTHON = [
 
 @pytest.fixture(scope="module")
 def lab_host() -> LabHost:
-    """A lab host whose parts are all made for these tests."""
-    found = find("lab-x86_64-svm")
+    """A lab host whose parts, its emulator too, are all made for these tests."""
+    found = find("lab-x86_64-vmx")
     assert found is not None
     return found
 
@@ -51,16 +57,22 @@ def pristine(tmp_path: Path, lab_host: LabHost, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(parts, "PYTHON", ("python3.11-minimal", "libc6"))
     monkeypatch.setattr(image, "DISTRIBUTIONS", ("iniconfig",))  # compiling pytest takes seconds
     shelve(python_set, {"python3.11-minimal": deb(PYTHON), "libc6": deb([entry("./lib/libc.so.6")])})
+    emulator_set = parts.emulator_set(lab_host)
+    assert emulator_set is not None
+    newer = deb([entry("./lib/libc.so.6", b"newer")])
+    shelve(emulator_set, {"bochs-term": deb(BOCHS), "libc6": newer}, version="2")
     lab_damage.products([lab_host])
     cache.take_notes()
     return root
 
 
-def shelve(part_set: parts.PartSet, content: dict[str, bytes]) -> None:
+def shelve(part_set: parts.PartSet, content: dict[str, bytes], version: str = "1") -> None:
     """Put packages into the cache, and keep their list."""
     found = []
     for name, data in content.items():
-        package = packages.Package(f"{name}_1_amd64.deb", "http://mirror/x", len(data), cache.digest(data))
+        package = packages.Package(
+            f"{name}_{version}_amd64.deb", "http://mirror/x", len(data), cache.digest(data)
+        )
         cache.write(parts.folder() / package.name, data)
         found.append(package)
     parts.keep(part_set, found)
@@ -68,16 +80,18 @@ def shelve(part_set: parts.PartSet, content: dict[str, bytes]) -> None:
 
 def test_every_damaged_file_is_mended_or_reported(pristine: Path, tmp_path: Path, lab_host: LabHost) -> None:
     """Flipped, cut, emptied or removed: each file of the cache, in turn."""
-    files = [path for name in lab_damage.FOLDERS for path in (pristine / name).rglob("*") if path.is_file()]
+    files = [path for name in lab_damage.FOLDERS for path in lab_damage.files_below(pristine / name)]
     before = {path: path.read_bytes() for path in files}
+    links = [path for path in files if path.is_symlink()]
 
     found = lab_damage.try_all(pristine, tmp_path, [lab_host])
 
     assert found.wrong == []
-    assert found.cases == 4 * len(files) > 40
+    assert found.cases == 4 * len(files) - 2 * len(links) > 60
+    assert len(links) == 1
     # A removed archive is just absent; all else was noticed.
     assert (found.mended["base"], found.harmless["base"]) == (7, 1)
-    assert found.harmless["kernels"] == 0
+    assert found.harmless["kernels"] == found.harmless["emulators"] == 0
     assert {path: path.read_bytes() for path in files} == before
 
 
@@ -111,7 +125,7 @@ def test_reshaped_list_counts_as_absent(pristine: Path, lab_host: LabHost, text:
     """A list of packages that is none is one sentence with its remedy, and is made again by that."""
     part_set = parts.kernel_set("x86_64", lab_host.kernel)
     good = lab_damage.products([lab_host])
-    with lab_damage.mirror(pristine):
+    with lab_mirror.mirror(pristine):
         if recorded:
             cache.write_recorded(part_set.list_file, text.encode())
         else:

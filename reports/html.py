@@ -9,6 +9,7 @@ by their hashes and nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ SESSIONS_FIRST = 3
 SHORT_LOG = 4_000
 MESSAGE_LIMIT = 600
 CASE_MESSAGE_LIMIT = 200
+
+_PARTS_OF_A_NAME = re.compile(r"(?<=[-_.@/])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,15 @@ def _short(log: str) -> str:
     return clip(log, SHORT_LOG)
 
 
+def _breakable(name: str) -> Markup:
+    """Return *name* with the places where a narrow page may break it; a copy of it has none of them."""
+    return Markup("<wbr>").join(_PARTS_OF_A_NAME.split(name))
+
+
+def _more(count: int, noun: str) -> str:
+    return f"{count:,} more {noun}" if count == 1 else f"{count:,} more {noun}s"
+
+
 def _address(result: Result) -> str:
     return "test=" + quote(f"{result.subject}/{result.name}", safe="")
 
@@ -181,7 +193,9 @@ _FILTERS = {
     "address": _address,
     "as_program": as_program,
     "figure": number,
+    "breakable": _breakable,
     "grouped": _grouped,
+    "more": _more,
     "short": _short,
     "brief": _brief,
     "briefer": _briefer,

@@ -37,11 +37,12 @@ class ShownCause:
 
 @dataclass(frozen=True, slots=True)
 class ShownClaim:
-    """One claim: its name and sentence, how many results and targets are concerned, its causes."""
+    """One claim: its name, sentence and promise, how many results and targets are concerned, its causes."""
 
     subject: str
     claim: str
     sentence: str
+    promise: str
     count: int
     targets: tuple[str, ...]
     causes: tuple[ShownCause, ...]
@@ -136,6 +137,7 @@ def _claim(group: ClaimGroup, before: Mapping[tuple[str, str, str], str]) -> Sho
         subject=group.subject,
         claim=group.claim,
         sentence=next((result.sentence for result in results if result.sentence), ""),
+        promise=next((result.promise for result in results if result.promise), ""),
         count=len(results),
         targets=group.targets,
         causes=tuple(_cause(cause, before) for cause in group.causes[:CAUSES_SHOWN]),

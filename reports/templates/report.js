@@ -58,7 +58,7 @@ const grouped = (number) => numbers.format(number);
 
 /** Return a name with places where it may be broken. */
 function breakable(name) {
-  return name.split(/(?<=[-.@])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+  return name.split(/(?<=[-_.@/])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
 }
 
 // ---- the data, unpacked when needed
@@ -272,7 +272,7 @@ class Group {
 
   row(row) {
     const name = this.subject.tests[row];
-    const link = make("a", { href: `#${address(this.subject, row)}` }, name);
+    const link = make("a", { href: `#${address(this.subject, row)}` }, ...breakable(name));
     const cells = this.columns.map((column) => this.cell(row, column, data.targets[column].label, name));
     return make("tr", { className: "test" }, make("th", { scope: "row" }, link), ...cells);
   }
@@ -332,7 +332,7 @@ function panel(subject, row, column) {
   ].filter(([, value]) => value);
   const list = make("dl", null, ...terms.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, value)]));
   const parts = [make("p", null, make("span", { className: `v v-${letter}` }, word), " ",
-    make("b", null, `${subject.name} ${subject.tests[row]}`)), list];
+    make("b", null, ...breakable(`${subject.name} ${subject.tests[row]}`))), list];
   if (detail.p) parts.push(command("reproduce", detail.p));
   if (detail.x) parts.push(command("as C", detail.x));
   const log = logOf(detail);

@@ -128,6 +128,35 @@ def test_failures_of_one_cause_are_one_group() -> None:
     assert "149 more cases on lab-x86_64-svm" in text
 
 
+def test_heading_of_a_claim_says_what_it_rests_on() -> None:
+    """A reader sees at once whether a text promises what failed, and which."""
+    (first, *_) = failures(1).results
+    promised = first._replace(promise="documented: Documentation/virt/kvm/api.rst, KVM_GET_CLOCK")
+
+    text = page(Run(targets=(ReportTarget("lab-x86_64-svm"),), results=(promised,)))
+
+    assert (
+        '<p class="sentence">The guest reads the host TSC. <span class="soft">documented:'
+        " Documentation/virt/kvm/api.rst, KVM_GET_CLOCK</span></p>"
+    ) in text
+
+
+def test_names_break_between_their_words_and_stay_escaped() -> None:
+    """A long name on a narrow page wraps after an underscore, not inside a word, and is escaped."""
+    (first, *_) = failures(1).results
+    hostile = first._replace(nodeid="x.py::test_<b>_name", name="test_<b>_name")
+
+    text = page(Run(targets=(ReportTarget("lab-x86_64-svm"),), results=(hostile,)))
+
+    assert "test_<wbr>&lt;b&gt;_<wbr>name</span>" in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(2, "1 more case on"), (3, "2 more cases on")])
+def test_one_more_is_not_many(count: int, said: str) -> None:
+    """What is folded is counted in English."""
+    assert said in page(failures(count))
+
+
 def test_one_reason_of_several_claims_is_said_once() -> None:
     """Where many claims fail alike the reason stands above them, and in the headline."""
     (first, *_) = failures(1).results

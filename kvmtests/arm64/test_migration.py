@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, HostPair, TwoHosts
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.thorough,
 ]
 
-TwoHosts = Callable[[HostDifference], HostPair[Arm64Vm]]
 Read = Callable[[Arm64Vcpu], Reading]
 
 TIMER_CNT = kvm_arm64.KVM_REG_ARM_TIMER_CNT
@@ -131,7 +130,9 @@ def upstream_restore(
 
 @pytest.mark.generation("upstream")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
-def test_virtual_counter_continues(two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int) -> None:
+def test_virtual_counter_continues(
+    two_hosts: TwoHosts[Arm64Vm], difference: HostDifference, blackout_ns: int
+) -> None:
     """Restored with KVM_ARM_SET_COUNTER_OFFSET, CNTVCT_EL0 continues within the documented bound."""
     hosts = two_hosts(difference)
     vm, vcpu = upstream_guest(hosts)
@@ -147,7 +148,7 @@ def test_virtual_counter_continues(two_hosts: TwoHosts, difference: HostDifferen
 @pytest.mark.mode("vhe", "nvhe")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_physical_counter_continues(
-    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
+    two_hosts: TwoHosts[Arm64Vm], difference: HostDifference, blackout_ns: int
 ) -> None:
     """The same offset restores CNTPCT_EL0 if both counters were equal on the source."""
     hosts = two_hosts(difference)
@@ -164,7 +165,7 @@ def test_physical_counter_continues(
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
-def test_default_views_need_values(two_hosts: TwoHosts) -> None:
+def test_default_views_need_values(two_hosts: TwoHosts[Arm64Vm]) -> None:
     """A VM with default offsets has two views, which writing both registers by value preserves."""
     hosts = two_hosts(HostDifference(counter=5))
     vm = new_vm(hosts.source)
@@ -193,7 +194,7 @@ def test_default_views_need_values(two_hosts: TwoHosts) -> None:
 @pytest.mark.generation("series")
 @pytest.mark.parametrize(("difference", "blackout_ns"), MOVES)
 def test_series_offsets_restore_both_counters(
-    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
+    two_hosts: TwoHosts[Arm64Vm], difference: HostDifference, blackout_ns: int
 ) -> None:
     """Each counter continues by its own offset within the documented bound, on every vCPU."""
     hosts = two_hosts(difference)
@@ -218,7 +219,7 @@ def test_series_offsets_restore_both_counters(
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
-def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
+def test_value_loses_the_blackout(two_hosts: TwoHosts[Arm64Vm]) -> None:
     """With KVM_REG_ARM_TIMER_CNT written back as it was, the counter has stood still meanwhile."""
     hosts = two_hosts(HostDifference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)
@@ -234,7 +235,7 @@ def test_value_loses_the_blackout(two_hosts: TwoHosts) -> None:
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.generation("upstream")
-def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts) -> None:
+def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts[Arm64Vm]) -> None:
     """Restoring each vCPU's value in turn leaves all with the age of the last one."""
     hosts = two_hosts(HostDifference(counter=5))
     source = new_vm(hosts.source).create_vcpu(0)

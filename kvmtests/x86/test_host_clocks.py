@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, HostPair, TwoHosts
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thor
 
 
 @pytest.fixture
-def pair(two_hosts: Callable[[HostDifference], HostPair[X86Vm]]) -> HostPair[X86Vm]:
+def pair(two_hosts: TwoHosts[X86Vm]) -> HostPair[X86Vm]:
     """A host whose clocks can be moved: the source of a pair."""
     return two_hosts(HostDifference())
 

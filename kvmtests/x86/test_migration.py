@@ -6,12 +6,10 @@ Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1; docs/migration.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, signed
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, TwoHosts
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps, kvmclock
 from fixtures.migration.kvmclock import TaiPair
@@ -28,7 +26,6 @@ pytestmark = [
     pytest.mark.usefixtures("tsc_clocksource"),
 ]
 
-TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 # kvmclock from the record and from KVM_GET_CLOCK are each rounded to a ns, on either host.
 LINE_MARGIN_NS = 4
@@ -68,7 +65,7 @@ CLOCK_ERRORS = [
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", [*DIFFERENCES, *CLOCK_ERRORS])
 def test_tsc_and_kvmclock_move_together(
-    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
+    two_hosts: TwoHosts[X86Vm], difference: HostDifference, blackout_ns: int
 ) -> None:
     """Guest TSC - f · kvmclock is the same after the move, on every vCPU, whatever the hosts' clocks did."""
     hosts = two_hosts(difference)
@@ -86,7 +83,7 @@ def test_tsc_and_kvmclock_move_together(
 
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
-def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> None:
+def test_vcpus_keep_their_distance(two_hosts: TwoHosts[X86Vm], blackout_ns: int) -> None:
     """The skew that a guest gave one vCPU through its TSC survives, to the tick."""
     hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source)
@@ -103,7 +100,7 @@ def test_vcpus_keep_their_distance(two_hosts: TwoHosts, blackout_ns: int) -> Non
 
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
-def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
+def test_guest_time_is_true_time(two_hosts: TwoHosts[X86Vm], blackout_ns: int) -> None:
     """Between synchronised hosts TSC and kvmclock advance by the time that really passed.
 
     The TSC falls short by what rounding KVM_GET_TSC_KHZ to whole kHz loses over the blackout.
@@ -130,7 +127,7 @@ def test_guest_time_is_true_time(two_hosts: TwoHosts, blackout_ns: int) -> None:
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
 @pytest.mark.parametrize("difference", CLOCK_ERRORS)
 def test_wrong_realtime_costs_what_it_is_wrong_by(
-    two_hosts: TwoHosts, difference: HostDifference, blackout_ns: int
+    two_hosts: TwoHosts[X86Vm], difference: HostDifference, blackout_ns: int
 ) -> None:
     """With unsynchronised hosts, a step or a leap second, guest time is off by just that, or stands still.
 
@@ -155,7 +152,7 @@ def test_wrong_realtime_costs_what_it_is_wrong_by(
 
 
 @pytest.mark.parametrize("leap_seconds", [pytest.param(1, id="inserted"), pytest.param(-1, id="deleted")])
-def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int) -> None:
+def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts[X86Vm], leap_seconds: int) -> None:
     """With the realtime corrected by TAI - UTC of both hosts, a leap second costs nothing."""
     hosts = two_hosts(HostDifference(counter=5, leap_seconds=leap_seconds))
     guest = new_guest(hosts.source, vcpus=1)
@@ -175,7 +172,7 @@ def test_leap_second_is_harmless_with_tai(two_hosts: TwoHosts, leap_seconds: int
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("blackout_ns", BLACKOUTS)
-def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) -> None:
+def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts[X86Vm], blackout_ns: int) -> None:
     """Without KVM_CLOCK_REALTIME both clocks continue as if no time had passed, still on one line."""
     hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
@@ -199,7 +196,9 @@ def test_pause_leaves_the_blackout_out(two_hosts: TwoHosts, blackout_ns: int) ->
         pytest.param(HostDifference(calibration_ppm=-40), id="calibrated-40-ppm-lower"),
     ],
 )
-def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference: HostDifference) -> None:
+def test_other_frequency_parts_tsc_and_kvmclock(
+    two_hosts: TwoHosts[X86Vm], difference: HostDifference
+) -> None:
     """Without scaling the TSC counts at the new host's rate, and departs from f · kvmclock by just that.
 
     Both rates are those that each host's kernel assumes for its TSC, in whole kHz.
@@ -223,7 +222,7 @@ def test_other_frequency_parts_tsc_and_kvmclock(two_hosts: TwoHosts, difference:
     assert drift in Window(gap, gap).widened(ticks_at_khz(LINE_MARGIN_NS, khz) + 1)
 
 
-def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts) -> None:
+def test_repeating_the_last_step_changes_nothing(two_hosts: TwoHosts[X86Vm]) -> None:
     """Offsets computed again from a later pair of clocks differ by the pairs' rounding, not by the delay."""
     hosts = two_hosts(HostDifference(counter=5))
     source = save(new_guest(hosts.source))

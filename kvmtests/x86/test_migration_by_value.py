@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, bracket, signed
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, TwoHosts
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -19,7 +17,6 @@ from kvmtests.x86.moves import new_guest, new_vm, places, require_offsets
 
 pytestmark = [pytest.mark.promise(de_facto="Linux 5.10 to 7.3"), pytest.mark.thorough]
 
-TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 RUNNING_NS = 200_000  # ioctls and guest entries around the moment of interest
 
@@ -34,7 +31,7 @@ def saved_values(vcpus: list[X86Vcpu]) -> tuple[int, ...]:
     "blackout_ns",
     [pytest.param(4 * NSEC_PER_SEC, id="4s"), pytest.param(40 * 86400 * NSEC_PER_SEC, id="40-days")],
 )
-def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
+def test_blackout_is_lost(two_hosts: TwoHosts[X86Vm], blackout_ns: int) -> None:
     """Written back as it was, the TSC stands still for the whole blackout."""
     hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)
@@ -57,7 +54,7 @@ def test_blackout_is_lost(two_hosts: TwoHosts, blackout_ns: int) -> None:
         pytest.param(10 * NSEC_PER_MSEC, id="10ms"),
     ],
 )
-def test_delay_before_the_write_is_lost(two_hosts: TwoHosts, delay_ns: int) -> None:
+def test_delay_before_the_write_is_lost(two_hosts: TwoHosts[X86Vm], delay_ns: int) -> None:
     """Even with an exact estimate of the blackout the TSC is late by as much as the VMM is late."""
     hosts = two_hosts(HostDifference(counter=5))
     guest = new_guest(hosts.source, vcpus=1)

@@ -6,12 +6,10 @@ Source: docs/migration.md, "With TSC scaling"; arch/x86/kvm/x86.c: set_tsc_khz()
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, signed
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, HostPair, TwoHosts
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps
 from fixtures.migration.ticks import ticks_at_khz
@@ -26,7 +24,6 @@ pytestmark = [
     pytest.mark.usefixtures("tsc_clocksource"),
 ]
 
-TwoHosts = Callable[[HostDifference], HostPair[X86Vm]]
 
 FRAC_BITS = 48  # of the simulated hosts' multiplier, as of Intel's
 UPTIME_NS = NSEC_PER_SEC
@@ -80,7 +77,7 @@ def margin_ticks(khz: int) -> int:
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
 def test_tsc_and_kvmclock_move_together(
-    two_hosts: TwoHosts, khz: int, difference: HostDifference, blackout_ns: int
+    two_hosts: TwoHosts[X86Vm], khz: int, difference: HostDifference, blackout_ns: int
 ) -> None:
     """With the scaled arithmetic guest TSC - f · kvmclock is the same after the move."""
     hosts = two_hosts(difference)
@@ -102,7 +99,7 @@ def test_tsc_and_kvmclock_move_together(
 @pytest.mark.parametrize("difference", DESTINATIONS)
 @pytest.mark.parametrize("khz", GUESTS)
 def test_ignoring_scaling_costs_what_the_gap_says(
-    two_hosts: TwoHosts, khz: int, difference: HostDifference
+    two_hosts: TwoHosts[X86Vm], khz: int, difference: HostDifference
 ) -> None:
     """The documented formula misses by T_s · (1 - r_s) - T_d · (1 - r_d): both hosts' uptime."""
     hosts = two_hosts(difference)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import errno
-from collections.abc import Callable
 
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, signed, wrap
-from fixtures.host_pair import HostDifference, HostPair
+from fixtures.host_pair import HostDifference, TwoHosts
 from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing, KvmError
 from fixtures.kvm.expect import refused
@@ -278,7 +277,7 @@ def test_clock_guest_moves_to_another_vm(
     ],
 )
 def test_scale_and_clock_guest_move_a_guest(
-    two_hosts: Callable[[HostDifference], HostPair[X86Vm]], difference: HostDifference, khz: int
+    two_hosts: TwoHosts[X86Vm], difference: HostDifference, khz: int
 ) -> None:
     """Between hosts of any frequency the TSC counts the blackout, and kvmclock with it, within 2 ns."""
     hosts = two_hosts(difference)

@@ -22,10 +22,8 @@ from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Number
 
-_TWO_HOSTS = "it moves a guest between two hosts"
 _OTHER_FIXTURES = {
-    "hosts": _TWO_HOSTS,
-    "second_host": _TWO_HOSTS,
+    "two_hosts": "it moves a guest between two hosts",
     "recorder": "it measures",
     "run_delay": "it watches how long a thread waits for a CPU",
 }

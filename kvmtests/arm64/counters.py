@@ -10,6 +10,7 @@ from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 
 COUNTERS = list(Counter)
+SPARE = 2**40  # ticks: longer than a test, 18 minutes at 1 GHz
 
 
 def offset_counter(vcpu: Arm64Vcpu, counter: Counter, offset: int) -> None:
@@ -38,6 +39,22 @@ def fitted(vcpu: Arm64Vcpu, value: int) -> int:
         if abs(distance) < 2**48:
             return (1 << end - missing) + distance
     return value
+
+
+def without_wrapping(vcpu: Arm64Vcpu, cval: int, start: int = 0) -> int:
+    """Return *cval*, or what is left of it if its sum with an offset would wrap.
+
+    With the offset the guest's counter is at *start* now. Where KVM holds CVAL + offset, a sum that
+    wraps is a finding of its own (docs/findings/adjusted-cval-wraps.md), and the longer a host has
+    been up, the larger are the offsets that its guests have.
+    """
+    offset = max(0, vcpu.vm.time.counter() - start)
+    return min(cval, (1 << vcpu.vm.counter_bits) - offset - SPARE)
+
+
+def beyond_the_host(vcpu: Arm64Vcpu) -> int:
+    """Return a count that the host's counter does not reach during a test."""
+    return vcpu.vm.time.counter() + SPARE
 
 
 def ticks(target_facts: Probe, duration_ns: int) -> int:

@@ -13,6 +13,7 @@ kvm_arch_timer_handler(); arch/arm64/kvm/vgic/vgic.c: vgic_irq_handle_resampling
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -24,7 +25,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
-from kvmtests.arm64.counters import fitted, offset_counter, ticks
+from kvmtests.arm64.counters import beyond_the_host, fitted, offset_counter, ticks, without_wrapping
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
 
 pytestmark = [
@@ -53,9 +54,9 @@ DUE = [
     pytest.param("tval", 2**32 - 1, id="tval-minus-one"),
 ]
 JUMPS = [
-    pytest.param(0, 2**63 - 1, 2**63, id="to-two-to-63"),
-    pytest.param(0, AHEAD, AHEAD + 1, id="to-two-to-40"),
-    pytest.param(2**63, 2**64 - AHEAD, 2**64 - AHEAD + 1, id="near-the-end"),
+    pytest.param(0, lambda vcpu: fitted(vcpu, 2**63 - 1), id="to-two-to-63"),
+    pytest.param(0, beyond_the_host, id="beyond-the-hosts-count"),
+    pytest.param(2**63, lambda vcpu: fitted(vcpu, 2**64 - AHEAD), id="near-the-end"),
 ]
 OFFSETS_NS = [
     pytest.param(5 * NSEC_PER_SEC, id="plus-5s"),
@@ -278,7 +279,8 @@ def test_far_deadline_does_not_come_early(guest: GicGuest, timer: Timer, wait: i
     """A CVAL beyond TVAL's range gives no interrupt."""
     taken: list[int] = []
     for distance in (2**32, AHEAD, fitted(guest.vcpu, 2**63)):
-        cval = wrap(timer.count(guest.vcpu) + distance)
+        count = timer.count(guest.vcpu)
+        cval = without_wrapping(guest.vcpu, count + distance, count)
         taken += guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait)).intids()
 
     assert own(timer, taken) == []
@@ -340,16 +342,17 @@ def test_deadline_outlasts_exits_to_user_space(
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("wait", WAITS)
-@pytest.mark.parametrize(("start", "cval", "count"), JUMPS)
+@pytest.mark.parametrize(("start", "place"), JUMPS)
 @pytest.mark.parametrize("timer", TIMERS)
 def test_counter_written_beyond_the_deadline_interrupts(
-    guest: GicGuest, timer: Timer, start: int, cval: int, count: int, wait: int, quiet: int
+    guest: GicGuest, timer: Timer, start: int, place: Callable[[Arm64Vcpu], int], wait: int, quiet: int
 ) -> None:
     """When user space moves the counter past CVAL the timer interrupts once, and not before."""
-    start, cval, count = (fitted(guest.vcpu, value) for value in (start, cval, count))
+    start = fitted(guest.vcpu, start)
+    cval = without_wrapping(guest.vcpu, place(guest.vcpu), start)
     timer.set(guest.vcpu, "cnt", start)
     before = guest.program(f"{timer.prefix}_cval", cval, Patience(quiet, wait=wait))
-    timer.set(guest.vcpu, "cnt", count)
+    timer.set(guest.vcpu, "cnt", cval + 1)
 
     after = guest.wait(timer.prefix, Patience(quiet, wait=wait))
 

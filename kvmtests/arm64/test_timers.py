@@ -16,7 +16,7 @@ from fixtures.counters import NSEC_PER_MSEC, wrap
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.targets import Probe
-from kvmtests.arm64.counters import fitted
+from kvmtests.arm64.counters import beyond_the_host, fitted, without_wrapping
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
 pytestmark = [
@@ -26,7 +26,7 @@ pytestmark = [
 
 ALL_ONES = 2**64 - 1
 HALF = 2**63
-NEVER = 2**64 - 2**40  # CVAL + offset does not wrap, which emulators of 2022 got wrong
+NEVER = 2**64 - 2**40
 FAR = 2**40  # ticks: hours
 
 CONTROLS = [
@@ -184,9 +184,9 @@ def test_status_changes_when_the_count_reaches_cval(
 @pytest.mark.parametrize("timer", TIMERS)
 def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """A CVAL half of the counter's range ahead has not been reached, nor has one near its end."""
-    seen = []
-    for cval in (wrap(timer.count(vcpu) + fitted(vcpu, HALF)), fitted(vcpu, NEVER)):
-        timer.arm(vcpu, cval)
+    count, seen = timer.count(vcpu), []
+    for cval in (count + fitted(vcpu, HALF), fitted(vcpu, NEVER)):
+        timer.arm(vcpu, without_wrapping(vcpu, cval, count))
         seen.append((timer.read(vcpu, "ctl").value, timer.line(vcpu)))
 
     assert seen == [(ENABLE, False)] * 2
@@ -195,7 +195,7 @@ def test_condition_is_unsigned(vcpu: Arm64Vcpu, timer: Timer) -> None:
 @pytest.mark.parametrize("timer", TIMERS)
 def test_condition_is_unsigned_for_large_counts(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """A counter beyond half of its range has reached CVAL 1."""
-    timer.set(vcpu, "cnt", fitted(vcpu, HALF + 5))
+    timer.set(vcpu, "cnt", max(fitted(vcpu, HALF + 5), beyond_the_host(vcpu)))
     timer.set(vcpu, "cval", 1)
     timer.set(vcpu, "ctl", ENABLE)
 

@@ -60,13 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = choose(available, options.collection, options.test)
     if not chosen:
         parser.error("no such program or collection; --list shows them")
+    chosen = without(chosen, options.skip)
     if options.dry_run:
         print("\n".join(str(program.folder / program.name) for program in chosen))
         return 0
+    how = (options.override_timeout, options.no_error_on_fail)
     if not options.summary:
-        return Runner(sys.stdout.buffer, options.override_timeout).run(chosen)
+        return Runner(sys.stdout.buffer, *how).run(chosen)
     with (options.base / "output.log").open("wb") as log:
-        return Runner(log, options.override_timeout).run(chosen)
+        return Runner(log, *how).run(chosen)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-l", "--list", action="store_true", help="list the programs as COLLECTION:PROGRAM")
     parser.add_argument("-c", "--collection", action="append", default=[], help="run all of a collection")
     parser.add_argument("-t", "--test", action="append", default=[], metavar="COLLECTION:PROGRAM")
+    parser.add_argument(
+        "-S", "--skip", action="append", default=[], metavar="COLLECTION:PROGRAM", help="leave it out"
+    )
     parser.add_argument("-d", "--dry-run", action="store_true", help="only print what would run")
+    parser.add_argument("-f", "--no-error-on-fail", action="store_true", help="0 though programs failed")
     parser.add_argument("-o", "--override-timeout", type=int, metavar="SECONDS", help="for each program")
     parser.add_argument("-s", "--summary", action="store_true", help="programs' output goes to output.log")
     parser.add_argument("--base", type=Path, default=Path(), help=argparse.SUPPRESS)
@@ -109,6 +115,14 @@ def choose(
     return [program for program in known if wanted & {*names[program]}]
 
 
+def without(programs: Iterable[ListedProgram], skipped: Sequence[str]) -> list[ListedProgram]:
+    """Return *programs* except those that *skipped* names.
+
+    Names that are not there change nothing, as in the kernel's runner: one list may serve many kernels.
+    """
+    return [program for program in programs if f"{program.collection}:{program.name}" not in skipped]
+
+
 def settings(folder: Path) -> dict[str, str]:
     """Return the lines KEY=VALUE of the settings file in *folder*."""
     with suppress(OSError):
@@ -121,28 +135,31 @@ def settings(folder: Path) -> dict[str, str]:
 class Runner:
     """Runs programs one after the other, and reports them on standard output."""
 
-    def __init__(self, log: BinaryIO, override_timeout_s: int | None = None) -> None:
+    def __init__(self, log: BinaryIO, override_timeout_s: int | None, may_fail: bool) -> None:
         self._log = log
         self._out = sys.stdout.buffer
         self._override_timeout_s = override_timeout_s
+        self._may_fail = may_fail
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def run(self, programs: Sequence[ListedProgram]) -> int:
-        """Run *programs*; return 0, 1 if one failed, 4 if all were skipped.
+        """Run *programs*; return 0, 1 if one failed and none may, 4 if all were skipped.
 
         TERM and Ctrl-C end the running program; those that wait are skipped, and 1 comes back.
         """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._say(f"TAP version 13\n1..{len(programs)}\n")
+            why = "" if programs else " # SKIP every program is left out"
+            self._say(f"TAP version 13\n1..{len(programs)}{why}\n")
             statuses = [self._run_one(number, program) for number, program in enumerate(programs, 1)]
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if self._stopped or {*statuses} - {0, SKIP}:
+        failed = not {*statuses} <= {0, SKIP}
+        if self._stopped or (failed and not self._may_fail):
             return FAIL
-        return 0 if 0 in statuses else SKIP
+        return 0 if failed or 0 in statuses else SKIP
 
     def _run_one(self, number: int, program: ListedProgram) -> int:
         if self._stopped:

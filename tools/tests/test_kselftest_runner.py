@@ -152,6 +152,30 @@ def test_programs_can_be_chosen(base: Path) -> None:
     assert run(base, "-t", "kvmtests:one.sh", "-t", "kvmtests:no.sh").returncode == 2
 
 
+def test_programs_can_be_left_out(base: Path) -> None:
+    """-S leaves a program out of all, or of what is chosen; a name that is not there changes nothing."""
+    install(base, one="exit 0", two="exit 0")
+
+    left = run(base, "-S", "kvmtests:one.sh", "--skip", "kvmtests:of-another-kernel.sh")
+    none = run(base, "-t", "kvmtests:one.sh", "-S", "kvmtests:one.sh")
+
+    assert (left.returncode, left.stdout.splitlines()[-1]) == (0, "ok 1 selftests: kvmtests: two.sh")
+    assert "1..1\n" in left.stdout
+    assert (none.returncode, none.stdout) == (4, "TAP version 13\n1..0 # SKIP every program is left out\n")
+
+
+def test_failures_need_not_end_with_an_error(base: Path) -> None:
+    """-f ends with 0 though programs failed; what was not run, or a run that was stopped, is not green."""
+    install(base, fails="exit 1", stops="kill -TERM $PPID; sleep 60 & wait")
+
+    failed = run(base, "--no-error-on-fail", "-t", "kvmtests:fails.sh")
+    stopped = run(base, "-f", "-t", "kvmtests:stops.sh")
+
+    assert failed.stdout.endswith("not ok 1 selftests: kvmtests: fails.sh # exit=1\n")
+    assert (failed.returncode, stopped.returncode) == (0, 1)
+    assert run(base, "-f", "-t", "kvmtests:unknown.sh").returncode == 2
+
+
 def test_summary_puts_output_into_a_file(base: Path) -> None:
     """-s leaves result lines on standard output and all else in output.log."""
     install(base, it="echo said")

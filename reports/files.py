@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from .checkout import NOTHING_KNOWN, SubmissionFacts
 from .compare import Comparison
 from .history import History
 from .model import Run
+from .whole_file import write_file
 
 Writer = Callable[[Run], Iterable[str]]
 
@@ -33,10 +33,6 @@ FAMILIES: dict[str, Callable[[Run], Iterable[tuple[str, Iterable[str]]]]] = {
     "squad": squad.submissions,
 }
 """The reports of which there are many, by folder: each writer yields names and texts (`earlier.FOLDERS`)."""
-
-
-class ReportError(Exception):
-    """A report cannot be written; its text is one sentence for the user."""
 
 
 def write_reports(
@@ -71,22 +67,3 @@ def _write_family(folder: Path, members: Iterable[tuple[str, Iterable[str]]]) ->
     # The list first: a run that is killed in between leaves no file that nobody knows of.
     written = [write_file(folder / earlier.LIST, [f"{name}\n" for name, _ in named])]
     return [*written, *(write_file(folder / name, lines) for name, lines in named)]
-
-
-def write_file(path: Path, pieces: Iterable[str]) -> Path:
-    """Write *pieces* as UTF-8 into *path* by way of a temporary file next to it; return *path*."""
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = str(path.with_name(f".{path.name[-100:]}.{secrets.token_hex(4)}"))
-        # Not tempfile, which makes files for their owner alone: reports follow the user's umask.
-        with open(temporary, "x", encoding="utf-8", newline="\n", buffering=1 << 16) as file:  # noqa: PTH123
-            file.writelines(pieces)
-        Path(temporary).replace(path)
-        temporary = ""
-    except OSError as error:
-        raise ReportError(f"cannot write the report {path}: {error.strerror}") from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-    return path

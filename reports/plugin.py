@@ -350,7 +350,8 @@ class SessionRecorder:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, folder: Path) -> None:
-        from .files import ReportError, write_reports
+        from .files import write_reports
+        from .whole_file import ReportError
 
         try:
             self.written = write_reports(self.run, folder, facts=self.facts)

@@ -30,7 +30,7 @@ OURS = """
 import sys
 from pathlib import Path
 from reports import collector, html, junit, kcidb, ktap, read_journal
-from reports.files import write_file
+from reports.whole_file import write_file
 run = read_journal.read([Path(sys.argv[1])])
 with collector.paused():
     for name, writer in (("a.ktap", ktap.nested), ("a.xml", junit.strict), ("a.json", kcidb.submission),
@@ -178,7 +178,7 @@ def page(folder: Path, size: int) -> Iterator[str]:
         yield "No Chromium is installed: the page was not measured.\n"
         return
     from reports import html
-    from reports.files import write_file
+    from reports.whole_file import write_file
 
     ours = write_file(folder / "page.html", html.page(samples.run(size)))
     yield "### Pages in headless Chromium\n"

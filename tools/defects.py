@@ -24,8 +24,8 @@ from fixtures.defects.table import DEFECTS
 from fixtures.sim.targets import TARGETS
 from reports import defects as reported
 from reports import html_defects
-from reports.files import ReportError, write_file
 from reports.lock import Held, Lock
+from reports.whole_file import ReportError, write_file
 from tools.arguments import Parser
 from tools.defect_jobs import Job, JobOutcome, run_all, warm_up
 from tools.stopping import Stop

@@ -21,7 +21,7 @@ from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
-from reports.files import write_file
+from reports.whole_file import write_file
 from tools import bisect_kernels, lab_knobs, lab_matrix, lab_times
 from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
 from tools.check import ROOT, run

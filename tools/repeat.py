@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reports.files import ReportError, write_file
+from reports.whole_file import ReportError, write_file
 from tools import flakiness
 from tools.arguments import Parser
 from tools.flakiness import BadCounts, Seen

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from reports import checkout, compare, compare_lines, history, matching, summary
 from reports.compare import Comparison
-from reports.files import ReportError, write_reports
+from reports.files import write_reports
 from reports.history import History
 from reports.lock import Held, Lock
 from reports.model import Run
+from reports.whole_file import ReportError
 from tools import journals
 from tools.arguments import Parser
 from tools.journals import NotAJournal

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from reports import outcome
-from reports.files import write_file
 from reports.model import Verdict
+from reports.whole_file import write_file
 
 MOST_DETAILS = 100
 """Bad results of one process that are kept with their messages; of the others there is a count."""

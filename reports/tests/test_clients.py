@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 
 from reports import junit, kcidb, ktap, merge, read_journal, squad
-from reports.files import write_file
 from reports.model import Run
 from reports.tests import samples
 from reports.tests.texts import NASTY, run_of
+from reports.whole_file import write_file
 
 pytestmark = pytest.mark.clients
 

@@ -18,6 +18,7 @@ from reports.journal import Journal
 from reports.model import Run, Sample, Verdict
 from reports.tests.texts import words
 from reports.text import one_line
+from reports.whole_file import ReportError, write_file
 
 LONG = "a-name-of-thirty-two-characters-" * 8
 
@@ -108,7 +109,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def test_reports_and_journal_honour_the_umask(tmp_path: Path, umask: int) -> None:
     """The user's umask decides who may read a report."""
-    report = files.write_file(tmp_path / "results.csv", ["a\n"])
+    report = write_file(tmp_path / "results.csv", ["a\n"])
     Journal(tmp_path / "journal.jsonl").close()
 
     for path in (report, tmp_path / "journal.jsonl"):
@@ -123,7 +124,7 @@ def test_report_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         yield "a\n"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(files.ReportError, match="No space left on device"):
-        files.write_file(tmp_path / "results.csv", pieces())
+    with pytest.raises(ReportError, match="No space left on device"):
+        write_file(tmp_path / "results.csv", pieces())
 
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("results.csv", "older\n")]

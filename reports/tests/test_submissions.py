@@ -17,12 +17,12 @@ from urllib.parse import parse_qs
 import pytest
 
 from reports import kcidb, ktap, squad
-from reports.files import write_file
 from reports.model import Run, by_target, counts
 from reports.names import target_slug
 from reports.tests import samples
 from reports.tests.clients import INSTALL_S, npm_client, python_client
 from reports.tests.test_clients import bad, every_run
+from reports.whole_file import write_file
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(INSTALL_S + 60)]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from reports import defects, html, html_defects
-from reports.files import write_file
 from reports.model import ReportTarget, Result, Run, Verdict
 from reports.tests import samples
 from reports.tests.test_clients import hostile_run
+from reports.whole_file import write_file
 from tools import browser
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]

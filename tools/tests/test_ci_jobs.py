@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from reports import ktap
-from reports.files import write_file
 from reports.tests.test_clients import hostile_run
+from reports.whole_file import write_file
 from tools import ci_jobs, lava_signals
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.files import ReportError, write_file
+from reports.whole_file import ReportError, write_file
 from tools.arguments import USAGE, Parser
 from tools.vectors import document
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Readers of our reports from PyPI and npm, in an environment of their own.
 
-They are installed on demand: `pytest -m clients` installs them into .venv/clients, by their hashes; a run
-without the marker uses them if they are installed. Without a network each test that
-needs one is a skip.
+They are installed on demand: `pytest -m clients` installs them into .venv/clients, by their hashes, and
+the clients of kernel CIs into .venv/kernel-ci; a run without the marker uses them if they are installed.
+Without a network each test that needs one is a skip.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ INSTALL_S = 400
 """How long an installation may take; tests that may wait for it need more than pytest.ini allows."""
 
 
-def python_client(name: str, config: pytest.Config) -> str:
-    """Return the path of the command *name* from requirements/clients.txt, or skip."""
-    _install(config, "clients", [sys.executable, "tools/venv.py", "--into", str(FOLDER), "clients"])
-    return str(FOLDER / "bin" / name)
+def python_client(name: str, config: pytest.Config, requirements: str = "clients") -> str:
+    """Return the path of the command *name* from requirements/*requirements*.txt, or skip."""
+    folder = FOLDER.with_name(requirements)
+    _install(config, requirements, [sys.executable, "tools/venv.py", "--into", str(folder), requirements])
+    return str(folder / "bin" / name)
 
 
 def npm_client(name: str, config: pytest.Config) -> str:
@@ -49,7 +50,7 @@ def _install(config: pytest.Config, what: str, command: list[str], made: Path | 
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f".{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = made or FOLDER / f".{what}"
+        stamp = made or FOLDER.with_name(what) / f".{what}"
         if not _asked_for(config):
             if not stamp.exists():
                 pytest.skip("readers of reports are not installed: pytest -m clients gets them")

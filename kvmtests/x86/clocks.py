@@ -10,6 +10,7 @@ from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.values import ClockFlags, Reading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.migration.x86.scaled import FRACTION_BITS
 from fixtures.uapi.x86 import msr_index
 
 MARGIN_NS = 1_000
@@ -19,9 +20,6 @@ Inside one call KVM samples kvmclock and CLOCK_REALTIME one after the other, and
 moves kvmclock by what the TSC and CLOCK_MONOTONIC_RAW have drifted apart since the last one.
 Over the time that a claim takes both together stay below a microsecond.
 """
-
-FRACTION_BITS = {b"GenuineIntel": 48, b"AuthenticAMD": 32, b"HygonGenuine": 32}
-"""Fraction bits of the multiplier, by CPUID's vendor: Intel SDM 3C, 26.6.5; AMD APM 2, 15.30.5."""
 
 
 def ticks_between(earlier: Window, later: Window) -> Window:

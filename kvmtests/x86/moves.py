@@ -12,11 +12,8 @@ from fixtures.kvm.values import KvmclockReading
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86 import scaled as x86_scaled
-from fixtures.migration.x86 import tsc
 from fixtures.migration.x86.procedure import ByOffset
-from fixtures.migration.x86.scaled import Scaling
-from fixtures.migration.x86.tsc import ClockPair, Source
+from fixtures.migration.x86.tsc import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +26,6 @@ class HostPlace:
     def line(self, khz: int) -> int:
         """Return guest TSC - f · kvmclock in ticks, modulo 2**64: what a move must not change."""
         return wrap(self.tsc - ticks_at_khz(self.kvmclock_ns, khz))
-
-
-class Scaled(ByOffset):
-    """The procedure with the scaled arithmetic."""
-
-    def __init__(self, old: Scaling, new: Scaling) -> None:
-        """Move from a multiplier *old* to *new*."""
-        self.old = old
-        self.new = new
-
-    def offsets(self, source: Source, destination: ClockPair) -> tuple[int, ...]:
-        """Return the offset of each vCPU, with the elapsed time as kvmclock has it."""
-        elapsed_ns = tsc.elapsed_by_kvmclock(source.clock, destination)
-        return x86_scaled.offsets(source, self.old, destination, self.new, elapsed_ns)
 
 
 def new_vm(kvm: Kvm[X86Vm]) -> X86Vm:

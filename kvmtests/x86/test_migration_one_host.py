@@ -13,13 +13,13 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.ticks import ticks_at_khz
 from fixtures.migration.x86 import tsc
+from fixtures.migration.x86.procedure import Scaled
 from fixtures.migration.x86.scaled import Scaling
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
 from kvmtests.x86.clocks import fraction_bits
 from kvmtests.x86.moves import (
     HostPlace,
-    Scaled,
     new_guest,
     new_vm,
     places,

@@ -13,10 +13,10 @@ from fixtures.host_pair import HostDifference, HostPair, TwoHosts
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration import gaps
 from fixtures.migration.ticks import ticks_at_khz
-from fixtures.migration.x86.procedure import ByOffset
+from fixtures.migration.x86.procedure import ByOffset, Scaled
 from fixtures.migration.x86.scaled import Scaling
 from fixtures.uapi import kvm as uapi
-from kvmtests.x86.moves import Scaled, new_vm, places, resume, save
+from kvmtests.x86.moves import new_vm, places, resume, save
 
 pytestmark = [
     pytest.mark.promise(de_facto="Linux 6.1 to 7.3"),

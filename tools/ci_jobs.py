@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Write what a kernel CI needs to run the suite: a LAVA job, or a KernelCI pipeline entry.
+"""Write what a kernel CI needs to run the suite, a LAVA job or a KernelCI pipeline entry, or run a job of it.
 
 The LAVA job boots a board over TFTP and NFS, unpacks the tar of `make gen_tar`, runs it, and
 turns the log into LAVA's results (tools/lava_signals.py). The KernelCI entry is one job and one
-scheduler item for its pipeline's configuration; there the suite is a kselftest collection.
+scheduler item for its pipeline's configuration; there the suite is a kselftest collection. A job that
+KernelCI hands to labs of its PULL_LABS protocol is run here, on lab hosts.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from fixtures.architectures import ROWS
+from tools import pull_lab
 
 Value = str | int | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -28,8 +31,10 @@ _WORDS_OF_YAML = frozenset(("true", "false", "yes", "no", "on", "off", "null", "
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the document that *argv* describes; return 0."""
+    """Print the document that *argv* describes and return 0, or run a job and return its exit status."""
     options = _parser().parse_args(argv)
+    if options.ci == "pull-lab":
+        return pull_lab.run(options.job, options.out)
     document = lava(options) if options.ci == "lava" else kernelci(options)
     print("# SPDX-License-Identifier: GPL-2.0-only")
     print("\n".join(yaml(document)))
@@ -55,8 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     entry.add_argument("--build", required=True, help="the build to follow, such as kbuild-gcc-14-arm64")
     entry.add_argument("--runtime", required=True, help="the LAVA lab, such as lava-collabora")
     entry.add_argument("--platform", required=True, action="append", help="a board of that lab (repeatable)")
-    entry.add_argument("--rootfs", required=True, metavar="URL", help="an NFS root with python3")
+    root = entry.add_mutually_exclusive_group(required=True)
+    root.add_argument("--rootfs", metavar="URL", help="an NFS root with python3")
+    root.add_argument("--rootfs-ref", metavar="NAME", help="the same as config/rootfs.yaml calls it")
     entry.add_argument("--minutes", type=int, default=30, help="for the whole job")
+    pull = kinds.add_parser("pull-lab", help="run a job of KernelCI's PULL_LABS protocol on lab hosts")
+    pull.add_argument("job", type=Path, metavar="JOB.json", help="the job as its lab fetched it")
+    pull.add_argument("--out", type=Path, default=Path("out"), help="where reports and result.json go")
     return parser
 
 
@@ -117,7 +127,7 @@ def kernelci(options: argparse.Namespace) -> Mapping[str, Value]:
     params: Mapping[str, Value] = {
         "test_method": "kselftest",
         "boot_commands": "nfs",
-        "nfsroot": options.rootfs,
+        **({"nfsroot": options.rootfs} if options.rootfs else {"rootfs_ref": options.rootfs_ref}),
         "collections": COLLECTION,
         "job_timeout": options.minutes,
     }

@@ -21,6 +21,7 @@ from fixtures.counters import NSEC_PER_MSEC, Window
 from fixtures.guests import layout
 from fixtures.kvm.errors import GuestFault, HarnessError
 from fixtures.kvm.expect import refused
+from fixtures.kvm.run_delay import RunDelay
 from fixtures.kvm.x86.guest import GENERAL_PROTECTION, StealTime
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -48,10 +49,10 @@ class Waiting:
 
 
 @pytest.fixture
-def waiting(target: Target) -> Waiting:
-    """The calling thread's waits; on a simulated host a vCPU's thread never waits."""
+def waiting(target: Target, run_delay: RunDelay) -> Waiting:
+    """The calling thread's waits, on the target's own clock."""
     if target.simulated:
-        return Waiting(lambda: 0, lambda: None)
+        return Waiting(run_delay.so_far_ns, run_delay.wait)
     return Waiting(run_delay_ns, wait_for_a_crowded_cpu)
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
-from fixtures.kvm.arm64.values import Counter, Hypercall
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
-from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.spans import spanned
 from fixtures.targets import Probe
-from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import smccc
 from kvmtests.arm64.counters import COUNTERS, offset_counter
+from kvmtests.arm64.ptp import ARGUMENTS, call_ptp, pair, require_ptp
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/arm/ptp_kvm.rst, ARM_SMCCC_HYP_KVM_PTP_FUNC_ID"),
@@ -24,7 +23,6 @@ pytestmark = [
 ]
 
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
-ARGUMENTS = {Counter.VIRTUAL: smccc.KVM_PTP_VIRT_COUNTER, Counter.PHYSICAL: smccc.KVM_PTP_PHYS_COUNTER}
 PTP_BIT = 1 << 1  # of the features: bit n stands for function 0x86000000 + n
 OFFSETS = [
     pytest.param(0, id="zero"),
@@ -37,19 +35,7 @@ OFFSETS = [
 @pytest.fixture(autouse=True)
 def ptp(vcpu: Arm64Vcpu, target_facts: Probe) -> None:
     """KVM offers the hypercall, and the host's clocksource is the counter that guests have."""
-    vcpu.require_capability(uapi.KVM_CAP_PTP_KVM, "KVM_CAP_PTP_KVM")
-    if target_facts.facts["clocksource"] != "arch_sys_counter":
-        raise CapabilityMissing("clocksource arch_sys_counter")
-
-
-def call_ptp(vcpu: Arm64Vcpu, argument: int) -> Hypercall:
-    """Let the guest call PTP for the counter with the number *argument*."""
-    return vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_PTP_FUNC_ID, argument)
-
-
-def pair(call: Hypercall) -> tuple[int, int]:
-    """Return CLOCK_REALTIME in ns and the counter, from the halves in X0 to X3."""
-    return call.x[0] << 32 | call.x[1], call.x[2] << 32 | call.x[3]
+    require_ptp(vcpu, target_facts)
 
 
 @pytest.mark.promise(

@@ -12,18 +12,16 @@ import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.guests import layout
-from fixtures.kvm.spans import Span, spanned
-from fixtures.kvm.x86.cpuid import hyperv_cpuid
+from fixtures.kvm.spans import spanned
 from fixtures.kvm.x86.guest import ReferenceTscPage
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import (
-    HV_X64_MSR_GUEST_OS_ID,
     HV_X64_MSR_REFERENCE_TSC,
     HV_X64_MSR_TIME_REF_COUNT,
     HV_X64_MSR_TSC_EMULATION_CONTROL,
 )
+from kvmtests.x86.hyperv import elapsed_units, enlighten, require_hyperv
 
 pytestmark = [
     pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page"),
@@ -31,18 +29,14 @@ pytestmark = [
     pytest.mark.usefixtures("tsc_clocksource"),
 ]
 
-LINUX = 0x8100 << 48  # HV_LINUX_VENDOR_ID in the guest's identity; any value other than 0 will do
 NO_PAGE = ReferenceTscPage(0, 0, 0)
 
 
 @pytest.fixture
 def enlightened(vm: X86Vm, vcpu: X86Vcpu) -> X86Vcpu:
     """vCPU 0 with Hyper-V's CPUID leaves, whose guest has identified itself."""
-    vm.require(uapi.KVM_CAP_HYPERV_TIME)
-    vm.require(uapi.KVM_CAP_HYPERV_CPUID)
-    handle = vm.system if vm.check_extension(uapi.KVM_CAP_SYS_HYPERV_CPUID) else vcpu.handle
-    vcpu.set_cpuid(hyperv_cpuid(vm.cpuid, handle))
-    vcpu.guest.wrmsr(HV_X64_MSR_GUEST_OS_ID, LINUX)
+    require_hyperv(vm)
+    enlighten(vcpu)
     return vcpu
 
 
@@ -52,12 +46,6 @@ def paged(enlightened: X86Vcpu) -> X86Vcpu:
     enlightened.guest.enable_reference_tsc()
     enlightened.guest.read_tsc()
     return enlightened
-
-
-def elapsed_units(first: Span, last: Span) -> Window:
-    """Return how many units of 100 ns lie between two calls, a microsecond wider at either end."""
-    elapsed_ns = first.until(last)
-    return Window(elapsed_ns.first // 100, elapsed_ns.last // 100).widened(10)
 
 
 def advance(vcpu: X86Vcpu, read: Callable[[], int]) -> tuple[Window, int]:

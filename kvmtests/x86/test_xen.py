@@ -12,34 +12,32 @@ import errno
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window
-from fixtures.guests import layout
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.spans import spanned
-from fixtures.kvm.values import Pvclock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT
-from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 from kvmtests.x86.clocks import MARGIN_NS, epoch_window
+from kvmtests.x86.xen import (
+    VCPU_INFO,
+    configure,
+    enter,
+    get_vcpu,
+    pvclock_at,
+    require_xen,
+    set_vcpu,
+    set_vm,
+    share,
+    shared_page,
+)
 
 pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
-HYPERCALL_MSR = 0x40000200
 OUTSIDE_OF_MEMORY = 0x7000_0000
 UNKNOWN_TYPE = 0x77
-
-SHARED_INFO = layout.SAMPLES  # where no program here leaves samples
-VCPU_INFO = SHARED_INFO + layout.PAGE_SIZE
-TIME_INFO = VCPU_INFO + layout.PAGE_SIZE
-PLACES = {
-    xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO: (VCPU_INFO, VCPU_INFO + vcpu_info.time.offset),
-    xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO: (TIME_INFO, TIME_INFO),
-}
-"""The address that is registered, and where the pvclock record then lies."""
 
 MODES = pytest.mark.parametrize("long_mode", [pytest.param(1, id="64-bit"), pytest.param(0, id="32-bit")])
 KINDS = pytest.mark.parametrize(
@@ -54,62 +52,7 @@ KINDS = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def offered(vm: X86Vm) -> int:
     """The flags of what KVM offers to Xen guests; the VM is configured as one."""
-    flags = vm.require(uapi.KVM_CAP_XEN_HVM)
-    if not flags & xen.KVM_XEN_HVM_CONFIG_SHARED_INFO:
-        raise CapabilityMissing("KVM_XEN_HVM_CONFIG_SHARED_INFO in KVM_CAP_XEN_HVM")
-    configure(vm, 0)
-    return flags
-
-
-def configure(vm: X86Vm, flags: int) -> None:
-    """Configure *vm* for Xen, with hypercalls answered in the kernel, and *flags*: KVM_XEN_HVM_CONFIG."""
-    config = xen.kvm_xen_hvm_config(flags=xen.KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | flags, msr=HYPERCALL_MSR)
-    vm.handle.pass_structure(xen.KVM_XEN_HVM_CONFIG, config)
-
-
-def set_vm(vm: X86Vm, kind: int, value: int) -> None:
-    """Set the VM's attribute *kind* by KVM_XEN_HVM_SET_ATTR."""
-    attr = xen.kvm_xen_hvm_attr(type=kind)
-    attr.u.gfn = value
-    vm.handle.pass_structure(xen.KVM_XEN_HVM_SET_ATTR, attr)
-
-
-def set_vcpu(vcpu: X86Vcpu, kind: int, gpa: int) -> None:
-    """Set the vCPU's attribute *kind* by KVM_XEN_VCPU_SET_ATTR."""
-    attr = xen.kvm_xen_vcpu_attr(type=kind)
-    attr.u.gpa = gpa
-    vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_SET_ATTR, attr)
-
-
-def get_vcpu(vcpu: X86Vcpu, kind: int) -> int:
-    """Return the vCPU's attribute *kind* by KVM_XEN_VCPU_GET_ATTR."""
-    attr = xen.kvm_xen_vcpu_attr(type=kind)
-    vcpu.handle.pass_structure(xen.KVM_XEN_VCPU_GET_ATTR, attr)
-    return int(attr.u.gpa)
-
-
-def share(vm: X86Vm, long_mode: int = 1) -> None:
-    """Make the guest a 64-bit or a 32-bit one, and give it its shared page."""
-    set_vm(vm, xen.KVM_XEN_ATTR_TYPE_LONG_MODE, long_mode)
-    set_vm(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, SHARED_INFO // layout.PAGE_SIZE)
-
-
-def shared_page(vm: X86Vm, long_mode: int) -> shared_info | compat_shared_info:
-    """Return the shared page as it lies in memory."""
-    structure = shared_info if long_mode else compat_shared_info
-    return structure.from_buffer_copy(vm.memory, SHARED_INFO)
-
-
-def pvclock_at(vcpu: X86Vcpu, kind: int) -> Pvclock:
-    """Return the Xen guest's pvclock record as it lies in memory."""
-    return Pvclock.at(vcpu.vm.memory, PLACES[kind][1])
-
-
-def enter(vcpu: X86Vcpu, kind: int) -> Pvclock:
-    """Register the Xen guest's pvclock record, enter the guest, and return what KVM wrote."""
-    set_vcpu(vcpu, kind, PLACES[kind][0])
-    vcpu.guest.read_tsc()
-    return pvclock_at(vcpu, kind)
+    return require_xen(vm)
 
 
 @pytest.mark.promise(architectural="Xen public headers, struct shared_info: wc_sec and wc_nsec")

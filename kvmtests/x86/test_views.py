@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whatever moves a vCPU's TSC is seen through all of its views, on vCPUs made before and after.
+
+The views: RDTSC and RDMSR in the guest, the TSC that kvmclock is computed from, KVM_GET_MSRS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import combinations
+
+import pytest
+
+from fixtures.counters import Window, bracket, wrap
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.x86 import msr_index
+
+pytestmark = [
+    pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter"),
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("stable_tsc"),
+]
+
+TSC = msr_index.MSR_IA32_TSC
+ADJUST = msr_index.MSR_IA32_TSC_ADJUST
+VIEWS: Mapping[str, Callable[[X86Vcpu], int]] = {
+    "RDTSC": lambda vcpu: vcpu.guest.read_tsc().value,
+    "RDMSR": lambda vcpu: vcpu.guest.rdmsr(TSC).value,
+    "kvmclock": lambda vcpu: vcpu.guest.read_kvmclock().tsc,
+    "KVM_GET_MSRS": lambda vcpu: vcpu.get_msr(TSC),
+}
+
+
+def offset(vcpu: X86Vcpu) -> None:
+    """Move the TSC by KVM_VCPU_TSC_OFFSET."""
+    vcpu.tsc_offset = vcpu.tsc_offset + 10**12
+
+
+MOVES = [
+    pytest.param(lambda _: None, id="nothing"),
+    pytest.param(offset, id="offset"),
+    pytest.param(lambda vcpu: vcpu.set_msr(TSC, 1 << 50), id="value"),
+    pytest.param(lambda vcpu: vcpu.guest.wrmsr(TSC, 1 << 50), id="guest-value"),
+    pytest.param(lambda vcpu: vcpu.guest.wrmsr(ADJUST, 1 << 40), id="guest-adjust"),
+    pytest.param(lambda vcpu: vcpu.set_msr(ADJUST, 1 << 40), id="adjust"),
+]
+
+
+def lines(vcpu: X86Vcpu) -> Mapping[str, Window]:
+    """Return by view how far the TSC is from the host's."""
+    found = {}
+    for name, read in VIEWS.items():
+        before, seen, after = bracket(vcpu.vm.time.counter, partial(read, vcpu))
+        found[name] = Window(wrap(seen - after), wrap(seen - before))
+    return found
+
+
+def check_one_line(vcpu: X86Vcpu) -> None:
+    """Fail unless all views of the TSC of *vcpu* can be one counter."""
+    for (name, one), (other_name, other) in combinations(lines(vcpu).items(), 2):
+        assert one.first in other or other.first in one, f"{name} and {other_name} are apart"
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_every_view_follows(vm: X86Vm, vcpu: X86Vcpu, move: Callable[[X86Vcpu], object]) -> None:
+    """After each way to move a TSC all views of it agree, also on a vCPU that is made afterwards."""
+    vm.require(uapi.KVM_CAP_CLOCKSOURCE)
+    vcpu.guest.enable_kvmclock()
+
+    move(vcpu)
+    later = vm.create_vcpu(1)
+    later.guest.enable_kvmclock()
+
+    check_one_line(vcpu)
+    check_one_line(later)
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_guest_and_host_read_one_adjust(vcpu: X86Vcpu, move: Callable[[X86Vcpu], object]) -> None:
+    """After each way to move a TSC the guest's RDMSR and KVM_GET_MSRS read the same TSC_ADJUST."""
+    move(vcpu)
+
+    assert vcpu.guest.rdmsr(ADJUST).value == vcpu.get_msr(ADJUST)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from reports.model import Verdict
+from tools import kselftest
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = "x86.planted"
@@ -107,3 +108,15 @@ def _all_but_surroundings(folder: str, names: list[str]) -> list[str]:
         for name in names
         if (Path(folder) / name).is_dir() or name.startswith("test_") or not name.endswith(".py")
     ]
+
+
+def install(base: Path) -> Path:
+    """Lay out *base* as `make install` would, with the planted claims' program alone; return it."""
+    tree = plant(base / "kvmtests")
+    program = tree / kselftest.program_of(SUBJECT)
+    shutil.copy(ROOT / "tools/kselftest_program.sh", program)
+    program.chmod(0o755)
+    (base / "kselftest-list.txt").write_text(f"kvmtests:{program.name}\n")
+    shutil.copy(ROOT / "tools/run_kselftest.sh", base)
+    (base / "run_kselftest.sh").chmod(0o755)
+    return base

@@ -108,6 +108,14 @@ _X86 = (
         _in("x86/test_nested_vmx", "test_l2_reads_the_scaled_tsc", "test_ratios_multiply"),
         older_name="vmx_nested_tsc_scaling_test",
     ),
+    Selftest(
+        "vmx_preemption_timer_test",
+        _in(
+            "x86/test_nested_vmx_timer",
+            "test_timer_ends_l2_and_is_not_early",
+            "test_restored_timer_keeps_its_end",
+        ),
+    ),
 )
 
 _ARM64 = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What claims about guests that are hypervisors share: where TSCs lie, and that they continue."""
+"""What claims about guests that are hypervisors share: where TSCs lie, that they continue, and a move."""
 
 from __future__ import annotations
 
@@ -38,3 +38,22 @@ def check_in_l2(nested: Nested, value: int, since: Window) -> None:
     by_host, by_l2 = host_reading(nested.vcpu), nested.again()
     assert by_host.value in continued(value, since, by_host.window)
     assert by_l2.value in continued(value, since, by_l2.window).shifted(nested.tsc_offset)
+
+
+def hand_over(source: Nested, destination: Nested) -> None:
+    """Give *destination* memory and state of *source*, which is in L2, except for the clocks."""
+    hand_memory_over(source, destination)
+    destination.restore_cpu(source)
+
+
+def hand_memory_over(source: Nested, destination: Nested) -> None:
+    """Give *destination* what *source*, which is in L2, has apart from the state of its vCPU."""
+    source.vcpu.finish_exit()
+    destination.vcpu.guest.load(source.PROGRAM)  # the program that it continues, from whichever place
+    destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
+    destination.tsc_offset = source.tsc_offset
+
+
+def hand_offset_over(source: Nested, destination: Nested) -> None:
+    """Give *destination* the offset of *source*, on the same host."""
+    destination.vcpu.tsc_offset = source.vcpu.tsc_offset

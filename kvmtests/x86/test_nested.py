@@ -21,7 +21,15 @@ from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.tables import OFFSETS
 from kvmtests.windows import timed
 from kvmtests.x86.clocks import check_tsc_continues, continued
-from kvmtests.x86.nested import L1_TSC, L2_OFFSET, check_in_l2, check_lines, require_tsc_adjust
+from kvmtests.x86.nested import (
+    L1_TSC,
+    L2_OFFSET,
+    check_in_l2,
+    check_lines,
+    hand_offset_over,
+    hand_over,
+    require_tsc_adjust,
+)
 
 pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
@@ -226,17 +234,3 @@ def test_restored_l2_continues(kvm: Kvm[X86Vm], nested: Nested, order: tuple[str
     check_in_l2(restored, wrap(now + L1_TSC), line)
     restored.leave()
     check_lines(restored, wrap(now + L1_TSC), line)
-
-
-def hand_over(source: Nested, destination: Nested) -> None:
-    """Give *destination* memory and state of *source*, which is in L2, except for the clocks."""
-    source.vcpu.finish_exit()
-    destination.vcpu.guest.load(source.PROGRAM)  # the program that it continues, from whichever place
-    destination.vcpu.vm.memory[:] = source.vcpu.vm.memory
-    destination.restore_cpu(source)
-    destination.tsc_offset = source.tsc_offset
-
-
-def hand_offset_over(source: Nested, destination: Nested) -> None:
-    """Give *destination* the offset of *source*, on the same host."""
-    destination.vcpu.tsc_offset = source.vcpu.tsc_offset

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KVM_ARM_SET_COUNTER_OFFSET: one offset for both counters of the whole VM.
 
-Source: Documentation/virt/kvm/api.rst, 4.139; arch/arm64/kvm/arch_timer.c:
+Source: Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET; arch/arm64/kvm/arch_timer.c:
 kvm_vm_ioctl_set_counter_offset().
 """
 

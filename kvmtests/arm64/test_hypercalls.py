@@ -18,7 +18,9 @@ from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.arm64.ptp import ARGUMENTS, call_ptp, pair, require_ptp
 
 pytestmark = [
-    pytest.mark.promise(documented="Documentation/virt/kvm/arm/ptp_kvm.rst, ARM_SMCCC_HYP_KVM_PTP_FUNC_ID"),
+    pytest.mark.promise(
+        documented="Documentation/virt/kvm/arm/ptp_kvm.rst, ARM_SMCCC_VENDOR_HYP_KVM_PTP_FUNC_ID"
+    ),
     pytest.mark.thorough,
 ]
 

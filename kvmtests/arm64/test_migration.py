@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest's counters moved to another host, by offset and by value, series and upstream.
 
-Source: docs/migration.md; series v3, Documentation/virt/kvm/devices/vcpu.rst, 2; api.rst, 4.139.
+Source: docs/migration.md; series v3, Documentation/virt/kvm/devices/vcpu.rst, 2; api.rst,
+KVM_ARM_SET_COUNTER_OFFSET.
 """
 
 from __future__ import annotations

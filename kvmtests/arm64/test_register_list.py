@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The timers' register ids are listed, readable and writable, and KVM refuses others with an errno each.
 
-Source: Documentation/virt/kvm/api.rst, 4.68, 4.69, 4.84; arch/arm64/kvm/guest.c:
-kvm_arm_get_reg(), kvm_arm_copy_reg_indices(); arch/arm64/kvm/arm.c: kvm_arch_vcpu_ioctl().
+Source: Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG, KVM_GET_ONE_REG, KVM_GET_REG_LIST;
+arch/arm64/kvm/guest.c: kvm_arm_get_reg(), kvm_arm_copy_reg_indices(); arch/arm64/kvm/arm.c:
+kvm_arch_vcpu_ioctl().
 """
 
 from __future__ import annotations

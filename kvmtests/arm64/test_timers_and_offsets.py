@@ -2,7 +2,7 @@
 """A change of a counter's offset leaves its timer's CVAL alone and moves the deadline with the counter.
 
 Source: arch/arm64/kvm/arch_timer.c: timer_save_state(), timer_restore_state(),
-kvm_timer_vcpu_load(), kvm_timer_vcpu_reset(); Documentation/virt/kvm/api.rst, 4.139.
+kvm_timer_vcpu_load(), kvm_timer_vcpu_reset(); Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KVM_GET_STATS_FD: KVM's statistics describe themselves, and count each vCPU's exits.
 
-Source: Documentation/virt/kvm/api.rst, 4.135; virt/kvm/binary_stats.c.
+Source: Documentation/virt/kvm/api.rst, KVM_GET_STATS_FD; virt/kvm/binary_stats.c.
 """
 
 from __future__ import annotations

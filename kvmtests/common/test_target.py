@@ -28,19 +28,19 @@ def test_target_is_usable(target_facts: Probe) -> None:
 
 
 def test_api_version_is_12(kvm: Kvm[Vm]) -> None:
-    """KVM_GET_API_VERSION returns 12 (Documentation/virt/kvm/api.rst, 4.1)."""
+    """KVM_GET_API_VERSION returns 12."""
     assert kvm.handle.call(uapi.KVM_GET_API_VERSION) == 12
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_VCPU_MMAP_SIZE")
 def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm[Vm]) -> None:
-    """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run (api.rst, 4.5)."""
+    """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run."""
     assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) >= ctypes.sizeof(uapi.kvm_run)
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
-    """With immediate_exit KVM_RUN fails with EINTR and the guest stays where it was (api.rst, 5)."""
+    """With immediate_exit KVM_RUN fails with EINTR and the guest stays where it was."""
     vcpu.require_capability(uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT")
     start = vcpu.where()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KVM_GET_CLOCK: its fields belong to one instant, and its flags say which of them are valid.
 
-Source: Documentation/virt/kvm/api.rst, 4.29; arch/x86/kvm/x86.c: get_kvmclock().
+Source: Documentation/virt/kvm/api.rst, KVM_GET_CLOCK; arch/x86/kvm/x86.c: get_kvmclock().
 """
 
 from __future__ import annotations

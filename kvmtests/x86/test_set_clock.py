@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KVM_SET_CLOCK: the value that was set takes effect, judged by the host's own clocks.
 
-Source: Documentation/virt/kvm/api.rst, 4.30; arch/x86/kvm/x86.c: kvm_vm_ioctl_set_clock().
+Source: Documentation/virt/kvm/api.rst, KVM_SET_CLOCK; arch/x86/kvm/x86.c: kvm_vm_ioctl_set_clock().
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """KVM_SET_TSC_KHZ: which frequencies KVM accepts, and what they do to the guest's TSC and kvmclock.
 
-Source: Documentation/virt/kvm/api.rst, 4.55 and 4.56; arch/x86/kvm/x86.c: kvm_set_tsc_khz().
+Source: Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ and KVM_GET_TSC_KHZ;
+arch/x86/kvm/x86.c: kvm_set_tsc_khz().
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Clocks of Xen guests: the wall clock in the shared page, pvclock in vcpu_info and vcpu_time_info.
 
-Source: Documentation/virt/kvm/api.rst, 4.126 to 4.131; arch/x86/kvm/xen.c;
+Source: Documentation/virt/kvm/api.rst, KVM_XEN_HVM_SET_ATTR to KVM_XEN_VCPU_GET_ATTR; arch/x86/kvm/xen.c;
 include/xen/interface/xen.h.
 """
 

@@ -23,8 +23,10 @@ NAMES = (
     "report.html",
     "lab-matrix.md",
     "lab-knobs.md",
+    "moves.md",
+    "moves.json",
 )
-"""Every report of fixed name; the last two are written by tools/lab_matrix.py and tools/lab_knobs.py."""
+"""Every report of fixed name; the last four: tools/lab_matrix.py, tools/lab_knobs.py, tools/moves."""
 
 FORMER_NAMES = ("squad/tests.json", "squad/metrics.json", "squad/metadata.json")
 """Reports that the last release wrote."""

@@ -50,7 +50,8 @@ WITHOUT_JOURNAL = {
 
 REPORTS = (
     "results.ktap", "results.tap", "results.csv", "junit.xml", "junit-located.xml", "report.html",
-    "kcidb.json", "lava/results.txt", "lab-matrix.md", "lab-knobs.md", *earlier.FORMER_NAMES,
+    "kcidb.json", "lava/results.txt", "lab-matrix.md", "lab-knobs.md", "moves.md", "moves.json",
+    *earlier.FORMER_NAMES,
     *(f"{folder}/{earlier.LIST}" for folder in earlier.FOLDERS),
     *(name for names in WITHOUT_JOURNAL.values() for name in names),
 )  # fmt: skip
@@ -59,7 +60,8 @@ REPORTS = (
 PATTERNS = (
     "bench/*.csv", "lava/*.log", "squad/*.tests.json", "squad/*.metrics.json", "squad/*.metadata.json",
     "agreement/*.json", "lab/*/console-*.log", "lab/*/records-*.jsonl",
-    "lab/*/timing.json", "lab/*/initramfs",
+    "lab/*/timing.json", "lab/*/initramfs", "guests/*.json",
+    "lab/*/*/console-*.log", "lab/*/*/records-*.jsonl", "lab/*/*/timing.json", "lab/*/*/initramfs",
 )  # fmt: skip
 """Files of which a run leaves any number."""
 
@@ -132,7 +134,7 @@ def _clean(folder: Path) -> bool:
     with lock.Lock(folder):
         for file in files:
             file.unlink()
-    for inner in ("squad", "lava", "bench", "agreement", "lab/*", "lab"):
+    for inner in ("squad", "lava", "bench", "agreement", "guests", "lab/*/*", "lab/*", "lab"):
         for each in folder.glob(inner):
             _remove_empty(each)
     (folder / lock.FILE).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from reports.whole_file import write_file
 from tools import bisect_kernels, lab_knobs, lab_matrix, lab_times
 from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
 from tools.check import ROOT, run
+from tools.moves import command as moves
 
 MB = 1_000_000
 
@@ -44,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         knobs.given()
         paths(arguments.pytest_arguments, ROOT)
-        lab_hosts = chosen(arguments.target, matrix=arguments.matrix, all_knobs=arguments.knobs)
+        names = moves.names(arguments) if arguments.migrate else arguments.target
+        lab_hosts = chosen(names, matrix=arguments.matrix, all_knobs=arguments.knobs)
         fetch(lab_hosts, update=arguments.update)
         prepare(lab_hosts)
     except (LabError, Unusable) as error:
@@ -57,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.fetch:
         return 0
     keep_byte_code()
+    if arguments.migrate:
+        return moves.main(arguments)
     status = run(pytest_arguments(arguments, lab_hosts))
     conclude(arguments)
     return status
@@ -194,6 +198,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--knobs", action="store_true", help="each lab host with each set of KVM's parameters"
     )
+    parser.add_argument("--migrate", action="store_true", help="move guests along routes of hosts")
+    parser.add_argument("--guest", type=Path, metavar="FILE", help="with --migrate: one that has left a host")
     parser.add_argument("--params", metavar="WORDS", help="KVM's parameters for all lab hosts: kvm_amd.npt=0")
     parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
     parser.add_argument("--timing", action="store_true", help="say where each lab host's time went")

@@ -91,7 +91,9 @@ def test_reports_next_to_another_journal_stay(tmp_path: Path) -> None:
 
 def test_table_of_names_has_every_report() -> None:
     """What is removed is what is written, and the lab's pages."""
-    assert {*files.WRITERS, "report.html", "lab-matrix.md", "lab-knobs.md"} == set(earlier.NAMES)
+    assert {*files.WRITERS, "report.html", "lab-matrix.md", "lab-knobs.md", "moves.md", "moves.json"} == set(
+        earlier.NAMES
+    )
 
 
 def test_every_folder_of_many_reports_is_known() -> None:

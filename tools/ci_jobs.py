@@ -177,7 +177,7 @@ def _entry(head: str, value: Value, indent: str) -> Iterator[str]:
 
 def _scalar(value: str | int) -> str:
     if isinstance(value, int):
-        return str(value)
+        return json.dumps(value)
     # A quoted text of JSON is one of YAML.
     return value if _PLAIN.match(value) and value.lower() not in _WORDS_OF_YAML else json.dumps(value)
 

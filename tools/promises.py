@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Write into docs/claims-*.md what each claim rests on, as the claims themselves say it.
+"""Write what comes from the claims: in docs/claims-*.md what each rests on, and the tests of contrib/tmt.
 
-Exit status: 0 the pages are up to date (now), 1 with --check one was not, 2 the claims cannot be collected.
+Exit status: 0 the files are up to date (now), 1 with --check one was not, 2 the claims cannot be collected.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.promises import ListedClaim
+from tools import tmt_tree
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- Written by `.venv/bin/python -m tools.promises` from the claims. -->\n"
@@ -51,10 +52,10 @@ class Listener:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the pages, or with --check compare them; return the exit status."""
+    """Write the files, or with --check compare them; return the exit status."""
     parser = argparse.ArgumentParser(prog="tools.promises", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; status 1 if a page is not up to date"
+        "--check", action="store_true", help="write nothing; status 1 if a file is not up to date"
     )
     check = parser.parse_args(argv).check
     claims, trouble = collected()
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"promises: the claims cannot be collected:\n{trouble}")
         return USAGE
     stale = []
-    for path, text in pages(claims):
+    for path, text in [*pages(claims), *tmt_tree.files()]:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT).as_posix())
             if not check:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     if check and stale:
         sys.stderr.write(f"promises: write {', '.join(stale)} with `.venv/bin/python -m tools.promises`.\n")
         return STALE
-    print("written:", ", ".join(stale) or "nothing, every page is up to date")
+    print("written:", ", ".join(stale) or "nothing, every file is up to date")
     return 0
 
 

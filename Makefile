@@ -8,6 +8,7 @@
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
 #   PARAMS="kvm_amd.npt=0"         `make lab` with these parameters of KVM on every lab host
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
+#   ENV=lab.yaml RACK="--board a"  `make rack` on boards of this environment of labgrid, and further options
 #   N=100000                       samples of each benchmark of `make bench` (default 10000)
 #   N=2000 LOAD=4                  runs of `make repeat` (default 50), busy processes per processor (default 0)
 #   CSV=folder                     all samples of `make bench` as CSV files
@@ -42,7 +43,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help check lab bench defects mutants agree repeat test vectors-check precheck lint clean report
-.PHONY: venv venv-dev vendor bundle
+.PHONY: venv venv-dev vendor bundle rack
 
 help: ## list the commands
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  make \1|\2/p' Makefile tools/kselftest.mk | column -t -s '|'
@@ -61,6 +62,7 @@ mutants: venv
 agree: venv-dev ## play generated scripts on this KVM and on a simulated counterpart: ARGS="--steps 2000 --seed 1"
 repeat: venv ## run the claims N= times, and count how often each fails
 report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=old/journal.jsonl
+rack: venv ## test the boards of a rack, all at once: ENV=lab.yaml names labgrid's environment
 bundle: venv ## one tar with suite, packages and lab, for computers without a network: TARGET= chooses lab hosts
 vectors-check: venv ## migration vectors for other VMMs: write them, and compute them again in C and in Rust
 test: venv-dev ## test the harness itself
@@ -73,6 +75,10 @@ precheck: ## build kvmtests-precheck, a check for a fleet in one file
 # puts what its command line sets, so that no shell ever reads a value. exec, so that a signal that
 # make passes on reaches the command and not a shell.
 check lab bench defects mutants agree repeat report vectors-check bundle test:
+	@exec $(VENV) -m tools.make $@
+
+rack:
+	@"$$PYTHON" tools/venv.py --into .venv/rack $@
 	@exec $(VENV) -m tools.make $@
 
 lint: venv-dev ## ruff and mypy --strict
@@ -88,7 +94,8 @@ clean: ## remove what the commands made, and nothing else
 	@exec "$$PYTHON" -B -m tools.make $@
 endif
 
-VARIABLES := ALL ARGS BAD BASELINE CSV FORMAT FROM GOOD INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PARAMS PYTHON T TARGET VENDOR
+VARIABLES := ALL ARGS BAD BASELINE CSV ENV FORMAT FROM GOOD INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PARAMS
+VARIABLES += PYTHON RACK T TARGET VENDOR
 VARIABLES += $(if $(LIB_MK),,O)
 export KVMTESTS_GIVEN := $(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(name)))
 

@@ -161,6 +161,20 @@ def precheck(variables: Variables) -> list[str]:
     return _out(variables)
 
 
+def rack(variables: Variables) -> list[str]:
+    """Return the arguments of tools.rack: RACK's come first, so that an option may take what follows."""
+    environment = [f"--env={_path(variables['ENV'])}"] if variables.get("ENV") else []
+    return [
+        *_shell_words(variables, "RACK"),
+        *environment,
+        *_out(variables),
+        *(["--all"] if variables.get("ALL") else []),
+        *_targets(variables),
+        *_keyword(variables),
+        *_further(variables),
+    ]
+
+
 def bundle(variables: Variables) -> list[str]:
     """Return the arguments of tools.bundle."""
     return [*_out(variables), *_targets(variables), *_shell_words(variables, "ARGS")]
@@ -186,6 +200,7 @@ GOALS = {
     "report": Goal("tools.report", report),
     "vectors-check": Goal("tools.vectors.check", vectors_check),
     "precheck": Goal("tools.precheck.build", precheck),
+    "rack": Goal("tools.rack", rack),
     "bundle": Goal("tools.bundle", bundle),
     "test": Goal("pytest", test),
     "clean": Goal("tools.clean", clean),

@@ -9,4 +9,4 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "clients: needs a reader of reports; skips where it is missing")
-    config.addinivalue_line("markers", "rack: makes two hosts in network namespaces; needs root and sshd")
+    config.addinivalue_line("markers", "rack: builds racks of boards, for minutes; needs root, sshd and QEMU")

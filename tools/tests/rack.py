@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +15,14 @@ PROGRAMS = ("ip", "ssh", "ssh-keygen", "unshare")
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 SUBNET = "198.18.213"
 """In the range that RFC 2544 reserves for tests of network devices, so not a real network."""
+
+_BOARD = """\
+  {name}:
+    resources:
+      NetworkService: {{address: {address}, username: root}}
+    drivers:
+      SSHDriver: {{keyfile: {key}}}
+"""
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 
@@ -38,20 +45,19 @@ def missing() -> str:
 
 @contextmanager
 def rack(folder: Path) -> Iterator[Path]:
-    """Run both hosts; yield the settings by which `ssh -F` finds them under their names."""
+    """Run both hosts; yield labgrid's environment of them."""
     key = folder / "key"
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
     PRIVILEGE_SEPARATION.mkdir(exist_ok=True)
-    settings = folder / "ssh_config"
+    environment = folder / "lab.yaml"
+    boards = ["targets:\n"]
     with ExitStack() as stack:
         for number, name in enumerate(NAMES):
             address = stack.enter_context(_network(number, name))
             stack.enter_context(_sshd(folder, name, address, key))
-            with settings.open("a") as lines:
-                lines.write(_client(name, address, key))
-        for name in NAMES:
-            _wait_for(["ssh", "-F", str(settings), name, "true"])
-        yield settings
+            boards.append(_BOARD.format(name=name, address=address, key=key))
+        environment.write_text("".join(boards))
+        yield environment
 
 
 @contextmanager
@@ -79,6 +85,7 @@ def _sshd(folder: Path, name: str, address: str, key: Path) -> Iterator[None]:
     settings.write_text(
         f"ListenAddress {address}\nHostKey {key}\nAuthorizedKeysFile {key}.pub\nPidFile none\n"
         "PermitRootLogin prohibit-password\nPasswordAuthentication no\nStrictModes no\nUsePAM no\n"
+        "Subsystem sftp internal-sftp\n"
     )
     server = f'hostname {name}; exec "$0" -D -e -f "$1"'
     words = ["ip", "netns", "exec", _space(name), "unshare", "--uts", "sh", "-c", server, SSHD, str(settings)]
@@ -91,23 +98,8 @@ def _sshd(folder: Path, name: str, address: str, key: Path) -> Iterator[None]:
         process.wait(timeout=10)
 
 
-def _client(name: str, address: str, key: Path) -> str:
-    return (
-        f"Host {name}\n  HostName {address}\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
-        "  BatchMode yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
-    )
-
-
 def _space(name: str) -> str:
     return f"kvmtests-{os.getpid()}-{name}"
-
-
-def _wait_for(command: Sequence[str], limit_s: float = 20) -> None:
-    deadline_s = time.monotonic() + limit_s
-    while subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"{' '.join(command)} does not succeed")
-        time.sleep(0.2)
 
 
 def _run(*words: str) -> None:

@@ -51,10 +51,11 @@ def furnish(tree: Path) -> None:
     python.chmod(0o755)
     (tree / ".venv/pyvenv.cfg").write_text(f"version = {'.'.join(map(str, sys.version_info[:3]))}\n")
     (tree / "requirements").mkdir()
-    for name in ("check", "dev"):
+    (tree / ".venv/rack").mkdir()
+    for name, environment in (("check", ".venv"), ("dev", ".venv"), ("rack", ".venv/rack")):
         requirements = tree / f"requirements/{name}.txt"
         requirements.write_text("")
-        (tree / f".venv/.{name}").write_text(venv._fingerprint(requirements, tree / ".venv"))
+        (tree / environment / f".{name}").write_text(venv._fingerprint(requirements, tree / environment))
 
 
 def hide_packages(folder: Path) -> Path:

@@ -39,16 +39,15 @@ def end(number, frame):
 """
 COMMANDS = (
     "agree", "bench", "bundle", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build",
-    "repeat", "report", "vectors/check",
+    "rack", "repeat", "report", "vectors/check",
 )  # fmt: skip
 GOALS = (
-    "agree", "bench", "bundle", "check", "clean", "defects", "lab", "mutants", "precheck", "repeat", "report",
-    "run_tests",
-    "install", "gen_tar", "vectors-check",
+    "agree", "bench", "bundle", "check", "clean", "defects", "lab", "mutants", "precheck", "rack", "repeat",
+    "report", "run_tests", "install", "gen_tar", "vectors-check",
 )  # fmt: skip
 VARIABLES = (
-    "ALL", "ARGS", "BASELINE", "CSV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
-    "LOAD", "MODULES", "N", "O", "PARAMS", "T", "TARGET",
+    "ALL", "ARGS", "BASELINE", "CSV", "ENV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
+    "LOAD", "MODULES", "N", "O", "PARAMS", "RACK", "T", "TARGET",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             r"machine-readable", r"virtual-machine", r"state machine", r"machine type",
             r"platform\.machine", r"uname\(\)\.machine", r"MACHINE CODE", r"OLD HOST = \"machine\"",
             r"say ``machine`` instead", r"call(?:s|ed) a host a machine", r"\"machine\" if name == \"host\"",
-            r"\"type\": \"machine\"",
+            r"\"type\": \"machine\"", r"machine: \{board\}",
         ),
     ),
     "bugs.md": (r"\bbugs\.md\b", "the id's row in docs/defects.md", ()),

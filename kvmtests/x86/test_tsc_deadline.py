@@ -10,22 +10,13 @@ import pytest
 
 from fixtures.counters import Window
 from fixtures.guests.x86.state import TIMER_VECTOR
-from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.x86.cpuid import cpuid_with
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.uapi import kvm as uapi
-from fixtures.uapi.x86.apicdef import (
-    APIC_LVR,
-    APIC_LVT_TIMER_TSCDEADLINE,
-    APIC_LVTT,
-    APIC_SPIV,
-    APIC_SPIV_APIC_ENABLED,
-)
-from fixtures.uapi.x86.cpuid import LEAF_1_ECX_TSC_DEADLINE
+from fixtures.uapi.x86.apicdef import APIC_LVTT
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.windows import timed
+from kvmtests.x86.apic import set_register, with_apic_timer
 
 pytestmark = [
     pytest.mark.promise(architectural="Intel SDM 3A, Local APIC Timer: TSC-Deadline Mode"),
@@ -41,31 +32,6 @@ NEVER = 2**62
 def apic_vcpu(vm: X86Vm) -> X86Vcpu:
     """vCPU 0 with an in-kernel APIC whose timer follows IA32_TSC_DEADLINE."""
     return with_apic_timer(vm)
-
-
-def with_apic_timer(vm: X86Vm) -> X86Vcpu:
-    """Return vCPU 0 of *vm*, which has none yet, with an in-kernel APIC in TSC-deadline mode."""
-    vm.require(uapi.KVM_CAP_TSC_DEADLINE_TIMER)
-    vm.require(uapi.KVM_CAP_IRQCHIP)
-    vm.handle.call(uapi.KVM_CREATE_IRQCHIP)
-    vcpu = vm.create_vcpu(0)
-    if not register(vcpu, APIC_LVR):
-        raise CapabilityMissing("an APIC timer with KVM_CAP_IRQCHIP")
-    vcpu.set_cpuid(cpuid_with(vm.cpuid, 1, "ecx", LEAF_1_ECX_TSC_DEADLINE))
-    set_register(vcpu, APIC_SPIV, APIC_SPIV_APIC_ENABLED | 0xFF)
-    set_register(vcpu, APIC_LVTT, APIC_LVT_TIMER_TSCDEADLINE | TIMER_VECTOR)
-    return vcpu
-
-
-def register(vcpu: X86Vcpu, offset: int) -> int:
-    """Return a 32-bit register of the APIC."""
-    return int.from_bytes(vcpu.lapic[offset : offset + 4], "little")
-
-
-def set_register(vcpu: X86Vcpu, offset: int, value: int) -> None:
-    """Write a 32-bit register of the APIC."""
-    registers = vcpu.lapic
-    vcpu.lapic = registers[:offset] + value.to_bytes(4, "little") + registers[offset + 4 :]
 
 
 def shoot(vcpu: X86Vcpu, ticks: int = SOON_TICKS) -> tuple[int, int, int, int]:

@@ -53,7 +53,7 @@ def hypercalls(target_facts: Probe) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ClockPair:
+class PairedClocks:
     """What the hypercall wrote."""
 
     realtime_ns: int
@@ -69,10 +69,10 @@ def call(vcpu: X86Vcpu, gpa: int = layout.CLOCK_PAIRING, clock_type: int = 0) ->
     return called
 
 
-def pair(vcpu: X86Vcpu) -> ClockPair:
+def pair(vcpu: X86Vcpu) -> PairedClocks:
     """Return the pair that lies in the guest's memory."""
     data = kvm_clock_pairing.from_buffer_copy(vcpu.vm.memory, layout.CLOCK_PAIRING)
-    return ClockPair(data.sec * NSEC_PER_SEC + data.nsec, data.tsc)
+    return PairedClocks(data.sec * NSEC_PER_SEC + data.nsec, data.tsc)
 
 
 def untouched(vcpu: X86Vcpu) -> bool:

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which calls write the pages of kvmclock, wall clock and steal time, by KVM's log of dirty pages.
+
+A VMM that has paused the vCPUs copies memory and relies on it: only KVM_RUN, and writes of the MSRs that
+say so, touch guest memory, and each page that KVM writes is in the log.
+
+Source: Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG; arch/x86/kvm/x86.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.counters import NSEC_PER_MSEC
+from fixtures.guests.layout import PAGE_SIZE
+from fixtures.kvm.errors import KvmError
+from fixtures.kvm.expect import refused
+from fixtures.kvm.memory_slot import MemorySlot
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.kvm import KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
+from fixtures.uapi.x86.kvm_para import (
+    KVM_MSR_ENABLED,
+    MSR_KVM_STEAL_TIME,
+    MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_KVM_WALL_CLOCK_NEW,
+)
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG"),
+    pytest.mark.thorough,
+]
+
+GPA = 1 << 30  # beyond what the guest's page tables map
+CLOCK, STEAL, WALL, SPARE = range(4)
+RECORD_SIZE = 32
+FILLED = b"\xa5" * PAGE_SIZE
+
+
+@pytest.fixture
+def slot(vm: X86Vm) -> MemorySlot:
+    """Four pages of memory whose writes KVM logs."""
+    return MemorySlot(vm, 1, GPA, 4, KVM_MEM_LOG_DIRTY_PAGES)
+
+
+def register(vcpu: X86Vcpu) -> None:
+    """Let user space register kvmclock and steal time in their pages, and the guest run once."""
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, page(CLOCK) | KVM_MSR_ENABLED)
+    if vcpu.vm.check_extension(uapi.KVM_CAP_STEAL_TIME):
+        vcpu.set_msr(MSR_KVM_STEAL_TIME, page(STEAL) | KVM_MSR_ENABLED)
+    enter(vcpu)
+    enter(vcpu)
+
+
+def enter(vcpu: X86Vcpu) -> None:
+    """Let the guest run, and no more."""
+    vcpu.guest.read_tsc()
+
+
+def page(number: int) -> int:
+    """Return the guest physical address of a page of the slot."""
+    return GPA + number * PAGE_SIZE
+
+
+def kvmclock_ctrl(vcpu: X86Vcpu) -> None:
+    """Mark the guest as paused."""
+    vcpu.kvmclock_ctrl()
+
+
+def set_clock(vcpu: X86Vcpu) -> None:
+    """Set the clock."""
+    vcpu.vm.set_clock(10**15)
+
+
+def set_offset(vcpu: X86Vcpu) -> None:
+    """Set a TSC offset."""
+    vcpu.tsc_offset = 2**40
+
+
+def set_value(vcpu: X86Vcpu) -> None:
+    """Set the TSC by value."""
+    vcpu.set_msr(MSR_IA32_TSC, 2**41)
+
+
+def set_adjust(vcpu: X86Vcpu) -> None:
+    """Set IA32_TSC_ADJUST."""
+    vcpu.set_msr(MSR_IA32_TSC_ADJUST, 2**41)
+
+
+def set_khz(vcpu: X86Vcpu) -> None:
+    """Set the frequency that the vCPU has, which KVM refuses where the TSC is not KVM's."""
+    with contextlib.suppress(KvmError):
+        vcpu.tsc_khz = vcpu.tsc_khz
+
+
+def create_vcpu(vcpu: X86Vcpu) -> None:
+    """Create another vCPU."""
+    vcpu.vm.create_vcpu(1)
+
+
+def save_all(vcpu: X86Vcpu) -> None:
+    """Read what a VMM reads when it saves a vCPU."""
+    _ = vcpu.regs, vcpu.sregs, vcpu.mp_state, vcpu.tsc_khz, vcpu.vm.clock()
+    for msr in (MSR_IA32_TSC, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_STEAL_TIME, MSR_KVM_WALL_CLOCK_NEW):
+        vcpu.get_msr(msr)
+
+
+def restore_all(vcpu: X86Vcpu) -> None:
+    """Write registers back that were read."""
+    vcpu.sregs, vcpu.regs = vcpu.sregs, vcpu.regs
+    vcpu.mp_state = vcpu.mp_state
+
+
+def run_with_immediate_exit(vcpu: X86Vcpu) -> None:
+    """KVM_RUN that does not enter the guest."""
+    vcpu.poke_without_entry()
+
+
+def pass_time(vcpu: X86Vcpu) -> None:
+    """Do nothing for 20 ms."""
+    vcpu.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
+
+
+OUTSIDE: list[Callable[[X86Vcpu], None]] = [
+    kvmclock_ctrl,
+    set_clock,
+    set_offset,
+    set_value,
+    set_adjust,
+    set_khz,
+    create_vcpu,
+    save_all,
+    restore_all,
+    run_with_immediate_exit,
+    pass_time,
+]
+
+
+def names(calls: list[Callable[[X86Vcpu], None]]) -> list[str]:
+    """Return ids of *calls*."""
+    return [call.__name__.replace("_", "-") for call in calls]
+
+
+@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+def test_calls_of_a_paused_vcpu_write_no_page(
+    vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
+) -> None:
+    """No call but KVM_RUN writes the pages of kvmclock and steal time, and none of the slot is logged."""
+    register(vcpu)
+    vcpu.finish_exit()
+    slot.take_log()
+    before = slot.contents()
+
+    call(vcpu)
+
+    assert slot.take_log() == []
+    assert slot.contents() == before
+
+
+@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+def test_entry_logs_the_pages_that_it_writes(
+    vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
+) -> None:
+    """Whatever the calls before it were, an entry writes the registered pages only, and logs each of them."""
+    register(vcpu)
+    vcpu.finish_exit()
+    slot.take_log()
+    before = slot.contents()
+
+    call(vcpu)
+    enter(vcpu)
+
+    logged = slot.take_log()
+    pairs = zip(before, slot.contents(), strict=True)
+    changed = {number for number, (old, new) in enumerate(pairs) if old != new}
+    assert changed <= set(logged) <= {CLOCK, STEAL}
+
+
+def test_set_clock_writes_the_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """A clock that was set is in kvmclock's page, and the page in the log, after the next entry."""
+    register(vcpu)
+    slot.take_log()
+
+    set_clock(vcpu)
+    enter(vcpu)
+
+    assert CLOCK in slot.take_log()
+
+
+def test_registration_writes_kvmclocks_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """Registering kvmclock writes nothing before the entry, and then its page alone."""
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, page(CLOCK) | KVM_MSR_ENABLED)
+    before = slot.take_log()
+
+    enter(vcpu)
+
+    assert (before, slot.take_log()) == ([], [CLOCK])
+
+
+def test_wall_clock_is_written_by_its_msr(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """Writing MSR_KVM_WALL_CLOCK_NEW writes and logs its page at once, and never again."""
+    vcpu.set_msr(MSR_KVM_WALL_CLOCK_NEW, page(WALL))
+    at_once = slot.take_log()
+
+    set_clock(vcpu)
+    enter(vcpu)
+
+    assert (at_once, slot.take_log()) == ([WALL], [])
+
+
+def test_disabled_areas_are_not_written(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """After user space has disabled both areas no entry writes or logs their pages."""
+    register(vcpu)
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, 0)
+    if vcpu.vm.check_extension(uapi.KVM_CAP_STEAL_TIME):
+        vcpu.set_msr(MSR_KVM_STEAL_TIME, 0)
+    enter(vcpu)
+    slot.take_log()
+    before = slot.contents()
+
+    set_clock(vcpu)
+    enter(vcpu)
+
+    assert (slot.take_log(), slot.contents()) == ([], before)
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_record_at_the_end_of_a_page(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """A record whose last byte is a page's last is written and logged, and its neighbours are as before."""
+    slot.memory[: 2 * PAGE_SIZE] = 2 * FILLED
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, page(1) - RECORD_SIZE | KVM_MSR_ENABLED)
+
+    enter(vcpu)
+
+    assert slot.take_log() == [0]
+    assert slot.contents()[0][:-RECORD_SIZE] == FILLED[:-RECORD_SIZE]
+    assert slot.contents()[0][-RECORD_SIZE:] != FILLED[-RECORD_SIZE:]
+    assert slot.contents()[1] == FILLED
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_record_across_pages_is_written_whole_or_not(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """A record that crosses into another page is written in both, or in neither; the log says which."""
+    slot.memory[: 2 * PAGE_SIZE] = 2 * FILLED
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, page(1) - RECORD_SIZE // 2 | KVM_MSR_ENABLED)
+
+    enter(vcpu)
+
+    written = [number for number in (0, 1) if slot.contents()[number] != FILLED]
+    assert written in ([], [0, 1])
+    assert set(written) <= set(slot.take_log()) <= {0, 1}
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_read_only_slot_is_not_written(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """Areas in a read-only slot are not written, and the guest runs on without them."""
+    vcpu.vm.require(uapi.KVM_CAP_READONLY_MEM)
+    slot.remove()
+    slot.insert(KVM_MEM_READONLY)
+    before = slot.contents()
+
+    register(vcpu)
+    vcpu.set_msr(MSR_KVM_WALL_CLOCK_NEW, page(WALL))
+    enter(vcpu)
+
+    assert slot.contents() == before
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_slot_removed_under_a_registration(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """Areas whose slot is removed are not written, and the guest runs on; with the slot they return."""
+    register(vcpu)
+    slot.remove()
+    before = slot.contents()
+    set_clock(vcpu)
+    enter(vcpu)
+    removed = slot.contents()
+
+    slot.insert()
+    slot.take_log()
+    set_clock(vcpu)
+    enter(vcpu)
+
+    assert removed == before
+    assert CLOCK in slot.take_log()
+    assert slot.contents()[CLOCK] != before[CLOCK]
+
+
+def test_slot_without_the_flag_has_no_log(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """Without KVM_MEM_LOG_DIRTY_PAGES KVM_GET_DIRTY_LOG gives ENOENT; with it again the log starts empty."""
+    register(vcpu)
+    slot.insert(0)
+    with refused(errno.ENOENT):
+        slot.take_log()
+
+    set_clock(vcpu)
+    enter(vcpu)
+    slot.insert(KVM_MEM_LOG_DIRTY_PAGES)
+
+    assert slot.take_log() == []
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_STEAL_TIME")
+@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+def test_paused_vcpu_is_not_marked_preempted(
+    vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
+) -> None:
+    """preempted is what the last entry left, 0, after any call of user space."""
+    vcpu.vm.require(uapi.KVM_CAP_STEAL_TIME)
+    register(vcpu)
+    vcpu.finish_exit()
+    before = slot.contents()[STEAL]
+
+    call(vcpu)
+
+    assert slot.contents()[STEAL] == before

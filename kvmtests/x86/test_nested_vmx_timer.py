@@ -135,7 +135,7 @@ def test_restored_timer_keeps_its_end(kvm: Kvm[X86Vm], nested: VmxNested) -> Non
     """
     destination, end = restored_before_the_end(kvm, nested, 2**27)
 
-    left_with, l1_tsc = rounds_until_left(destination, end + 2**33)
+    left_with, l1_tsc = rounds_until_left(destination, end + 2**31)
 
     assert left_with == vmx.EXIT_REASON_PREEMPTION_TIMER
     assert signed(wrap(l1_tsc - end)) >= 0

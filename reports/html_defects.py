@@ -29,6 +29,7 @@ TITLES = {
     "A": "arm64 counters and timers",
     "C": "KVM_GET_CLOCK and KVM_SET_CLOCK",
     "F": "what users of VMMs reported",
+    "K": "by kind: exact pairs, age, views, frames, there and back, modes, sequences, combinations",
     "N": "beyond the catalogue: proposals, stolen time, traps, statistics, Xen",
     "P": "pvclock record and wall clock",
     "T": "TSC",

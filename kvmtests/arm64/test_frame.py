@@ -88,6 +88,8 @@ def prepared(vm: Arm64Vm, run_delay: RunDelay) -> list[Arm64Vcpu]:
         first.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
         run_delay.wait()
     VIRTUAL.set(second, "cnt", 2 * OFFSET)
+    if vm.check_extension(uapi.KVM_CAP_COUNTER_OFFSET):
+        PHYSICAL.set(second, "cnt", 7 * OFFSET)
     for timer, vcpu, control in ((VIRTUAL, first, ENABLE), (PHYSICAL, first, 0), (VIRTUAL, second, IMASK)):
         timer.arm(vcpu, FAR + vcpu.id, control)
     for vcpu in (first, second):

@@ -12,11 +12,12 @@ from itertools import combinations
 
 import pytest
 
-from fixtures.counters import Window, bracket, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, bracket, wrap
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import msr_index
+from kvmtests.x86.clocks import enter_all
 
 pytestmark = [
     pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter"),
@@ -84,3 +85,25 @@ def test_guest_and_host_read_one_adjust(vcpu: X86Vcpu, move: Callable[[X86Vcpu],
     move(vcpu)
 
     assert vcpu.guest.rdmsr(ADJUST).value == vcpu.get_msr(ADJUST)
+
+
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: tsc_to_system_mul"
+)
+@pytest.mark.usefixtures("settable_tsc")
+@pytest.mark.parametrize("parted", [pytest.param(0, id="together"), pytest.param(10**12, id="parted")])
+def test_record_is_made_for_the_guests_frequency_in_each_mode(vm: X86Vm, parted: int) -> None:
+    """One second of a scaled guest's ticks is one in its record, with the master clock and without it."""
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    vm.require(uapi.KVM_CAP_VM_TSC_CONTROL)
+    vm.tsc_khz = vm.tsc_khz // 2
+    vcpus = [vm.create_vcpu(number) for number in range(2)]
+    vcpus[1].tsc_offset = vcpus[1].tsc_offset + parted
+    for vcpu in vcpus:
+        vcpu.guest.enable_kvmclock()
+    enter_all(vcpus)
+
+    for vcpu in vcpus:
+        record = vcpu.guest.pvclock()
+        second_ns = record.kvmclock_ns(wrap(record.tsc_timestamp + vcpu.tsc_khz * 1000))
+        assert second_ns - record.system_time_ns in {NSEC_PER_SEC, NSEC_PER_SEC - 1}

@@ -105,6 +105,7 @@ def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) ->
         return USAGE
     if arguments.all:
         print("claims that failed for none of them:", *silent_claims(verdicts), sep="\n  ")
+        print("rules that hang on a single test function:", *_thin_lines(verdicts), sep="\n  ")
     troubles = [f"{verdict.id}: {verdict.trouble}" for verdict in verdicts if verdict.trouble]
     if broken or troubles:
         print("fails without a defect, and shows nothing:", *sorted(broken), *troubles, sep="\n  ")
@@ -224,6 +225,19 @@ def silent_claims(verdicts: Sequence[DefectVerdict]) -> tuple[str, ...]:
     """Return the test functions that ran and failed for none of the defects."""
     failed = {name.partition("[")[0] for verdict in verdicts for name in verdict.tests}
     return tuple(sorted({name for verdict in verdicts for name in verdict.asked} - failed))
+
+
+def thin_rules(verdicts: Sequence[DefectVerdict]) -> dict[str, str]:
+    """Return by rule the test function that alone noticed all of the rule's defects that were noticed."""
+    functions: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        noticed = functions.setdefault(DEFECTS[verdict.id].rule, set())
+        noticed.update(name.partition("[")[0] for name in verdict.tests)
+    return {rule: found.pop() for rule, found in functions.items() if len(found) == 1}
+
+
+def _thin_lines(verdicts: Sequence[DefectVerdict]) -> list[str]:
+    return [f"{rule}: {_short(function)}" for rule, function in thin_rules(verdicts).items()]
 
 
 def _short(name: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from tools import defects
 from tools.defect_jobs import Job, JobOutcome, Notice, run_all
-from tools.defects import DefectVerdict, main, silent_claims, summary, table, write
+from tools.defects import DefectVerdict, main, silent_claims, summary, table, thin_rules, write
 from tools.stopping import Stop
 
 VERDICT = DefectVerdict(
@@ -60,6 +60,18 @@ def test_summary_names_the_unnoticed() -> None:
 def test_claims_that_never_fail_are_silent() -> None:
     """A claim that ran for every defect and noticed none is named."""
     assert silent_claims([VERDICT, UNNOTICED]) == ("kvmtests/x86/test_set_clock.py::test_b",)
+
+
+def test_rules_that_one_function_holds_are_thin() -> None:
+    """A rule whose defects only one test function noticed is named with it, in however many cases it did."""
+    first, other = "kvmtests/x86/test_set_clock.py::test_a", "kvmtests/x86/test_b.py::test_b"
+    twice = replace(VERDICT, tests=(f"{first}[a]", f"{first}[b]"))
+    elsewhere = replace(VERDICT, id="C07", tests=(f"{first}[a]", f"{other}[a]"))
+
+    assert thin_rules([twice]) == {"KvmClock.elapsed_ns": first}
+    assert thin_rules([twice, elsewhere]) == {"KvmClock.elapsed_ns": first}
+    assert thin_rules([twice, replace(BY_OTHERS, id="C02", tests=(f"{other}[a]",))]) == {}
+    assert thin_rules([UNNOTICED]) == {}
 
 
 def test_unknown_defect_is_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,8 +83,9 @@ def test_guest_and_user_space_see_one_status(
     vcpu: Arm64Vcpu, timer: Timer, control: int, ahead: bool
 ) -> None:
     """Under an offset the guest's CTL and KVM_GET_ONE_REG's show ISTATUS alike, masked or not."""
-    offset_counter(vcpu, timer.counter, 10**12)
-    timer.arm(vcpu, timer.count(vcpu) + 5 * 10**11 if ahead else 0, control)  # the host's count is past it
+    offset_counter(vcpu, timer.counter, 2**64 - 10**10)
+    # What is due by the guest's count is to come by the host's.
+    timer.arm(vcpu, timer.count(vcpu) + (1 << 40 if ahead else -5 * 10**9), control)
 
     seen = timer.read(vcpu, "ctl").value
     assert timer.get(vcpu, "ctl") & ISTATUS == seen & ISTATUS == (0 if ahead else ISTATUS)

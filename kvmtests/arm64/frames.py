@@ -53,10 +53,11 @@ def _of_vcpu(vcpu: Arm64Vcpu) -> Iterator[tuple[str, object]]:
 
 
 def _timer(vcpu: Arm64Vcpu, name: str, timer: Timer) -> Iterator[tuple[str, object]]:
-    window, count = timed(vcpu.vm, lambda: timer.get(vcpu, "cnt"))
+    ctl, cval, cnt = (getattr(kvm_arm64, register) for register in (timer.ctl, timer.cval, timer.cnt))
+    window, count = timed(vcpu.vm, lambda: vcpu.get_reg(cnt))
     yield f"{name} cnt", Window(window.first - count, window.last - count, window.bits).shifted(0)
-    yield f"{name} ctl", timer.get(vcpu, "ctl") & ~ISTATUS  # which time changes
-    yield f"{name} cval", timer.get(vcpu, "cval")
+    yield f"{name} ctl", vcpu.get_reg(ctl) & ~ISTATUS  # which time changes
+    yield f"{name} cval", vcpu.get_reg(cval)
 
 
 def _offsets(vcpu: Arm64Vcpu) -> Iterator[tuple[str, object]]:

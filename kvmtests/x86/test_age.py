@@ -9,12 +9,14 @@ import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
 from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.targets import Target
+from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import msr_index
-from kvmtests.x86.clocks import enter_all, flags_after_entry
+from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 from kvmtests.x86.hyperv import enlighten, require_hyperv, time_of_page
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource", "stable_tsc")]
@@ -108,3 +110,34 @@ def test_new_vcpu_joins_a_line_of_long_ago(vm: X86Vm, vcpu: X86Vcpu, aged: Aged,
 
     assert later.tsc_offset == vcpu.tsc_offset
     assert vm.clock().flags == MASTER_CLOCK
+
+
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: tsc_to_system_mul"
+)
+@pytest.mark.usefixtures("settable_tsc")
+@pytest.mark.parametrize(
+    "khz",
+    [
+        pytest.param(10_000, id="10MHz"),
+        pytest.param(999_983, id="1GHz"),
+        pytest.param(20_000_000, id="20GHz"),
+    ],
+)
+@pytest.mark.parametrize("age_s", AGES)
+def test_scaled_guests_clock_counts_time(vm: X86Vm, aged: Aged, khz: int, age_s: int) -> None:
+    """A scaled guest's kvmclock advances with CLOCK_MONOTONIC_RAW: frequencies are whole kHz."""
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    vm.require(uapi.KVM_CAP_VM_TSC_CONTROL)
+    host_khz = vm.tsc_khz
+    vm.tsc_khz = khz
+    vcpu = vm.create_vcpu(0)
+    vcpu.guest.enable_kvmclock()
+    first_span, first = spanned(vm.time, vcpu.guest.read_kvmclock)
+
+    aged(vm, age_s)
+    last_span, last = spanned(vm.time, vcpu.guest.read_kvmclock)
+
+    elapsed = first_span.until(last_span)
+    fractions_ns = elapsed.last // khz + elapsed.last // host_khz
+    assert last.kvmclock_ns - first.kvmclock_ns in elapsed.widened(fractions_ns + MARGIN_NS)

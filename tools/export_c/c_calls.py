@@ -7,6 +7,7 @@ import ctypes
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
@@ -28,14 +29,40 @@ _ATTRIBUTES = {
 }
 
 
+class CallText(NamedTuple):
+    """A call as C: the runtime's function, and its arguments."""
+
+    function: str
+    arguments: str
+
+    def __str__(self) -> str:
+        return f"{self.function}({self.arguments})"
+
+
+_MUST = {"one_reg": "must_reg", "get_msr": "must_msr", "set_msr": "must_msr"}
+"""By the function that makes a call: what sees to it that it succeeds."""
+
+
+class _Room(NamedTuple):
+    """The runtime's union that has room for a table, and for how many elements."""
+
+    name: str
+    elements: int
+
+
+_ROOMS: Mapping[type[ctypes.Structure], _Room] = {
+    kvm_x86.kvm_cpuid2: _Room("cpuid_room", 256),
+    kvm.kvm_reg_list: _Room("list_room", 4096),
+}
+
+
 @dataclass
 class Calls:
     """Writes calls of one program."""
 
     names: Names
-    copies: dict[int, str] = field(default_factory=dict)
-    regs: dict[tuple[tuple[str, str], ...], str] = field(default_factory=dict)
-    """Tables of registers by their contents."""
+    memories: dict[int, str] = field(default_factory=dict)
+    """Names of guest memories, by id of the VM."""
 
     def descriptor(self, owner: Event | None) -> str:
         """Return the descriptor of a VM, a vCPU, a device, or KVM itself."""
@@ -65,8 +92,8 @@ class Calls:
     def call(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         """Yield the statements of *call*; *where* is "[i]" in a loop."""
         if call.request == kvm.KVM_CREATE_VM and not call.failed():
-            made = self._outcome(call, f"call(kvm, KVM_CREATE_VM, {_argument(call)})")
-            yield f"int {self.names.of(call)} = {made};"
+            made = CallText("call", f"kvm, KVM_CREATE_VM, {_argument(call)}")
+            yield f"int {self.names.of(call)} = {self._outcome(call, made)};"
         elif call.request == kvm.KVM_CREATE_VCPU and not call.failed() and call.refusal is None:
             memory = self.memory_of(call.owner)
             vm = self.names.of(call.owner) if call.owner else "kvm"
@@ -84,8 +111,6 @@ class Calls:
         """Return the guest memory of *vm*, which `memories` knows."""
         return self.memories.get(id(vm), "NULL")
 
-    memories: dict[int, str] = field(default_factory=dict)
-
     def missing(self, event: Assumption) -> str:
         """Return the reason for a skip, where what *event* looks at is a capability."""
         for leaf in event.condition.leaves():
@@ -99,7 +124,9 @@ class Calls:
 
     def _plain(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         argument = (
-            _pointer(call.argument, name, self.names) if isinstance(call.argument, PointerArgument) else None
+            _pointer(call.argument, name, self.names, as_argument=True)
+            if isinstance(call.argument, PointerArgument)
+            else None
         )
         if argument is None:
             number = call.argument or 0
@@ -113,7 +140,7 @@ class Calls:
         ):
             variable = f"{self.names.of(call)}_argument"
             yield f"uint{8 * call.argument.size}_t {variable} = {word(call.argument.value, name)};"
-            argument = f"(uintptr_t)&{variable}"
+            argument = f"&{variable}"
         made = self._made(call, argument)
         yield self._result(call, made, where, used)
 
@@ -123,11 +150,17 @@ class Calls:
         fd, own = self.descriptor(call.owner), self.names.of(call)
         if call.request == kvm_x86.KVM_SET_MSRS:
             data = _number(call.members.get("entries[0].data", Constant(0)), name)
-            yield self._result(call, f"set_msr({fd}, {shown}, {data})", where, used, f"({shown})")
+            made = CallText("set_msr", f"{fd}, {shown}, {data}")
+            yield self._result(call, made, where, used, f"({shown})")
+            return
+        if not call.failed() and call.refusal is None and (id(call), "result") not in used:
+            text = f'read_msr({fd}, {shown}, "KVM_GET_MSRS({shown})")'
+            yield f"{own}{where} = {text};" if where else f"const uint64_t {own} = {text};"
             return
         if not where:
             yield f"uint64_t {own} = 0;"
-        yield self._result(call, f"get_msr({fd}, {shown}, &{own}{where})", where, used, f"({shown})")
+        made = CallText("get_msr", f"{fd}, {shown}, &{own}{where}")
+        yield self._result(call, made, where, used, f"({shown})")
 
     def _value(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         pointed = call.members["addr"]
@@ -139,7 +172,8 @@ class Calls:
         if call.layout is kvm.kvm_one_reg:
             reg = call.members.get("id", Constant(0))
             shown = self.names.register(reg.value) if isinstance(reg, Constant) else _number(reg, name)
-            yield self._result(call, f"one_reg({fd}, {request}, {shown}, {value})", where, used, f"({shown})")
+            made = CallText("one_reg", f"{fd}, {request}, {shown}, {value}")
+            yield self._result(call, made, where, used, f"({shown})")
             return
         group, number = (_constant(call, member) for member in ("group", "attr"))
         if _constant(call, "flags"):
@@ -148,7 +182,7 @@ class Calls:
         if first.isidentifier():
             self.names.constant(first, group)
             self.names.constant(second, number)
-        made = f"attribute({fd}, {request}, {first}, {second}, {value})"
+        made = CallText("attribute", f"{fd}, {request}, {first}, {second}, {value}")
         yield self._result(call, made, where, used, f"({second})")
 
     def _pointed(
@@ -178,13 +212,12 @@ class Calls:
         members = self._members(call, name)
         if call.base is not None:
             yield f"{kind} {own} = {self.names.of(call.base)};"
-            yield from (f"{own}.{line};" for line in self._changes(call, name))
+            yield from (f"{own}.{line};" for line in changes(call.members, own, name, self.names))
         elif where and inside:
             yield f"{own}{inside} = ({kind}){{ {members} }};"
         else:
             yield f"{kind} {own} = {{ {members} }};"
-        made = self._made(call, f"(uintptr_t)&{own}{inside}")
-        yield self._result(call, made, where, used)
+        yield self._result(call, self._made(call, f"&{own}{inside}"), where, used)
 
     def _members(self, call: CallEvent, name: Name) -> str:
         shown = []
@@ -197,62 +230,49 @@ class Calls:
             shown.append(f".{member} = {text}{note}")
         return ", ".join(shown) or "0"
 
-    def _changes(self, call: CallEvent, name: Name) -> Iterator[str]:
-        """Yield what a copy has changed; segments whole, equal ones together."""
-        segments: dict[str, list[str]] = {}
-        for member, value in call.members.items():
-            head, dot, tail = member.partition(".")
-            if not dot:
-                yield f"{member} = {_member(value, name, self.names)}"
-            elif isinstance(value, Constant):
-                segments.setdefault(head, []).append(f".{tail} = {literal(value.value)}")
-        alike: dict[tuple[str, ...], list[str]] = {}
-        for head, members in segments.items():
-            alike.setdefault(tuple(members), []).append(head)
-        own = self.names.of(call)
-        for shown, heads in alike.items():
-            kind = "kvm_dtable" if heads[0] in {"gdt", "idt"} else "kvm_segment"
-            yield f" = {own}.".join(heads) + f" = (struct {kind}){{ {', '.join(shown)} }}"
-
     def _table(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         own, layout = self.names.of(call), call.layout
         assert layout is not None
         if call.request == kvm_x86.KVM_SET_CPUID2 and call.base is not None:
             table = self.names.of(call.base)
             if call.changed_bits or call.changed_bits is None:
-                yield f"struct kvm_cpuid2 *{own} = copy_cpuid({table});"
+                yield f"static union cpuid_room {own};"
+                yield f"{own} = {table};"
                 yield from _cpuid_changes(call, own)
                 table = own
-        elif layout in {kvm_x86.kvm_cpuid2, kvm.kvm_reg_list}:
-            entry = "sizeof(struct kvm_cpuid_entry2)" if layout is kvm_x86.kvm_cpuid2 else "sizeof(uint64_t)"
-            yield f"struct {layout.__name__} *{own} = with_entries(sizeof(*{own}), {call.elements}, {entry});"
+        elif layout in _ROOMS and call.elements <= _ROOMS[layout].elements:
             if any(member.startswith(("entries", "reg[")) for member in call.members):
                 raise NotExportable("it fills a table of its own")
-            for member, value in call.members.items():
-                yield f"{own}->{member} = {_member(value, name, self.names)};"
+            members = ", ".join(
+                f".table.{member} = {_member(value, name, self.names)}"
+                for member, value in call.members.items()
+            )
+            yield f"static union {_ROOMS[layout].name} {own} = {{ {members} }};"
             table = own
         else:
-            raise NotExportable("it passes several MSRs at once")
-        made = self._made(call, f"(uintptr_t){table}")
-        yield self._result(call, made, where, used)
+            raise NotExportable(f"it passes several elements in a struct {layout.__name__}")
+        yield self._result(call, self._made(call, f"&{table}"), where, used)
 
-    def _made(self, call: CallEvent, argument: str) -> str:
-        return f"call({self.descriptor(call.owner)}, {self.names.request(call.request)}, {argument})"
+    def _made(self, call: CallEvent, argument: str) -> CallText:
+        request = self.names.request(call.request)
+        return CallText("call", f"{self.descriptor(call.owner)}, {request}, {argument}")
 
-    def _result(self, call: CallEvent, made: str, where: str, used: Used, of: str = "") -> str:
+    def _result(self, call: CallEvent, made: CallText, where: str, used: Used, of: str = "") -> str:
         text = self._outcome(call, made, of)
         if (id(call), "result") in used:
             kind = "" if where else "const long "
             return f"{kind}{self.names.result_name(call)}{where} = {text};"
         return f"{text};"
 
-    def _outcome(self, call: CallEvent, made: str, of: str = "") -> str:
+    def _outcome(self, call: CallEvent, made: CallText, of: str = "") -> str:
         what = json.dumps(f"{self.names.request(call.request)}{of}")
         if call.refusal is not None:
             return f"must_refuse({made}, {self.names.errno(call.refusal.errno)}, {what})"
         if call.failed():
             return f"would_refuse({made}, {self.names.errno(-call.result)}, {what})"
-        return f"must({made}, {what})"
+        if made.function == "call":
+            return f"MUST({made.arguments})"
+        return f"{_MUST.get(made.function, 'must')}({made}, {what})"
 
     def _uses_value(self, call: CallEvent, used: Used) -> bool:
         if call.request == kvm_x86.KVM_GET_MSRS:
@@ -285,10 +305,30 @@ def _member(value: StructureMember, name: Name, names: Names) -> str:
     return _pointer(value, name, names) if isinstance(value, PointerArgument) else _number(value, name)
 
 
-def _pointer(value: PointerArgument, name: Name, names: Names, cast: str = "") -> str:
+def changes(members: Mapping[str, StructureMember], own: str, name: Name, names: Names) -> Iterator[str]:
+    """Yield what *members* change in a copy called *own*; segments whole, equal ones together."""
+    segments: dict[str, list[str]] = {}
+    for member, value in members.items():
+        head, dot, tail = member.partition(".")
+        if not dot:
+            shown = hex(value.value) if isinstance(value, Constant) else _member(value, name, names)
+            yield f"{member} = {shown}"
+        elif isinstance(value, Constant):
+            segments.setdefault(head, []).append(f".{tail} = {literal(value.value)}")
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for head, found in segments.items():
+        alike.setdefault(tuple(found), []).append(head)
+    for parts, heads in alike.items():
+        kind = "kvm_dtable" if heads[0] in {"gdt", "idt"} else "kvm_segment"
+        yield f" = {own}.".join(heads) + f" = (struct {kind}){{ {', '.join(parts)} }}"
+
+
+def _pointer(
+    value: PointerArgument, name: Name, names: Names, cast: str = "", *, as_argument: bool = False
+) -> str:
     if value.memory is not None:
         at = f"{names.of(value.memory)} + {value.offset:#x}" if value.offset else names.of(value.memory)
-        return at if cast else f"(uintptr_t)({at})" if value.offset else f"(uintptr_t){at}"
+        return at if cast or as_argument else f"(uintptr_t)({at})" if value.offset else f"(uintptr_t){at}"
     if value.value is not None:
         return word(value.value, name)
     return f"{cast}{hex(value.offset)}{'ULL' if value.offset >= 1 << 63 else ''}"
@@ -297,7 +337,7 @@ def _pointer(value: PointerArgument, name: Name, names: Names, cast: str = "") -
 def _cpuid_changes(call: CallEvent, own: str) -> Iterator[str]:
     for (leaf, register), (clear, put) in cpuid_bits(call).items():
         where = f"offsetof(struct kvm_cpuid_entry2, {register})"
-        yield f"change_cpuid({own}, {leaf:#x}, {where}, {clear:#x}, {put:#x});"
+        yield f"change_cpuid(&{own}, {leaf:#x}, {where}, {clear:#x}, {put:#x});"
 
 
 def cpuid_bits(call: CallEvent) -> Mapping[tuple[int, str], tuple[int, int]]:

@@ -194,8 +194,32 @@ def _comparison(operator: str, left: Expression, right: Expression, name: Name) 
     if _is_condition(left):
         other = condition(right, name) if _is_condition(right) else exact(right, name)
         return f"({condition(left, name)}) {operator} ({other})"
-    one, other = exact(left, name), exact(right, name)
+    one, other = operand(left, name), operand(right, name)
     if operator == "!=" and right == Constant(0) and isinstance(left, Binary) and left.operator == "&":
         return one
-    bounds = (*interval(left), *interval(right))
-    return f"{'(wide)' if min(bounds) < 0 or max(bounds) >= WORD else ''}{one} {operator} {other}"
+    return f"{'' if is_plain(left, right) else '(wide)'}{one} {operator} {other}"
+
+
+def is_plain(*operands: Expression) -> bool:
+    """Return whether C compares *operands* as Python does: none is negative, all are below 2**64."""
+    bounds = [bound for one in operands for bound in interval(one)]
+    return min(bounds) >= 0 and max(bounds) < WORD
+
+
+def operand(expression: Expression, name: Name) -> str:
+    """Return *expression* as what a comparison has on one side: of any type that holds it."""
+    if isinstance(expression, StepValue) and not expression.signed:
+        return name(expression)
+    return _without_parentheses(exact(expression, name))
+
+
+def _without_parentheses(text: str) -> str:
+    """Return *text* without the parentheses around all of it, where a comparison needs none."""
+    if not text.startswith("(") or any(operator in text for operator in ("&", "|", "^", "<<", ">>", "?")):
+        return text
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth == 0:
+            return text[1:-1] if at == len(text) - 1 else text
+    return text

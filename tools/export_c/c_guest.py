@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from fixtures.architectures import ARM64, X86_64
@@ -12,7 +13,7 @@ from fixtures.guests.program import ListingLine, Program
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c.c_names import region
-from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers
+from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers, StartProgram
 from tools.export_c.expressions import Constant
 
 
@@ -31,6 +32,9 @@ BY_ARCHITECTURE = {
 }
 _VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
 _IDT_ENTRY = 16
+_BYTE_WIDTH = 5
+_WORDS = 6  # of tables, in one line
+_GROUP_WIDTH = 100
 
 
 def started(events: Sequence[Event], arch: str) -> list[Program]:
@@ -38,7 +42,7 @@ def started(events: Sequence[Event], arch: str) -> list[Program]:
     found: dict[str, None] = dict.fromkeys(BY_ARCHITECTURE[arch].always)
     names = {layout.entry(arch, name): name for name in layout.BY_ARCHITECTURE[arch]}
     for event in events:
-        for address in _entries(event):
+        for address in entries(event):
             if address in names:
                 found[names[address]] = None
     programs = layout.BY_ARCHITECTURE[arch]
@@ -54,7 +58,10 @@ def program_at(address: int, arch: str) -> str | None:
     return None
 
 
-def _entries(event: Event) -> Iterator[int]:
+def entries(event: Event) -> Iterator[int]:
+    """Yield where the guest programs begin that *event* makes a vCPU start."""
+    if isinstance(event, StartProgram):
+        yield event.address
     if isinstance(event, Registers):
         yield from (value for reg, value in event.values if reg == x_reg(24))
     if not isinstance(event, CallEvent):
@@ -75,10 +82,22 @@ def code(program: Program) -> str:
     words = BY_ARCHITECTURE[program.arch].code_bits == 32
     lines = [f"/* {program.name}: {_wrapped(program.doc)} */"]
     lines.append(f"static const uint{32 if words else 8}_t program_{program.name}[] = {{")
-    lines += [
-        f"\t{_codes(line, words=words):<48}/* {_label(line)}{line.mnemonic} */" for line in program.listing
-    ]
+    for group in _groups(program.listing):
+        shown = "; ".join(f"{_label(line)}{line.mnemonic}" for line in group)
+        lines.append(f"\t{' '.join(_codes(line, words=words) for line in group)} /* {shown} */")
     return "\n".join([*lines, "};"])
+
+
+def _groups(listing: Sequence[ListingLine]) -> Iterator[Sequence[ListingLine]]:
+    """Yield instructions that stand in one line of C: from a label on, as far as they are short."""
+    group: list[ListingLine] = []
+    for line in listing:
+        long = sum(len(one.code) * _BYTE_WIDTH + len(one.mnemonic) for one in [*group, line]) > _GROUP_WIDTH
+        if group and (line.label or long):
+            yield group
+            group = []
+        group.append(line)
+    yield group
 
 
 def _wrapped(text: str) -> str:
@@ -102,13 +121,10 @@ def _label(line: ListingLine) -> str:
 
 def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> str:
     """Return the array of what else is in *memory* at first, without what no vCPU of *vcpus* uses."""
-    lines = ["static const struct table tables[] = {"]
-    said = ""
-    for at, value in sorted(_words(memory, vcpus, programs).items()):
-        name = region(at)
-        note = f" /* {name} */" if name != said else ""
-        said = name
-        lines.append(f"\t{{ {at:#x}, {value:#018x} }},{note}")
+    lines = ["static const struct { uint32_t at; uint64_t value; } tables[] = {"]
+    for name, found in groupby(sorted(_words(memory, vcpus, programs).items()), lambda word: region(word[0])):
+        words = [f"/* {name} */", *(f"{{ {at:#x}, {value:#x} }}," for at, value in found)]
+        lines += ["\t" + " ".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
     return "\n".join([*lines, "};"])
 
 
@@ -156,5 +172,6 @@ def loading(programs: Sequence[Program]) -> str:
         lines.append(f"\tfor (unsigned int i = 0; i < {_VECTORS}; i++)")
         lines.append(f"\t\tmemcpy({every}, program_vector, sizeof(program_vector));")
         lines.append(f"\tmemcpy({irq}, program_irq, sizeof(program_irq));")
-    lines += ["\tfill(memory, tables, sizeof(tables) / sizeof(tables[0]));", "}"]
+    lines.append("\tfor (unsigned int i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)")
+    lines += ["\t\tmemcpy(memory + tables[i].at, &tables[i].value, sizeof(tables[i].value));", "}"]
     return "\n".join(lines)

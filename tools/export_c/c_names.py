@@ -35,13 +35,9 @@ _YOUNG = {
     "KVM_ARM_SET_COUNTER_OFFSET": kvm_arm64.KVM_ARM_SET_COUNTER_OFFSET,
     "KVM_CAP_COUNTER_OFFSET": kvm.KVM_CAP_COUNTER_OFFSET,
     "KVM_CAP_VM_TSC_CONTROL": kvm.KVM_CAP_VM_TSC_CONTROL,
-    "KVM_CLOCK_REALTIME": kvm.KVM_CLOCK_REALTIME,
-    "KVM_CLOCK_HOST_TSC": kvm.KVM_CLOCK_HOST_TSC,
-    "KVM_VCPU_TSC_CTRL": kvm_x86.KVM_VCPU_TSC_CTRL,
-    "KVM_VCPU_TSC_OFFSET": kvm_x86.KVM_VCPU_TSC_OFFSET,
     **{name: value for name, value in vars(series).items() if name.startswith("KVM_") and name.isupper()},
 }
-"""Constants that <linux/kvm.h> of a distribution may not have yet."""
+"""Constants that <linux/kvm.h> of a distribution may not have yet: they came after Linux 5.16."""
 
 
 @dataclass
@@ -77,7 +73,7 @@ class Names:
             case CallEvent() as call if leaf.member == VALUE or call.is_msr():
                 return name
             case CallEvent() as call if call.elements:
-                return f"{name}->{leaf.member}"
+                return f"{name}.table.{leaf.member}"
             case CallEvent() | Load() if leaf.member:
                 return f"{name}.{leaf.member}"
         return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from fixtures.architectures import ARM64, X86_64
@@ -14,18 +15,22 @@ BY_ARCHITECTURE = {X86_64.name: ("common.c", "x86.c"), ARM64.name: ("common.c", 
 _MARK = re.compile(r"^/\* @(\w+) \*/$", re.MULTILINE)
 
 
-def pieces(arch: str) -> dict[str, str]:
+LIBKVM = ("libkvm.c",)
+"""The pieces of programs on libkvm that stand for those with the same names."""
+
+
+def pieces(arch: str, form: Iterable[str] = ()) -> dict[str, str]:
     """Return the pieces of C for programs of *arch* by the name that each defines, in their order."""
     found: dict[str, str] = {}
-    for file in BY_ARCHITECTURE[arch]:
+    for file in (*BY_ARCHITECTURE[arch], *form):
         _, *parts = _MARK.split((_FOLDER / file).read_text(encoding="ascii"))
         found |= {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
-    return found
+    return {name: text for name, text in found.items() if text}
 
 
-def needed(arch: str, text: str, always: Iterable[str] = ()) -> str:
+def needed(arch: str, text: str, always: Iterable[str] = (), form: Iterable[str] = ()) -> str:
     """Return the pieces that *text* uses, each after those that it uses itself."""
-    known = pieces(arch)
+    known = pieces(arch, form)
     chosen: dict[str, None] = {}
 
     def choose(name: str) -> None:
@@ -37,7 +42,13 @@ def needed(arch: str, text: str, always: Iterable[str] = ()) -> str:
     for name in [*always, *_used(text, known)]:
         if name not in chosen:
             choose(name)
-    return "\n\n".join(known[name] for name in chosen)
+    found = [known[name] for name in chosen]
+    return "\n".join(text if _is_line(text, after) else f"{text}\n" for text, after in pairwise([*found, ""]))
+
+
+def _is_line(text: str, after: str) -> bool:
+    """Return whether no empty line comes between *text* and *after*: both are of one line."""
+    return "\n" not in text and "\n" not in after and bool(after)
 
 
 def headers(text: str) -> list[str]:
@@ -53,7 +64,6 @@ _HEADERS = {
     "linux/kvm.h": "kvm",
     "pthread.h": "pthread_t",
     "signal.h": "signal sigaction",
-    "stdarg.h": "va_list",
     "stdbool.h": "bool",
     "stddef.h": "offsetof",
     "stdint.h": "uint64_t",

@@ -12,9 +12,10 @@ from fixtures.uapi import kvm
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
-from tools.export_c.c_expressions import condition, exact, literal, word
+from tools.export_c.c_expressions import condition, is_plain, literal, operand, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
+from tools.export_c.cpu_state import mode_function, start_function
 from tools.export_c.events import (
     Assumption,
     CallEvent,
@@ -27,12 +28,16 @@ from tools.export_c.events import (
     Load,
     MemoryEvent,
     Registers,
+    SetMode,
     Sleep,
     Spin,
+    StartProgram,
     Store,
+    StructureMember,
 )
 from tools.export_c.expressions import (
     Compare,
+    Constant,
     Every,
     Expression,
     InWindow,
@@ -59,6 +64,9 @@ class Steps:
     memories: dict[int, CallEvent]  # by id of a memory: its VM
     vcpus: list[CallEvent]
     leaves_by: int
+    _modes: dict[tuple[tuple[str, StructureMember], ...], str] = field(default_factory=dict)
+    _starts: bool = False
+    _threads: set[str] = field(default_factory=set)
     _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
 
     def loop(self, loop: Loop) -> Iterator[str]:
@@ -110,18 +118,37 @@ class Steps:
                 table = self._table(event)
                 size = f"sizeof({table}) / sizeof({table}[0])"
                 yield f"set_regs({self.names.of(vcpu)}.fd, {table}, {size});"
+            case SetMode(vcpu):
+                yield f"{self._mode(event)}(&{self.names.of(vcpu)});"
+            case StartProgram(vcpu, address, count):
+                self._starts = True
+                program = program_at(address, self.names.arch)
+                yield f"start(&{self.names.of(vcpu)}, {address:#x} /* {program} */, {count});"
             case Close(owner):
                 yield f"close({self.calls.descriptor(owner)});"
             case Spin(vcpu, phase):
-                yield f"spin_{phase}(&{self.names.of(vcpu)});"
+                yield self._spin(self.names.of(vcpu), phase)
 
-    def tables(self) -> Iterator[str]:
-        """Yield the tables of registers that the steps written so far use."""
+    def functions(self) -> Iterator[str]:
+        """Yield the functions and tables that set registers for the steps written so far."""
+        for members, name in self._modes.items():
+            yield from mode_function(name, dict(members), self.names)
+        if self._starts:
+            yield start_function()
         for name, lines in self._tables.values():
             yield f"static const struct reg {name}[] = {{"
             yield from (f"\t{line}" for line in lines)
             yield "};"
             yield ""
+
+    def _mode(self, event: SetMode) -> str:
+        """Return the name of the function that does *event*: after the privilege level it leads to."""
+        if event.members not in self._modes:
+            level = dict(event.members).get("cs.dpl", Constant(0))
+            stem = "user_mode" if level == Constant(3) else "kernel_mode"
+            alike = sum(name.startswith(stem) for name in self._modes.values())
+            self._modes[event.members] = f"{stem}_{alike}" if alike else stem
+        return self._modes[event.members]
 
     def _table(self, event: Registers) -> str:
         known = self._tables.get(event.values)
@@ -152,7 +179,8 @@ class Steps:
             in_loop = id(one.event) in program.places or one.index is not None
             step, start = second[1] - first[1], first[1]
             if step:
-                known[id(one)] = f"[i + {start}]" if start else "[i]"
+                at = "i" if step == 1 else f"{step} * i"
+                known[id(one)] = f"[{at} + {start}]" if start else f"[{at}]"
             elif in_loop:
                 known[id(one)] = f"[{start}]"
         return lambda leaf: known.get(id(leaf), "")
@@ -173,6 +201,17 @@ class Steps:
             case CallEvent():
                 yield from self.calls.arrays(event, count, self.used)
 
+    def _spin(self, vcpu: str, phase: str) -> str:
+        thread = f"{vcpu}_thread"
+        match phase:
+            case "start":
+                kind = "" if thread in self._threads else "pthread_t "
+                self._threads.add(thread)
+                return f"{kind}{thread} = spin_start(&{vcpu});"
+            case "stop":
+                return f"spin_stop(&{vcpu}, {thread});"
+        return f"spin_begun(&{vcpu});"
+
     def _memory(self, event: MemoryEvent) -> Iterator[str]:
         name = self.names.of(event)
         yield f"uint8_t *{name} = guest_memory({event.size:#x});"
@@ -188,16 +227,18 @@ class Steps:
         elif event.reason == self.leaves_by:
             yield f"run_guest({vcpu});"
         elif event.reason == -1:
-            yield f"enter({vcpu});"
+            yield f"run_nothing({vcpu});"
         elif event.reason < 0:
             raise NotExportable("KVM_RUN fails in it")
         else:
             yield f"run_to({vcpu}, {exit_reason_name(event.reason)});"
         number = self.names.of(event).rpartition("_")[2]
-        for member in ("before", "after"):
-            if (id(event), member) in self.used:
-                kind = "" if where else "const uint64_t "
-                yield f"{kind}{member}_{number}{where} = {vcpu[1:]}.{member};"
+        used = [member for member in ("before", "after") if (id(event), member) in self.used]
+        taken = [f"{member}_{number}{where} = {vcpu[1:]}.{member}" for member in used]
+        if where:
+            yield from (f"{one};" for one in taken)
+        elif taken:
+            yield f"const uint64_t {', '.join(taken)};"
 
     def _store(self, event: Store, name: Callable[[StepValue], str]) -> Iterator[str]:
         value = event.value
@@ -289,25 +330,14 @@ def _text(value: Expression | bytes, name: Callable[[StepValue], str]) -> str:
     return word(value, name)
 
 
-_RELATIONS = {
-    "==": "",
-    "!=": "other than ",
-    "<": "below ",
-    "<=": "at most ",
-    ">": "above ",
-    ">=": "at least ",
-}
-
-
 def _check(event: CheckEvent, name: Callable[[StepValue], str]) -> str:
     source = _string(" ".join(event.text.split()))
     match event.condition:
         case InWindow(value, first, last):
             return f"check_window({word(value, name)}, {word(first, name)}, {word(last, name)});"
         case Compare(operator, left, right) if not _has_condition(left, right):
-            holds = condition(event.condition, name)
-            operands = f'{exact(left, name)}, "{_RELATIONS[operator]}", {exact(right, name)}'
-            return f"check_compare({holds}, {operands}, {source});"
+            function = "check" if is_plain(left, right) else "check_wide"
+            return f"{function}({operand(left, name)}, {operator}, {operand(right, name)}, {source});"
         case SameBytes(left, right, size):
             other = name(right) if isinstance(right, StepValue) else _bytes(right)
             return f"check_bytes({name(left)}, {other}, {size}, {source});"

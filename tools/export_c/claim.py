@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import io
+import os
 import textwrap
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +16,7 @@ import pytest
 
 from fixtures.facts import Fact
 from fixtures.plugins.targets import subject_of, target_of
-from fixtures.targets import Probe, Target, probe
+from fixtures.targets import INSIDE, Probe, Target, probe
 from tools.export_c.events import ClockEvent, Event
 from tools.export_c.expressions import StepValue
 from tools.export_c.recorder import Recorder
@@ -28,6 +30,10 @@ _OTHER_FIXTURES = {
     "run_delay": "it watches how long a thread waits for a CPU",
 }
 """Fixtures whose work is not made of this KVM's system calls."""
+
+
+_INSIDE = ("-p", "no:reports.plugin", "-p", "pytest_timeout")
+"""What pytest has to be told inside a lab host, where reports are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,13 @@ class Claim:
     @property
     def code(self) -> str:
         """The claim's source, without the docstring that `sentence` has."""
-        lines = inspect.cleandoc(self.source).splitlines()
-        return "\n".join(line for line in textwrap.dedent("\n".join(lines)).splitlines())
+        function = ast.parse(textwrap.dedent(self.source)).body[0]
+        assert isinstance(function, ast.FunctionDef)
+        lines = textwrap.dedent(self.source).splitlines()
+        if ast.get_docstring(function) is not None:
+            said = function.body[0]
+            lines[said.lineno - 1 : said.end_lineno] = []
+        return "\n".join(lines)
 
     @property
     def case(self) -> str:
@@ -175,6 +186,15 @@ def without_target(nodeid: str, target: str) -> str:
     return f"{name}[{kept}]" if kept else name
 
 
+def with_target(nodeid: str, target: str) -> str:
+    """Return *nodeid* as pytest has it on *target*; reports and programs name a case without the target."""
+    name, bracket, parameters = nodeid.partition("[")
+    kept = parameters.removesuffix("]")
+    if not bracket or kept == target or kept.startswith(f"{target}-"):
+        return nodeid
+    return f"{name}[{target}-{kept}]"
+
+
 def _sources(doc: str) -> Iterator[str]:
     found = doc.partition("Source:")[2].partition("\n\n")[0]
     if found:
@@ -245,8 +265,10 @@ def record(nodeids: list[str], target: str) -> list[ExportOutcome]:
     collector = Collector()
     said, warned = io.StringIO(), io.StringIO()
     options = ["--target", target, "--assert=plain", "--quiet", "-p", "no:cacheprovider"]
+    if INSIDE in os.environ:
+        options += _INSIDE
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned):
-        pytest.main([*nodeids, *options], plugins=[collector])
+        pytest.main([*(with_target(one, target) for one in nodeids), *options], plugins=[collector])
     if not collector.outcomes:
         lines = [*collector.problems, *warned.getvalue().strip().splitlines(), "no test matches"]
         raise NotExportable(lines[0].removeprefix("ERROR: "))

@@ -111,6 +111,23 @@ class Registers(Event):
 
 
 @dataclass(eq=False, slots=True)
+class SetMode(Event):
+    """Segments and control registers of *vcpu* become those that guest programs need."""
+
+    vcpu: CallEvent
+    members: tuple[tuple[str, StructureMember], ...]  # what changes, by C name; tr.base: the vCPU's own
+
+
+@dataclass(eq=False, slots=True)
+class StartProgram(Event):
+    """KVM_SET_REGS of *vcpu*, so that its next KVM_RUN starts the program at *address*."""
+
+    vcpu: CallEvent
+    address: int
+    count: int
+
+
+@dataclass(eq=False, slots=True)
 class Store(Event):
     """User space writes *value*, of *size* bytes, into guest memory, or into a vCPU's kvm_run."""
 

@@ -47,7 +47,7 @@ class StepValue(Expression):
 
     event: Event
     member: str
-    bits: int  # 8 ... 64, or 31 for what ioctl(2) returns
+    bits: int  # 8 ... 64; 31 for what ioctl(2) returns
     signed: bool = False
     index: int | None = None
 

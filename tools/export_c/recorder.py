@@ -34,7 +34,7 @@ from tools.export_c.symbolic import Number, of
 
 _GETS_VALUE = frozenset({kvm.KVM_GET_DEVICE_ATTR, kvm.KVM_GET_ONE_REG})
 _DESCRIPTORS = frozenset({kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU})
-_RESULT_BITS = 32
+_RESULT_BITS = 31  # of what a call returns that did not fail
 _INTERRUPTED = -1
 
 
@@ -151,7 +151,7 @@ class Recorder:
         if call.request in _DESCRIPTORS:
             self.run.owners[result] = call
             return result
-        return Number(result, StepValue(call, "result", _RESULT_BITS, signed=True))
+        return Number(result, StepValue(call, "result", _RESULT_BITS))
 
     def timed_ioctl(self, fd: int, request: int, arg: int, /) -> tuple[int, int, int]:
         """KVM_RUN between two host counter readings."""
@@ -236,6 +236,8 @@ class Recorder:
             return
         call.layout = layout
         call.elements = structures.elements(layout, arg)
+        if isinstance(call.request, Request) and not structures.takes(call.request):
+            return
         size = structures.whole(layout, call.elements)
         contents = ctypes.string_at(arg, size)
         if structures.has_unnamed(layout, call.elements, contents):

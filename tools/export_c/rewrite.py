@@ -37,6 +37,9 @@ _COMPARISONS = {
     ast.NotIn: "not in",
 }
 
+_CHECKS = frozenset({"AssertionError", "OutsideWindow"})
+"""What helpers of claims raise where a check fails."""
+
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -174,7 +177,7 @@ class _Bodies(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.AST:
         match node.body:
-            case [ast.Raise(exc=ast.Call(func=ast.Name(id="AssertionError")))] if not node.orelse:
+            case [ast.Raise(exc=ast.Call(func=ast.Name(id=name)))] if name in _CHECKS and not node.orelse:
                 return self._check(node, ast.UnaryOp(ast.Not(), node.test), node.test)
         return self._deeper(node)
 

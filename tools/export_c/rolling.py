@@ -16,6 +16,9 @@ from tools.export_c.expressions import Expression, StepValue
 _LONGEST = 80
 """Steps in the body of a loop."""
 
+_WIDEST = 16
+"""Elements of an array from one iteration to the next."""
+
 _FEWEST = 3
 """Iterations: fewer are written one after the other."""
 
@@ -118,7 +121,8 @@ def _follows(
     one, other = program.coordinate(before), program.coordinate(after)
     if one[0] != other[0]:
         return False
-    return steps.setdefault(position, other[1] - one[1]) == other[1] - one[1] in {0, 1}
+    step = other[1] - one[1]
+    return steps.setdefault(position, step) == step and 0 <= step <= _WIDEST
 
 
 def leaves(event: Event) -> Sequence[StepValue]:

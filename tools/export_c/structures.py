@@ -10,7 +10,7 @@ from fixtures.backends.process_memory import peek
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.ctype import sized
-from fixtures.uapi.ioctl import IOC_READ, Request
+from fixtures.uapi.ioctl import IOC_READ, IOC_WRITE, Request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import events
 from tools.export_c.expressions import Constant
@@ -63,7 +63,7 @@ def base_of(
     if layout not in CHANGED_COPIES:
         return None
     candidates = [one for one in earlier if one[0].layout is layout and len(one[1]) >= len(contents)]
-    return min(candidates, key=lambda one: _differences(one[1], contents), default=None)
+    return min(reversed(candidates), key=lambda one: _differences(one[1], contents), default=None)
 
 
 def _differences(one: bytes, other: bytes) -> int:
@@ -158,6 +158,11 @@ def pointer(address: int, places: Places) -> events.PointerArgument:
         return events.PointerArgument(offset=address)
     value = places.written(address, size) or places.leaf(address, size)
     return events.PointerArgument(value=value or Constant(int.from_bytes(held, "little")), size=size)
+
+
+def takes(request: Request) -> bool:
+    """Return whether KVM reads the structure of *request*."""
+    return bool(request.direction & IOC_WRITE)
 
 
 def fills(request: Request) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import headers, needed
 from tools.export_c.c_steps import Steps
 from tools.export_c.claim import Claim
+from tools.export_c.cpu_state import folded
 from tools.export_c.events import CallEvent, Event, Load, MemoryEvent
 from tools.export_c.peephole import shortened
 from tools.export_c.places import is_signed
@@ -36,20 +38,16 @@ _WIDTH = 96
 def write(claim: Claim) -> str:
     """Return *claim* as C; `NotExportable` where its steps have no C here."""
     arch = claim.target.arch
-    events = shortened(claim.events)
+    events = folded(shortened(claim.events))
     program = rolled(events)
     names = Names(program, arch)
-    vcpus = [
-        one
-        for one in events
-        if isinstance(one, CallEvent) and one.request == kvm.KVM_CREATE_VCPU and not one.failed()
-    ]
-    memories = _memories(events)
+    vcpus = vcpus_of(events)
+    memories = memories_of(events)
     calls = Calls(names, memories={id(vm): names.of(memory) for memory, vm in memories})
     steps = Steps(
         names,
         calls,
-        used=_used(events, names),
+        used=used_in(events, names),
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
         leaves_by=BY_ARCHITECTURE[arch][1],
@@ -58,16 +56,23 @@ def write(claim: Claim) -> str:
     programs = c_guest.started(events, arch)
     guest = list(_guest(claim, programs, vcpus))
     text = "\n".join([*guest, *body])
-    runtime = needed(arch, text, always=("fail", "hold", "on_alarm", "skip", "said"))
+    runtime = needed(arch, text, always=("finish", "said", "skip", "fail", "on_alarm"))
     head = [
-        *_opening(claim, headers(text + runtime)),
-        *_layouts(events),
+        *opening(claim, "cc -O2 -Wall -Wextra -pthread -o repro repro.c"),
+        " * Status: 0 it holds, 1 it does not, 4 this KVM lacks something that it needs.",
+        " */",
+        "#define _GNU_SOURCE",
+        *(f"#include <{header}>" for header in headers(text + runtime)),
+        "",
+        f"#define CLAIM {json.dumps(claim.title)}",
+        *layouts(events),
         *_defines(names, arch, text + runtime),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
 
 
-def _opening(claim: Claim, included: Sequence[str]) -> Iterator[str]:
+def opening(claim: Claim, build: str, form: str = "") -> Iterator[str]:
+    """Yield the comment at the top without its end: the claim, and how to *build* the program."""
     command = ["python", "-m", "tools.export_c", claim.case, "--target", claim.target.name]
     yield "// SPDX-License-Identifier: GPL-2.0-only"
     yield "/*"
@@ -80,14 +85,8 @@ def _opening(claim: Claim, included: Sequence[str]) -> Iterator[str]:
         f" *{'     ' + line if line else ''}" for line in claim.code.replace("*/", "* /").splitlines()
     )
     yield " *"
-    yield f" * Written by: {shlex.join(command)}"
-    yield " * Build: cc -O2 -Wall -Wextra -pthread -o repro repro.c"
-    yield " * Status: 0 it holds, 1 it does not, 4 this KVM lacks something that it needs."
-    yield " */"
-    yield "#define _GNU_SOURCE"
-    yield from (f"#include <{header}>" for header in included)
-    yield ""
-    yield f'#define CLAIM "{claim.title}"'
+    yield f" * Written by: {shlex.join(command)}{form}"
+    yield f" * Build: {build}"
 
 
 def _comment(text: str) -> Iterator[str]:
@@ -108,7 +107,8 @@ def _defines(names: Names, arch: str, text: str) -> Iterator[str]:
             yield f"#define {name} {value:#x}"
 
 
-def _layouts(events: Sequence[Event]) -> Iterator[str]:
+def layouts(events: Sequence[Event]) -> Iterator[str]:
+    """Yield the structures that no kernel header defines."""
     found = {
         event.layout for event in events if isinstance(event, CallEvent | Load) and event.layout is not None
     }
@@ -160,16 +160,20 @@ def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[CallEvent]
     yield ""
 
 
-def _body(parts: Sequence[Event | Loop], steps: Steps, claim: Claim) -> Iterator[str]:
-    lines: list[str] = []
+def statements(parts: Sequence[Event | Loop], steps: Steps) -> Iterator[str]:
+    """Yield the lines of main() that make the steps, without their indentation."""
     in_claim = False
     for part in parts:
         first = part.body[0] if isinstance(part, Loop) else part
         if first.claim and not in_claim:
-            lines += ["", "/* The claim begins here. */", "in_claim = true;"]
+            yield from ("", "/* The claim begins here. */", "in_claim = true;")
             in_claim = True
-        lines += steps.loop(part) if isinstance(part, Loop) else steps.event(part)
-    yield from steps.tables()
+        yield from steps.loop(part) if isinstance(part, Loop) else steps.event(part)
+
+
+def _body(parts: Sequence[Event | Loop], steps: Steps, claim: Claim) -> Iterator[str]:
+    lines = list(statements(parts, steps))
+    yield from steps.functions()
     yield "int main(void)"
     yield "{"
     yield '\tint kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);'
@@ -177,15 +181,22 @@ def _body(parts: Sequence[Event | Loop], steps: Steps, claim: Claim) -> Iterator
     yield "\tsignal(SIGALRM, on_alarm);"
     yield f"\talarm({_LIMIT_S});"
     yield '\tprintf("TAP version 13\\n1..1\\n");'
+    yield "\tfflush(stdout);"
     yield "\tif (kvm < 0)"
     yield '\t\tskip("/dev/kvm: %s", strerror(errno));'
+    for test, reason in conditions(claim):
+        yield f"\tif (!{test}())"
+        yield f'\t\tskip("{reason} is absent");'
+    yield from (f"\t{line}" if line else "" for line in lines)
+    yield '\tfinish(0, "%s", said);'
+    yield "}"
+
+
+def conditions(claim: Claim) -> Iterator[tuple[str, str]]:
+    """Yield the runtime's function for each fixture of *claim* that queries the host, and what is absent."""
     for fixture, test, reason in _CONDITIONS:
         if fixture in claim.fixtures:
-            yield f"\tif (!{test}())"
-            yield f'\t\tskip("{reason} is absent");'
-    yield from (f"\t{line}" if line else "" for line in lines)
-    yield "\thold();"
-    yield "}"
+            yield test, reason
 
 
 _CONDITIONS = (
@@ -195,7 +206,14 @@ _CONDITIONS = (
 """What fixtures query of the host, outside of KVM."""
 
 
-def _memories(events: Sequence[Event]) -> list[tuple[MemoryEvent, CallEvent]]:
+def vcpus_of(events: Sequence[Event]) -> list[CallEvent]:
+    """Return the calls that made vCPUs."""
+    made = [one for one in events if isinstance(one, CallEvent) and one.request == kvm.KVM_CREATE_VCPU]
+    return [one for one in made if not one.failed()]
+
+
+def memories_of(events: Sequence[Event]) -> list[tuple[MemoryEvent, CallEvent]]:
+    """Return each guest memory with the VM that it was given to first."""
     found: dict[int, tuple[MemoryEvent, CallEvent]] = {}
     for event in events:
         if isinstance(event, CallEvent) and event.layout is kvm.kvm_userspace_memory_region:
@@ -205,7 +223,8 @@ def _memories(events: Sequence[Event]) -> list[tuple[MemoryEvent, CallEvent]]:
     return list(found.values())
 
 
-def _used(events: Sequence[Event], names: Names) -> set[tuple[int, str]]:
+def used_in(events: Sequence[Event], names: Names) -> set[tuple[int, str]]:
+    """Return the id of each step, and the member, whose value a later step uses."""
     used = set()
     for event in events:
         for leaf in leaves(event):

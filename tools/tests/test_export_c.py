@@ -3,46 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import shlex
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
+
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
 FREQUENCY = "kvmtests/arm64/test_counters_by_value.py::test_counter_frequency_is_the_hosts[sim-arm64-vhe]"
-STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
-
-
-def export(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Return what the command says."""
-    command = [sys.executable, "-m", "tools.export_c", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-
-
-def exported(nodeid: str, target: str) -> str:
-    """Return the program of a case that has one."""
-    done = export(nodeid, "--target", target)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def compiled(text: str, folder: Path, compiler: str = "cc", flags: Sequence[str] = ()) -> Path:
-    """Return the executable of a program; a compiler that is not installed skips."""
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
-    source, program = folder / "repro.c", folder / "repro"
-    source.write_text(text, encoding="ascii")
-    command = [compiler, *STRICT, *flags, "-o", str(program), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
 
 
 @pytest.mark.parametrize("nodeid", [pytest.param(WINDOW, id="window"), pytest.param(REFUSAL, id="refusal")])
@@ -59,7 +31,20 @@ def test_program_says_what_it_claims() -> None:
     assert "The guest reads host_tsc + tsc_offset, modulo 2**64." in text
     assert "Source: Documentation/virt/kvm/devices/vcpu.rst" in text
     assert "test_guest_tsc_is_host_tsc_plus_offset[plus-180e9]' --target sim-x86_64" in text
-    assert "/* loop: rdtsc */" in text
+    assert "/* loop: rdtsc; " in text
+
+
+def test_command_in_the_program_writes_it_again() -> None:
+    """The command that a program names, run as it stands there, writes the same program."""
+    text = exported(WINDOW, "sim-x86_64")
+    [line] = [line for line in text.splitlines() if "Written by: " in line]
+    interpreter, *words = shlex.split(line.partition("Written by: ")[2])
+
+    done = subprocess.run(
+        [ROOT / ".venv/bin" / interpreter, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == text, done.stderr
 
 
 def test_window_is_computed_from_what_the_program_measures() -> None:
@@ -69,12 +54,12 @@ def test_window_is_computed_from_what_the_program_measures() -> None:
     assert "check_window(guest_1, (before_1 + 180000000000), (after_1 + 180000000000));" in text
 
 
-@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
+@HAS_KVM
 def test_program_runs_as_a_kselftest(tmp_path: Path) -> None:
     """The program prints one TAP line, and its status says the same."""
     program = compiled(exported(REFUSAL, "sim-x86_64"), tmp_path)
 
-    done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=120)
+    done = run(program)
 
     version, plan, line = done.stdout.splitlines()
     assert (version, plan) == ("TAP version 13", "1..1")
@@ -105,18 +90,6 @@ def test_arm64_program_carries_the_guest_that_it_starts() -> None:
 
     assert "start_cntfrq" in text
     assert "program_cntfrq, sizeof(program_cntfrq)" in text
-
-
-@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
-def test_program_is_clean_under_the_sanitizers(tmp_path: Path) -> None:
-    """Neither the address sanitizer, with leaks, nor the one for undefined behaviour finds anything."""
-    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-    program = compiled(exported(REFUSAL, "sim-x86_64"), tmp_path, "gcc", flags)
-
-    done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=120)
-
-    assert done.stderr == ""
-    assert done.returncode in VERDICTS
 
 
 def test_union_has_no_program() -> None:

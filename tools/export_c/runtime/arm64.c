@@ -31,7 +31,7 @@ struct reg {
 static void set_regs(int fd, const struct reg *regs, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		must(one_reg(fd, KVM_SET_ONE_REG, regs[i].id, &regs[i].value), "KVM_SET_ONE_REG");
+		must_reg(one_reg(fd, KVM_SET_ONE_REG, regs[i].id, &regs[i].value), "KVM_SET_ONE_REG");
 }
 
 /* @frequency_hz */
@@ -43,3 +43,9 @@ static uint64_t frequency_hz(int kvm)
 	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
 	return hz;
 }
+
+/* @list_room */
+union list_room {
+	struct kvm_reg_list table;
+	uint8_t room[sizeof(struct kvm_reg_list) + 4096 * sizeof(uint64_t)];
+};

@@ -4,42 +4,23 @@
 /* @wide */
 __extension__ typedef __int128 wide; /* sums and products of two 64-bit values */
 
+/* @finish */
+#define finish(status, ...) /* print the TAP line and exit */ \
+	do { \
+		printf("%s 1 - %s%s", (status) == 1 ? "not ok" : "ok", CLAIM, (status) == 4 ? " # SKIP " : ": "); \
+		printf(__VA_ARGS__); \
+		putchar('\n'); \
+		exit(status); \
+	} while (0)
+
 /* @said */
 static char said[512]; /* the last check in words */
 
 /* @skip */
-__attribute__((noreturn, format(printf, 1, 2)))
-static void skip(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(said, sizeof(said), format, arguments);
-	va_end(arguments);
-	printf("ok 1 - %s # SKIP %s\n", CLAIM, said);
-	exit(4);
-}
+#define skip(...) finish(4, __VA_ARGS__)
 
 /* @fail */
-__attribute__((noreturn, format(printf, 1, 2)))
-static void fail(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(said, sizeof(said), format, arguments);
-	va_end(arguments);
-	printf("not ok 1 - %s: %s\n", CLAIM, said);
-	exit(1);
-}
-
-/* @hold */
-__attribute__((noreturn))
-static void hold(void)
-{
-	printf("ok 1 - %s: %s\n", CLAIM, said);
-	exit(0);
-}
+#define fail(...) finish(1, __VA_ARGS__)
 
 /* @on_alarm */
 static void on_alarm(int number)
@@ -47,32 +28,20 @@ static void on_alarm(int number)
 	static const char line[] = "not ok 1 - " CLAIM " # TIMEOUT\n";
 
 	(void)number;
-	if (write(STDOUT_FILENO, line, sizeof(line) - 1) < 0)
-		_exit(2);
-	_exit(1);
+	_exit(write(STDOUT_FILENO, line, sizeof(line) - 1) < 0 ? 2 : 1);
 }
 
 /* @in_claim */
 static bool in_claim; /* before, a failed call is not a fault of KVM's */
 
-/* @failed */
-__attribute__((noreturn))
-static void failed(long error, const char *what)
-{
-	if (error == ENOENT && strstr(what, "ONE_REG"))
-		skip("%s: this register is absent", what);
-	if (error == NOT_HANDLED)
-		fail("%s handled 0 of 1 entries: KVM refuses this MSR or value", what);
-	if (in_claim)
-		fail("%s failed with %s", what, strerror(error));
-	skip("%s failed with %s", what, strerror(error));
-}
-
 /* @NOT_HANDLED */
 #define NOT_HANDLED 4096 /* in place of an errno: KVM_GET_MSRS or KVM_SET_MSRS handled no entry */
 
 /* @call */
-static long call(int fd, unsigned long request, uintptr_t argument)
+#define call(fd, request, argument) call_with(fd, request, (uintptr_t)(argument))
+
+/* @call_with */
+static long call_with(int fd, unsigned long request, uintptr_t argument)
 {
 	long result = ioctl(fd, request, argument);
 
@@ -83,9 +52,28 @@ static long call(int fd, unsigned long request, uintptr_t argument)
 static long must(long result, const char *what)
 {
 	if (result < 0)
-		failed(-result, what);
+		finish(in_claim ? 1 : 4, "%s failed with %s", what, strerror(-result));
 	return result;
 }
+
+/* @must_reg */
+static long must_reg(long result, const char *what)
+{
+	if (result == -ENOENT)
+		skip("%s: this register is absent", what);
+	return must(result, what);
+}
+
+/* @must_msr */
+static long must_msr(long result, const char *what)
+{
+	if (result == -NOT_HANDLED)
+		fail("%s handled 0 of 1 entries: KVM refuses this MSR or value", what);
+	return must(result, what);
+}
+
+/* @MUST */
+#define MUST(fd, request, argument) must(call(fd, request, argument), #request)
 
 /* @must_refuse */
 static void must_refuse(long result, int error, const char *what)
@@ -147,15 +135,33 @@ static void check_window(uint64_t value, uint64_t first, uint64_t last)
 	snprintf(said, sizeof(said), "%" PRIu64 " (%#" PRIx64 ") is %s of [%" PRIu64 ", %" PRIu64 "], %" PRIu64 " wide",
 		 value, value, where, first, last, last - first);
 	if (!in_window(value, first, last))
-		fail("%s", strdup(said));
+		fail("%s", said);
 }
 
-/* @check_compare */
-static void check_compare(bool holds, wide left, const char *relation, wide right, const char *source)
+/* @check */
+#define check(left, operator, right, source) \
+	check_numbers((left) operator (right), left, #operator, right, source)
+
+/* @check_numbers */
+static void check_numbers(bool holds, uint64_t left, const char *operator, uint64_t right, const char *source)
 {
+	snprintf(said, sizeof(said), "%" PRIu64 " %s %" PRIu64 "%s: %s", left, operator, right,
+		 holds ? "" : " does not hold", source);
 	if (!holds)
-		fail("%s is not %s%s: %s", decimal(left), relation, decimal(right), source);
-	snprintf(said, sizeof(said), "%s is %s%s", decimal(left), relation, decimal(right));
+		fail("%s", said);
+}
+
+/* @check_wide */
+#define check_wide(left, operator, right, source) \
+	check_wide_numbers((wide)(left) operator (right), left, #operator, right, source)
+
+/* @check_wide_numbers */
+static void check_wide_numbers(bool holds, wide left, const char *operator, wide right, const char *source)
+{
+	snprintf(said, sizeof(said), "%s %s %s%s: %s", decimal(left), operator, decimal(right),
+		 holds ? "" : " does not hold", source);
+	if (!holds)
+		fail("%s", said);
 }
 
 /* @check_that */
@@ -257,19 +263,6 @@ static uint8_t *guest_memory(size_t size)
 	return memory;
 }
 
-/* @table */
-struct table {
-	uint32_t at;
-	uint64_t value;
-};
-
-/* @fill */
-static void fill(uint8_t *memory, const struct table *table, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		memcpy(memory + table[i].at, &table[i].value, sizeof(table[i].value));
-}
-
 /* @store */
 static void store(uint8_t *at, uint64_t value, size_t size)
 {
@@ -296,59 +289,22 @@ struct mailbox { /* what a guest program takes and leaves */
 /* @vcpu */
 struct vcpu {
 	int fd;
+	unsigned long id;
 	struct kvm_run *run;
 	volatile struct mailbox *mailbox;
 	uint64_t before, after; /* host counter around the last KVM_RUN */
-	pthread_t thread; /* that keeps it inside KVM_RUN */
 };
 
 /* @create_vcpu */
 static struct vcpu create_vcpu(int kvm, int vm, unsigned long id, uint8_t *memory)
 {
-	struct vcpu vcpu = { .mailbox = memory ? (void *)(memory + MAILBOXES + id * 0x1000) : NULL };
-	long size = must(call(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+	struct vcpu vcpu = { .id = id, .mailbox = memory ? (void *)(memory + MAILBOXES + id * 0x1000) : NULL };
 
-	vcpu.fd = must(call(vm, KVM_CREATE_VCPU, id), "KVM_CREATE_VCPU");
-	vcpu.run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
+	vcpu.fd = MUST(vm, KVM_CREATE_VCPU, id);
+	vcpu.run = mmap(NULL, MUST(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
 	if (vcpu.run == MAP_FAILED)
 		skip("mmap of kvm_run failed with %s", strerror(errno));
 	return vcpu;
-}
-
-/* @enter */
-static void enter(struct vcpu *vcpu)
-{
-	long result;
-
-	do { /* a signal that is not for the guest only interrupts */
-		vcpu->before = host_counter();
-		result = call(vcpu->fd, KVM_RUN, 0);
-		vcpu->after = host_counter();
-	} while (result == -EINTR && !vcpu->run->immediate_exit);
-	if (result == -EINTR)
-		return;
-	must(result, "KVM_RUN");
-	if (vcpu->run->exit_reason != LEAVES_BY)
-		fail("the guest left with exit reason %u, not with %u", vcpu->run->exit_reason, LEAVES_BY);
-}
-
-/* @run_guest */
-static void run_guest(struct vcpu *vcpu)
-{
-	enter(vcpu);
-	if (vcpu->mailbox->fault[0])
-		fail("the guest took exception %" PRIu64 " (error %#" PRIx64 ") at %#" PRIx64, vcpu->mailbox->fault[1],
-		     vcpu->mailbox->fault[2], vcpu->mailbox->fault[3]);
-}
-
-/* @run_guest_to_exception */
-static void run_guest_to_exception(struct vcpu *vcpu)
-{
-	enter(vcpu);
-	if (!vcpu->mailbox->fault[0])
-		fail("the guest ran on; the interface promises an exception");
-	snprintf(said, sizeof(said), "the guest took exception %" PRIu64 ", as promised", vcpu->mailbox->fault[1]);
-	vcpu->mailbox->fault[0] = 0;
 }
 
 /* @run_to */
@@ -356,21 +312,54 @@ static void run_to(struct vcpu *vcpu, uint32_t reason)
 {
 	long result;
 
-	do {
+	do { /* a signal that is not for the guest only interrupts */
 		vcpu->before = host_counter();
 		result = call(vcpu->fd, KVM_RUN, 0);
 		vcpu->after = host_counter();
-	} while (result == -EINTR && !vcpu->run->immediate_exit);
+	} while (result == -EINTR);
 	must(result, "KVM_RUN");
 	if (vcpu->run->exit_reason != reason)
 		fail("the guest left with exit reason %u, not with %u", vcpu->run->exit_reason, reason);
+}
+
+/* @run_guest */
+static void run_guest(struct vcpu *vcpu)
+{
+	const volatile uint64_t *fault = vcpu->mailbox->fault;
+
+	run_to(vcpu, LEAVES_BY);
+	if (fault[0])
+		fail("the guest took exception %" PRIu64 " (error %#" PRIx64 ") at %#" PRIx64, fault[1], fault[2], fault[3]);
+}
+
+/* @run_guest_to_exception */
+static void run_guest_to_exception(struct vcpu *vcpu)
+{
+	run_to(vcpu, LEAVES_BY);
+	if (!vcpu->mailbox->fault[0])
+		fail("the guest ran on; the interface promises an exception");
+	snprintf(said, sizeof(said), "the guest took exception %" PRIu64 ", as promised", vcpu->mailbox->fault[1]);
+	vcpu->mailbox->fault[0] = 0;
+}
+
+/* @run_nothing */
+static void run_nothing(struct vcpu *vcpu)
+{
+	long result;
+
+	vcpu->before = host_counter();
+	result = call(vcpu->fd, KVM_RUN, 0);
+	vcpu->after = host_counter();
+	if (result != -EINTR)
+		must(result, "KVM_RUN");
 }
 
 /* @finish_exit */
 static void finish_exit(struct vcpu *vcpu)
 {
 	vcpu->run->immediate_exit = 1; /* complete the access, run no guest instruction */
-	enter(vcpu);
+	if (call(vcpu->fd, KVM_RUN, 0) != -EINTR)
+		skip("KVM_RUN with immediate_exit did not end with EINTR");
 	vcpu->run->immediate_exit = 0;
 }
 
@@ -385,10 +374,13 @@ static void *spin_in_thread(void *argument)
 }
 
 /* @spin_start */
-static void spin_start(struct vcpu *vcpu)
+static pthread_t spin_start(struct vcpu *vcpu)
 {
-	if (pthread_create(&vcpu->thread, NULL, spin_in_thread, vcpu))
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, spin_in_thread, vcpu))
 		skip("no thread for a vCPU");
+	return thread;
 }
 
 /* @spin_begun */
@@ -405,14 +397,14 @@ static void on_kick(int number)
 }
 
 /* @spin_stop */
-static void spin_stop(struct vcpu *vcpu)
+static void spin_stop(struct vcpu *vcpu, pthread_t thread)
 {
 	struct sigaction kick = { .sa_handler = on_kick };
 
 	sigaction(SIGUSR1, &kick, NULL);
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
-	pthread_kill(vcpu->thread, SIGUSR1);
-	pthread_join(vcpu->thread, NULL);
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
 	vcpu->run->immediate_exit = 0;
 }
 
@@ -421,7 +413,7 @@ static long attribute(int fd, unsigned long request, uint32_t group, uint64_t nu
 {
 	struct kvm_device_attr attr = { .group = group, .attr = number, .addr = (uintptr_t)value };
 
-	return call(fd, request, (uintptr_t)&attr);
+	return call(fd, request, &attr);
 }
 
 /* @one_reg */
@@ -429,18 +421,5 @@ static long one_reg(int fd, unsigned long request, uint64_t id, const void *valu
 {
 	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)value };
 
-	return call(fd, request, (uintptr_t)&reg);
-}
-
-/* @with_entries */
-static void *with_entries(size_t header, size_t count, size_t entry)
-{
-	static void *kept; /* all of them, so that none is lost when the program ends */
-	void **made = calloc(1, sizeof(*made) + header + count * entry);
-
-	if (!made)
-		skip("no memory for %zu entries", count);
-	*made = kept;
-	kept = made;
-	return made + 1;
+	return call(fd, request, &reg);
 }

@@ -4,26 +4,19 @@
 /* @host_counter */
 static uint64_t host_counter(void)
 {
-	uint32_t low, high;
+	uint64_t low, high;
 
 	__asm__ volatile("lfence; rdtsc; lfence" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
+	return high << 32 | low;
 }
 
 /* @one_msr */
 static long one_msr(int fd, unsigned long request, uint32_t index, uint64_t *value)
 {
-	struct kvm_msrs *msrs = calloc(1, sizeof(*msrs) + sizeof(msrs->entries[0]));
-	long result;
+	struct { uint32_t count, pad; struct kvm_msr_entry entry; } msrs = { 1, 0, { .index = index, .data = *value } };
+	long result = call(fd, request, &msrs); /* a struct kvm_msrs with one entry */
 
-	if (!msrs)
-		skip("no memory for an MSR");
-	msrs->nmsrs = 1;
-	msrs->entries[0].index = index;
-	msrs->entries[0].data = *value;
-	result = call(fd, request, (uintptr_t)msrs);
-	*value = msrs->entries[0].data;
-	free(msrs);
+	*value = msrs.entry.data;
 	return result ? result : -NOT_HANDLED;
 }
 
@@ -33,29 +26,34 @@ static long get_msr(int fd, uint32_t index, uint64_t *value)
 	return one_msr(fd, KVM_GET_MSRS, index, value);
 }
 
+/* @read_msr */
+static uint64_t read_msr(int fd, uint32_t index, const char *what)
+{
+	uint64_t value = 0;
+
+	must_msr(one_msr(fd, KVM_GET_MSRS, index, &value), what);
+	return value;
+}
+
 /* @set_msr */
 static long set_msr(int fd, uint32_t index, uint64_t value)
 {
 	return one_msr(fd, KVM_SET_MSRS, index, &value);
 }
 
-/* @copy_cpuid */
-static struct kvm_cpuid2 *copy_cpuid(const struct kvm_cpuid2 *table)
-{
-	size_t size = sizeof(*table) + table->nent * sizeof(table->entries[0]);
-	struct kvm_cpuid2 *copy = with_entries(size, 0, 0);
-
-	memcpy(copy, table, size);
-	return copy;
-}
+/* @cpuid_room */
+union cpuid_room {
+	struct kvm_cpuid2 table;
+	uint8_t room[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
+};
 
 /* @change_cpuid */
-static void change_cpuid(struct kvm_cpuid2 *table, uint32_t leaf, size_t reg, uint32_t clear, uint32_t set)
+static void change_cpuid(union cpuid_room *cpuid, uint32_t leaf, size_t reg, uint32_t clear, uint32_t set)
 {
-	for (uint32_t i = 0; i < table->nent; i++) {
-		uint32_t *value = (uint32_t *)((uint8_t *)&table->entries[i] + reg);
+	for (uint32_t i = 0; i < cpuid->table.nent; i++) {
+		uint32_t *value = (uint32_t *)((uint8_t *)&cpuid->table.entries[i] + reg);
 
-		if (table->entries[i].function == leaf)
+		if (cpuid->table.entries[i].function == leaf)
 			*value = (*value & ~clear) | set;
 	}
 }

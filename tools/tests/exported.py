@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Exported programs for tests: written, compiled, run, and compared with the claims they come from."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from reports import read_journal
+from reports.model import Result
+
+ROOT = Path(__file__).resolve().parents[2]
+STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
+HAS_KVM = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
+
+
+def export(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return what the command says."""
+    command = [sys.executable, "-m", "tools.export_c", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+@functools.cache
+def exported(nodeid: str, target: str, *options: str) -> str:
+    """Return the program of a case that has one."""
+    done = export(nodeid, "--target", target, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def compiled(text: str, folder: Path, compiler: str = "cc", flags: Sequence[str] = ()) -> Path:
+    """Return the executable of a program; a compiler that is not installed skips."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    source, program = folder / "repro.c", folder / "repro"
+    source.write_text(text, encoding="ascii")
+    command = [compiler, *STRICT, *flags, "-o", str(program), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def run(program: Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Return how *program* ended, with *environment* on top of this process's."""
+    environment = {**os.environ, **(environment or {})}
+    return subprocess.run(
+        [str(program)], capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
+
+
+def judged(nodeid: str, target: str, folder: Path, *options: str) -> Result:
+    """Return what pytest says of the claim *nodeid* on *target*."""
+    words = ["-q", "-p", "no:cacheprovider", "--target", target, f"--report-dir={folder}", *options]
+    command = [sys.executable, "-m", "pytest", nodeid, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    results = read_journal.read([folder / "journal.jsonl"]).results
+    assert len(results) == 1, done.stdout + done.stderr
+    return results[0]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Exported programs come to their claim's verdict: on a KVM that keeps a rule, and on one that breaks it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reports.model import Verdict
+from tools.tests.exported import HAS_KVM, compiled, exported, judged, run
+
+WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[{}-plus-180e9]"
+EQUALITY = "kvmtests/x86/test_tsc_offset.py::test_offset_reads_back[{}-plus-180e9]"
+REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[{}-bit-4]"
+MONOTONY = "kvmtests/x86/test_clock_monotonic.py::test_kvmclock_within_one_vcpu[{}]"
+SPINNING = "kvmtests/arm64/test_counter_offset.py::test_running_vcpu_makes_the_vm_busy[{}]"
+TWO_VMS = "kvmtests/arm64/test_two_vms.py::test_vms_share_a_cpu[{}-plus-and-none-virtual]"
+
+SYMPTOMS = ("before the start of", "after the end of", "succeeded; the interface promises")
+FAILED = {Verdict.FAIL, Verdict.XFAIL, Verdict.CHANGED}
+STATUS_OF = {Verdict.PASS: 0, Verdict.XPASS: 0, Verdict.SKIP: 4} | dict.fromkeys(FAILED, 1)
+
+ACCEPTS_FLAGS = """\
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+
+/* The KVM of this host, except that KVM_SET_CLOCK returns 0 for flags that it does not know. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	int (*next)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (request == KVM_SET_CLOCK && ((struct kvm_clock_data *)argument)->flags & ~0xeU)
+		return 0;
+	return next(fd, request, argument);
+}
+"""
+
+
+@HAS_KVM
+@pytest.mark.parametrize("case", [WINDOW, EQUALITY, REFUSAL, MONOTONY], ids=lambda case: case.split("::")[1])
+def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
+    """On this host the program ends as its claim does, and where that fails, with the same symptom."""
+    nodeid = case.format("host")
+    result = judged(nodeid, "host", tmp_path / "claim")
+    if result.verdict is Verdict.SKIP:
+        pytest.skip(f"the claim is skipped on this host: {result.message}")
+
+    done = run(compiled(exported(nodeid, "host"), tmp_path))
+
+    assert done.returncode == STATUS_OF[result.verdict], done.stdout
+    if result.verdict in FAILED:
+        assert symptoms(done.stdout) == symptoms(result.message)
+        assert compared(done.stdout) <= numbers(result.message)
+
+
+@HAS_KVM
+def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
+    """A KVM that takes unknown flags (C07) fails the program as it fails the claim; without, it passes.
+
+    On the real KVM a preloaded ioctl(2) stands for the defect: the program is the same.
+    """
+    claim = judged(REFUSAL.format("sim-x86_64"), "sim-x86_64", tmp_path / "claim", "--defect", "C07")
+    program = compiled(exported(REFUSAL.format("sim-x86_64"), "sim-x86_64"), tmp_path)
+    defect = _preloaded(tmp_path)
+
+    kept, broken = run(program), run(program, {"LD_PRELOAD": str(defect)})
+
+    assert claim.verdict in FAILED
+    assert (kept.returncode, broken.returncode) == (0, 1), kept.stdout + broken.stdout
+    assert symptoms(broken.stdout) == symptoms(claim.message) == {"succeeded; the interface promises"}
+
+
+@pytest.mark.parametrize("case", [SPINNING, TWO_VMS], ids=["spinning-vcpu", "two-vms"])
+def test_arm64_program_is_cross_compiled(case: str, tmp_path: Path) -> None:
+    """Programs for arm64 are C11 in which its compiler finds nothing to warn about."""
+    text = exported(case.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    assert compiled(text, tmp_path, "aarch64-linux-gnu-gcc", ["-static"]).exists()
+
+
+def test_vcpu_that_spins_is_a_thread() -> None:
+    """A vCPU that the claim keeps inside KVM_RUN runs in a thread of the program."""
+    text = exported(SPINNING.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    assert "pthread_t vcpu_0_thread = spin_start(&vcpu_0);" in text
+    assert "spin_stop(&vcpu_0, vcpu_0_thread);" in text
+
+
+def test_two_vms_have_memories_of_their_own() -> None:
+    """Each VM of a claim is a VM of the program, with its memory and its vCPUs."""
+    text = exported(TWO_VMS.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    assert "struct vcpu vcpu_0 = create_vcpu(kvm, vm_0, 0, memory_0);" in text
+    assert "struct vcpu vcpu_1 = create_vcpu(kvm, vm_1, 0, memory_1);" in text
+
+
+@HAS_KVM
+@pytest.mark.parametrize("case", [WINDOW, REFUSAL], ids=["window", "refusal"])
+def test_program_is_clean_under_the_sanitizers(case: str, tmp_path: Path) -> None:
+    """Neither the address sanitizer, with leaks, nor the one for undefined behaviour finds anything."""
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    text = exported(case.format("sim-x86_64"), "sim-x86_64")
+
+    done = run(compiled(text, tmp_path, "gcc", flags))
+
+    assert done.stderr == ""
+    assert done.returncode in {0, 1, 4}
+
+
+def symptoms(text: str) -> set[str]:
+    """Return which of the ways to fail *text*, a program's or a claim's, names."""
+    return {one for one in SYMPTOMS if one in text}
+
+
+def compared(line: str) -> set[str]:
+    """Return the numbers that a program compares in *line*, none where it judges in another way."""
+    found = re.search(r"(\d+) [=!<>]+ (\d+) does not hold", line)
+    return set(found.groups()) if found else set()
+
+
+def numbers(message: str) -> set[str]:
+    """Return the numbers in a claim's *message*, without the commas that group their digits."""
+    return set(re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", message)))
+
+
+def _preloaded(folder: Path) -> Path:
+    source, library = folder / "defect.c", folder / "defect.so"
+    source.write_text(ACCEPTS_FLAGS, encoding="ascii")
+    command = ["cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    return library

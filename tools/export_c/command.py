@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tools.export_c.claim import ExportOutcome, record
+from tools.export_c import libkvm_writer, writer
+from tools.export_c.claim import Claim, ExportOutcome, record
 from tools.export_c.refusal import NotExportable
-from tools.export_c.writer import write
 
 _ABSENT = 1
 
@@ -22,11 +22,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         outcomes = record(arguments.nodeid, arguments.target)
         if arguments.into is None and len(outcomes) > 1:
-            raise NotExportable(f"{len(outcomes)} cases match; name one of them, or a folder with --into")
+            raise NotExportable(_several(len(outcomes)))
     except NotExportable as reason:
         print(f"export_c: {reason}", file=sys.stderr)
         return _ABSENT
-    written = [_write(outcome, arguments.into) for outcome in outcomes]
+    write = (libkvm_writer if arguments.libkvm else writer).write
+    written = [_write(outcome, arguments.into, write) for outcome in outcomes]
     return 0 if all(written) else _ABSENT
 
 
@@ -37,12 +38,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The program prints one TAP line and ends with 0 (it holds), 1 (it does not) or 4 (skipped).",
     )
     parser.add_argument("nodeid", nargs="+", help="a case, as pytest and the reports name it")
-    parser.add_argument("--target", required=True, help="where the claim runs once to be recorded")
+    parser.add_argument(
+        "--target",
+        required=True,
+        help="where the claim runs once to be recorded",
+    )
+    parser.add_argument(
+        "--libkvm", action="store_true", help="write a file for the kernel's tools/testing/selftests/kvm"
+    )
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="write one file for each case there")
     return parser
 
 
-def _write(outcome: ExportOutcome, folder: Path | None) -> bool:
+def _several(cases: int) -> str:
+    return f"{cases} cases match; name one of them, or a folder with --into"
+
+
+def _write(outcome: ExportOutcome, folder: Path | None, write: Callable[[Claim], str]) -> bool:
     """Write the program of one case; return whether there is one."""
     try:
         if outcome.claim is None:
@@ -51,12 +63,16 @@ def _write(outcome: ExportOutcome, folder: Path | None) -> bool:
     except NotExportable as reason:
         print(f"export_c: {outcome.nodeid} has no program: {reason}", file=sys.stderr)
         return False
+    _keep(text, folder, f"{file_name(outcome.claim.case)}.c")
+    return True
+
+
+def _keep(text: str, folder: Path | None, name: str) -> None:
     if folder is None:
         print(text, end="", flush=True)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{file_name(outcome.claim.case)}.c").write_text(text, encoding="ascii")
-    return True
+        (folder / name).write_text(text, encoding="ascii")
 
 
 def file_name(case: str) -> str:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fixtures.lab.hosts import LabHost, find
+from fixtures.plain_text import plain
+from fixtures.targets import INSIDE
 from tools.export_c import libkvm_writer, writer
 from tools.export_c.claim import Claim, ExportOutcome, record
 from tools.export_c.refusal import NotExportable
@@ -19,7 +23,10 @@ _ABSENT = 1
 def main(argv: Sequence[str]) -> int:
     """Write the programs that *argv* names; return 0, or 1 where a case has no program."""
     arguments = _parser().parse_args(argv)
+    lab_host = find(arguments.target) if INSIDE not in os.environ else None
     try:
+        if lab_host is not None:
+            return _export_in_lab(lab_host, arguments)
         outcomes = record(arguments.nodeid, arguments.target)
         if arguments.into is None and len(outcomes) > 1:
             raise NotExportable(_several(len(outcomes)))
@@ -41,13 +48,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--target",
         required=True,
-        help="where the claim runs once to be recorded",
+        help="where the claim runs once to be recorded; a lab host is booted for it",
     )
     parser.add_argument(
         "--libkvm", action="store_true", help="write a file for the kernel's tools/testing/selftests/kvm"
     )
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="write one file for each case there")
     return parser
+
+
+def _export_in_lab(lab_host: LabHost, arguments: argparse.Namespace) -> int:
+    """Have the claims recorded inside *lab_host*, and write what comes out; return the exit status."""
+    from tools.export_c import in_lab
+
+    options = ["--libkvm"] if arguments.libkvm else []
+    found = in_lab.export(lab_host, [*arguments.nodeid, "--target", lab_host.name, *options])
+    sys.stderr.write(plain(found.said))
+    if arguments.into is None and len(found.programs) > 1:
+        raise NotExportable(_several(len(found.programs)))
+    for name, text in found.programs.items():
+        _keep(text, arguments.into, Path(name).name)
+    return found.status
 
 
 def _several(cases: int) -> str:

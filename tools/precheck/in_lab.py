@@ -39,6 +39,9 @@ TEST = f"""
 import subprocess, sys
 from pathlib import Path
 
+import pytest
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CHECK_EXTENSION")
 def test_bundle(target, request):
     program = Path(__file__).with_name({ARCHIVE!r})
     python = sys.executable or "/usr/bin/python3.11"

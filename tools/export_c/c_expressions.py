@@ -194,7 +194,7 @@ def _comparison(operator: str, left: Expression, right: Expression, name: Name) 
     if _is_condition(left):
         other = condition(right, name) if _is_condition(right) else exact(right, name)
         return f"({condition(left, name)}) {operator} ({other})"
-    one, other = operand(left, name), operand(right, name)
+    one, other = operands(left, right, name)
     if operator == "!=" and right == Constant(0) and isinstance(left, Binary) and left.operator == "&":
         return one
     return f"{'' if is_plain(left, right) else '(wide)'}{one} {operator} {other}"
@@ -206,10 +206,18 @@ def is_plain(*operands: Expression) -> bool:
     return min(bounds) >= 0 and max(bounds) < WORD
 
 
-def operand(expression: Expression, name: Name) -> str:
-    """Return *expression* as what a comparison has on one side: of any type that holds it."""
-    if isinstance(expression, StepValue) and not expression.signed:
-        return name(expression)
+def operands(left: Expression, right: Expression, name: Name) -> tuple[str, str]:
+    """Return *left* and *right* as the two sides of a comparison: each of any type that holds it."""
+    return _operand(left, right, name), _operand(right, left, name)
+
+
+def _operand(expression: Expression, other: Expression, name: Name) -> str:
+    match expression:
+        # What a call returned is a long, which compilers do not like next to a uint64_t.
+        case StepValue(member="result") if not isinstance(other, Constant):
+            pass
+        case StepValue(signed=False):
+            return name(expression)
     return _without_parentheses(exact(expression, name))
 
 

@@ -12,7 +12,7 @@ from fixtures.uapi import kvm
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
-from tools.export_c.c_expressions import condition, is_plain, literal, operand, word
+from tools.export_c.c_expressions import condition, is_plain, literal, operands, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
 from tools.export_c.cpu_state import mode_function, start_function
@@ -337,7 +337,8 @@ def _check(event: CheckEvent, name: Callable[[StepValue], str]) -> str:
             return f"check_window({word(value, name)}, {word(first, name)}, {word(last, name)});"
         case Compare(operator, left, right) if not _has_condition(left, right):
             function = "check" if is_plain(left, right) else "check_wide"
-            return f"{function}({operand(left, name)}, {operator}, {operand(right, name)}, {source});"
+            one, other = operands(left, right, name)
+            return f"{function}({one}, {operator}, {other}, {source});"
         case SameBytes(left, right, size):
             other = name(right) if isinstance(right, StepValue) else _bytes(right)
             return f"check_bytes({name(left)}, {other}, {size}, {source});"

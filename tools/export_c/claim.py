@@ -33,7 +33,7 @@ _OTHER_FIXTURES = {
 
 
 _INSIDE = ("-p", "no:reports.plugin", "-p", "pytest_timeout")
-"""What pytest has to be told inside a lab host, where reports are not."""
+"""What pytest needs inside a lab host, where reports are not."""
 
 
 @dataclass(frozen=True, slots=True)

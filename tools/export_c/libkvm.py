@@ -31,7 +31,7 @@ from tools.export_c.rolling import Loop
 
 Name = Callable[[StepValue], str]
 
-GUESTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+BY_ARCHITECTURE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     X86_64.name: {
         "tsc": ("GUEST_SYNC1(rdtsc());",),
         "rdmsr": ("GUEST_SYNC1(rdmsr(operand[0]));",),
@@ -79,7 +79,7 @@ def guest_code(programs: Sequence[str], arch: str, text: str) -> Iterator[str]:
     if several:
         yield f"enum {{ {', '.join(f'GUEST_{name.upper()}' for name in programs)} }};"
         yield "static int guest_program; /* what the guest does next */"
-    lines = [line for name in programs for line in GUESTS[arch][name]]
+    lines = [line for name in programs for line in BY_ARCHITECTURE[arch][name]]
     if any("operand" in line for line in lines) or "operand" in text:
         yield "static uint64_t operand[2]; /* for what the guest does next */"
     yield ""
@@ -93,7 +93,7 @@ def guest_code(programs: Sequence[str], arch: str, text: str) -> Iterator[str]:
         yield "\t\tswitch (READ_ONCE(guest_program)) {"
         for name in programs:
             yield f"\t\tcase GUEST_{name.upper()}:"
-            yield from (f"\t\t\t{line}" for line in GUESTS[arch][name])
+            yield from (f"\t\t\t{line}" for line in BY_ARCHITECTURE[arch][name])
             yield "\t\t\tbreak;"
         yield "\t\t}"
     else:
@@ -114,7 +114,7 @@ def programs_of(events: Sequence[Event], arch: str) -> list[str]:
             if name is not None:
                 names[name] = None
     for name in names:
-        if name not in GUESTS[arch]:
+        if name not in BY_ARCHITECTURE[arch]:
             raise NotExportable(f"its guest program {name} has no C for libkvm")
     return list(names)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from fixtures.lab import image
+from tools.export_c import in_lab
 from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
@@ -64,6 +67,39 @@ def test_program_runs_as_a_kselftest(tmp_path: Path) -> None:
     version, plan, line = done.stdout.splitlines()
     assert (version, plan) == ("TAP version 13", "1..1")
     assert line.startswith(VERDICTS[done.returncode])
+
+
+def test_libkvm_form_uses_its_vms_ucalls_and_assertions() -> None:
+    """With --libkvm the VM is libkvm's, the guest is C that leaves by a ucall, and checks are TEST_ASSERT."""
+    text = exported(WINDOW, "sim-x86_64", "--libkvm")
+
+    assert '#include "kvm_util.h"' in text
+    assert ".vcpu = vm_vcpu_add(vm_0, 0, guest_code)" in text
+    assert "GUEST_SYNC1(rdtsc());" in text
+    assert "TEST_ASSERT(in_window(value, first, last)," in text
+    assert "program_tsc" not in text
+
+
+def test_libkvm_form_of_guest_memory_is_refused() -> None:
+    """A claim that looks at guest memory has no form on libkvm, and the command says so."""
+    case = "kvmtests/x86/test_steal_time.py::test_area_belongs_to_one_vcpu[sim-x86_64]"
+
+    done = export(case, "--target", "sim-x86_64", "--libkvm")
+
+    assert done.returncode == 1
+    assert "libkvm" in done.stderr.partition("has no program: ")[2]
+
+
+def test_recorder_goes_into_a_lab_host(tmp_path: Path) -> None:
+    """The recorder's archive and the test that starts it lie where a lab host's suite takes them from."""
+    root = in_lab.checkout(tmp_path, ["case", "--target", "lab-x86_64-svm"])
+    module = root / in_lab.MODULE
+
+    compile(module.read_text(), str(module), "exec")
+
+    with zipfile.ZipFile(module.with_name(in_lab.ARCHIVE)) as archive:
+        assert {"tools/export_c/__main__.py", "tools/export_c/runtime/common.c"} <= set(archive.namelist())
+    assert image._belongs(Path(in_lab.MODULE).with_name(in_lab.ARCHIVE))
 
 
 def test_what_has_no_program_says_why() -> None:

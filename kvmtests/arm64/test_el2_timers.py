@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The timers of EL2, those of EL1 as EL2 reaches them, and how CNTVOFF_EL2 moves a deadline.
+
+Source: Arm ARM, CNTHP_CTL_EL2, CNTHV_CTL_EL2, CNTV_CTL_EL02; BSA, "PPI assignments";
+arch/arm64/kvm/arch_timer.c.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.kvm.arm64.interrupts import GicGuest
+from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
+from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.arm64 import sysreg
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
+from fixtures.uapi.arm64.sysreg import SysReg
+from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, guest_reads, guest_writes, read, write
+
+pytestmark = [pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2"), pytest.mark.real_kernel]
+
+AHEAD = 2**36
+"""Ticks: a deadline that no test lives to see."""
+
+PPI_OF_CNTHP, PPI_OF_CNTHV = 26, 28
+HYPERVISOR_TIMERS = [
+    pytest.param("cnthp", sysreg.CNTHP_CTL_EL2, sysreg.CNTHP_CVAL_EL2, PPI_OF_CNTHP, id="physical"),
+    pytest.param("cnthv", sysreg.CNTHV_CTL_EL2, sysreg.CNTHV_CVAL_EL2, PPI_OF_CNTHV, id="virtual"),
+]
+
+
+@pytest.fixture
+def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
+    """A vCPU with EL2 whose HCR_EL2.E2H is 1."""
+    (vcpu,) = el2_vcpus(vm)
+    return vcpu
+
+
+@pytest.mark.parametrize(("name", "ctl", "cval", "ppi"), HYPERVISOR_TIMERS)
+def test_expired_timer_of_el2_raises_its_interrupt(
+    hypervisor: Arm64Vcpu, name: str, ctl: SysReg, cval: SysReg, ppi: int
+) -> None:
+    """CNTHP_* and CNTHV_*, expired, show ISTATUS and raise a PPI each, and no other timer's."""
+    write(hypervisor, cval, 0)
+    write(hypervisor, ctl, ENABLE)
+
+    assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE | ISTATUS
+    assert GicGuest(hypervisor).private_irqs().pending == {ppi}
+
+
+@pytest.mark.parametrize(("name", "ctl", "cval", "ppi"), HYPERVISOR_TIMERS)
+def test_timer_of_el2_waits_for_its_deadline(
+    hypervisor: Arm64Vcpu, name: str, ctl: SysReg, cval: SysReg, ppi: int
+) -> None:
+    """Before their deadlines CNTHP_* and CNTHV_* show no ISTATUS and raise nothing."""
+    deadline = hypervisor.guest.enter(EL2).read_cntvct().value + AHEAD
+    write(hypervisor, cval, deadline)
+    write(hypervisor, ctl, ENABLE)
+
+    assert guest_reads(hypervisor, f"{name}_cval_el2") == deadline
+    assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE
+    assert ppi not in GicGuest(hypervisor).private_irqs().pending
+
+
+@pytest.mark.parametrize(("name", "ctl", "cval", "ppi"), HYPERVISOR_TIMERS)
+def test_cntvoff_does_not_move_the_timers_of_el2(
+    hypervisor: Arm64Vcpu, name: str, ctl: SysReg, cval: SysReg, ppi: int
+) -> None:
+    """A CNTVOFF_EL2 that takes the virtual count past the deadline leaves EL2's own timers waiting."""
+    write(hypervisor, cval, hypervisor.guest.enter(EL2).read_cntvct().value + AHEAD)
+    write(hypervisor, ctl, ENABLE)
+
+    write(hypervisor, sysreg.CNTVOFF_EL2, -2 * AHEAD)
+
+    assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE
+    assert ppi not in GicGuest(hypervisor).private_irqs().pending
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTV_CTL_EL0")
+def test_cntvoff_moves_the_virtual_deadline_of_el1(hypervisor: Arm64Vcpu) -> None:
+    """EL1's virtual timer expires when CNTVOFF_EL2 takes its count past the deadline, and not before."""
+    deadline = hypervisor.guest.enter(EL1).read_cntvct().value + AHEAD
+    hypervisor.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CVAL, deadline)
+    hypervisor.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CTL, ENABLE)
+    seen = []
+
+    for offset in (0, -2 * AHEAD, 0):
+        guest_writes(hypervisor, "cntvoff_el2", offset)
+        by_el2 = guest_reads(hypervisor, "cntv_ctl_el02")
+        by_el1 = hypervisor.guest.enter(EL1).read_timer("cntv_ctl").value
+        seen.append((by_el2, by_el1))
+
+    waiting, expired = (ENABLE, ENABLE), (ENABLE | ISTATUS, ENABLE | ISTATUS)
+    assert seen == [waiting, expired, waiting]
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTP_CTL_EL0")
+def test_cntvoff_leaves_the_physical_deadline_of_el1(hypervisor: Arm64Vcpu) -> None:
+    """EL1's physical timer compares with the physical count: CNTVOFF_EL2 makes no difference to it."""
+    deadline = hypervisor.guest.enter(EL1).read_cntpct().value + AHEAD
+    hypervisor.set_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CVAL, deadline)
+    hypervisor.set_reg(kvm_arm64.KVM_REG_ARM_PTIMER_CTL, ENABLE)
+
+    write(hypervisor, sysreg.CNTVOFF_EL2, -2 * AHEAD)
+
+    assert hypervisor.guest.enter(EL1).read_timer("cntp_ctl").value == ENABLE
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTV_CVAL_EL02")
+@pytest.mark.parametrize("timer", ["cntv", "cntp"])
+def test_el02_registers_are_those_of_el1(hypervisor: Arm64Vcpu, timer: str) -> None:
+    """What EL2 writes to CNTV_CVAL_EL02 and CNTP_CVAL_EL02, EL1 and user space read; and the reverse."""
+    reg_id = {"cntv": kvm_arm64.KVM_REG_ARM_TIMER_CVAL, "cntp": kvm_arm64.KVM_REG_ARM_PTIMER_CVAL}[timer]
+
+    guest_writes(hypervisor, f"{timer}_cval_el02", 2**40 + 1)
+    assert hypervisor.get_reg(reg_id) == 2**40 + 1
+    assert hypervisor.guest.enter(EL1).read_timer(f"{timer}_cval").value == 2**40 + 1
+
+    hypervisor.guest.enter(EL1).write_timer(f"{timer}_cval", 2**40 + 2)
+    assert guest_reads(hypervisor, f"{timer}_cval_el02") == 2**40 + 2
+
+
+@pytest.mark.promise(architectural="Arm ARM, HCR_EL2.E2H, redirection of accesses")
+@pytest.mark.parametrize(
+    ("timer", "own"),
+    [("cntv", sysreg.CNTHV_CVAL_EL2), ("cntp", sysreg.CNTHP_CVAL_EL2)],
+    ids=["virtual", "physical"],
+)
+def test_el0_registers_at_el2_are_its_own_timers(hypervisor: Arm64Vcpu, timer: str, own: SysReg) -> None:
+    """With HCR_EL2.E2H, CNTV_CVAL_EL0 at EL2 is CNTHV_CVAL_EL2, CNTP_CVAL_EL0 is CNTHP_CVAL_EL2."""
+    hypervisor.guest.enter(EL1).write_timer(f"{timer}_cval", 2**40)
+
+    hypervisor.guest.enter(EL2).write_timer(f"{timer}_cval", 2**41)
+
+    assert read(hypervisor, own) == 2**41
+    assert hypervisor.guest.enter(EL1).read_timer(f"{timer}_cval").value == 2**40

@@ -14,6 +14,8 @@
 #   CSV=folder                     all samples of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments; for `make report` those of tools.report
 #   INSTALL_PATH=dir               where `make install` puts the tree that run_kselftest.sh runs
+#   PROGRAMS="NODEID repro.c"      `make install` also with these claims as C programs, recorded on TARGET=
+#   CC=aarch64-linux-gnu-gcc       the compiler of those programs (default cc)
 #   VENDOR=no                      `make run_tests`, `make install` without a copy of pytest
 #   T=kvm_x86_set_clock.sh         only these programs of `make run_tests`
 #   PYTHON=python3.12              the Python that .venv is made from (default python3)
@@ -94,8 +96,8 @@ clean: ## remove what the commands made, and nothing else
 	@exec "$$PYTHON" -B -m tools.make $@
 endif
 
-VARIABLES := ALL ARGS BAD BASELINE CSV ENV FORMAT FROM GOOD INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PARAMS
-VARIABLES += PYTHON RACK T TARGET VENDOR
+VARIABLES := ALL ARGS BAD BASELINE CC CSV ENV FORMAT FROM GOOD INSTALL_PATH JOBS K KERNEL LAB LOAD MODULES N PARAMS
+VARIABLES += PROGRAMS PYTHON RACK T TARGET VENDOR
 VARIABLES += $(if $(LIB_MK),,O)
 export KVMTESTS_GIVEN := $(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(name)))
 

@@ -50,7 +50,7 @@ export FORMAT INSTALL_PATH
 run_tests: all $(SHIPPED) ## test KVM as kselftest does: one program for each module, TAP
 	@exec "$$PYTHON" -u -m tools.make $@ $(if $(and $(call given,T),$(T)),,$(KVM_PROGRAMS))
 
-install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
+install: all $(SHIPPED) $(if $(call given,PROGRAMS),venv) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir/run_kselftest.sh
 	@$(if $(call given,INSTALL_PATH),,echo "make: set INSTALL_PATH to use install" >&2; exit 1)
 	@mkdir -p -- "$$INSTALL_PATH/$(COLLECTION)"
 	@tar -cf - --exclude=__pycache__ $(filter-out $(VENDORED),$(TEST_FILES)) \
@@ -58,6 +58,7 @@ install: all $(SHIPPED) ## a tree that runs anywhere: INSTALL_PATH=dir, then dir
 	    tar -xf - -C "$$INSTALL_PATH/$(COLLECTION)"
 	@cp -- tools/run_kselftest.sh "$$INSTALL_PATH/"
 	@$(MAKE) -s --no-print-directory emit_tests >"$$INSTALL_PATH/kselftest-list.txt"
+	@$(if $(call given,PROGRAMS),exec $(VENV) -m tools.make $@)
 
 gen_tar: ## the installed tree as INSTALL_PATH/kselftest-packages/kselftest.tar.gz (FORMAT=.xz)
 gen_tar: INSTALL_PATH := kselftest_install

@@ -190,6 +190,23 @@ def run_tests(variables: Variables) -> list[str]:
     return ["--base=.", "--directory=.", "--collection=kvmtests", "--", *_shell_words(variables, "T")]
 
 
+def install(variables: Variables) -> list[str]:
+    """Return the arguments of tools.kselftest_c, which installs the C programs that PROGRAMS names."""
+    words = _shell_words(variables, "PROGRAMS")
+    targets = _names(variables)
+    if not words:
+        raise UnusableValue('PROGRAMS names no claim and no C file, as in PROGRAMS="repro.c other.c"')
+    if len(targets) > 1:
+        raise UnusableValue("PROGRAMS are recorded on one target, and TARGET names several")
+    return [
+        f"--install-path={variables.get('INSTALL_PATH', '')}",
+        *_targets(variables),
+        *(f"--cc={word}" for word in _shell_words(variables, "CC")),
+        "--",
+        *(_path(word) for word in words),
+    ]
+
+
 GOALS = {
     "check": Goal("tools.check", check),
     "lab": Goal("tools.lab", lab),
@@ -205,6 +222,7 @@ GOALS = {
     "test": Goal("pytest", test),
     "clean": Goal("tools.clean", clean),
     "run_tests": Goal("tools.kselftest_runner", run_tests),
+    "install": Goal("tools.kselftest_c", install),
 }
 
 STRICT = ("--strict-known-issues", "--de-facto=fail")

@@ -38,16 +38,16 @@ def end(number, frame):
     raise SystemExit(1)
 """
 COMMANDS = (
-    "agree", "bench", "bundle", "check", "clean", "defects", "kselftest_runner", "lab", "precheck/build",
-    "rack", "repeat", "report", "vectors/check",
+    "agree", "bench", "bundle", "check", "clean", "defects", "kselftest_c", "kselftest_runner", "lab",
+    "precheck/build", "rack", "repeat", "report", "vectors/check",
 )  # fmt: skip
 GOALS = (
     "agree", "bench", "bundle", "check", "clean", "defects", "lab", "mutants", "precheck", "rack", "repeat",
     "report", "run_tests", "install", "gen_tar", "vectors-check",
 )  # fmt: skip
 VARIABLES = (
-    "ALL", "ARGS", "BASELINE", "CSV", "ENV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL", "LAB",
-    "LOAD", "MODULES", "N", "O", "PARAMS", "RACK", "T", "TARGET",
+    "ALL", "ARGS", "BASELINE", "CC", "CSV", "ENV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL",
+    "LAB", "LOAD", "MODULES", "N", "O", "PARAMS", "PROGRAMS", "RACK", "T", "TARGET",
 )  # fmt: skip
 
 
@@ -163,6 +163,15 @@ def test_repeat_boots_lab_hosts_one_run_at_a_time() -> None:
     words = make.repeat({"TARGET": "lab-x86_64-svm", "O": "there", "ALL": "1", "K": "clock"})
     assert words == ["--out=there", "--", "--target", "lab-x86_64-svm", "-kclock"]
     assert make.run_tests({"T": "a.sh b.sh"})[-3:] == ["--", "a.sh", "b.sh"]
+
+
+def test_programs_to_install_are_words_of_a_shell() -> None:
+    """A node id is one word where it is quoted; the compiler may have words of its own."""
+    given = {"INSTALL_PATH": "there", "PROGRAMS": "'a.py::b[c d]' x.c", "CC": "ccache gcc", "TARGET": "host"}
+
+    assert make.install(given) == [
+        "--install-path=there", "--target=host", "--cc=ccache", "--cc=gcc", "--", "a.py::b[c d]", "x.c",
+    ]  # fmt: skip
 
 
 def test_journals_may_be_named_by_a_pattern(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ class HostVisit:
 
     facts: Mapping[str, Fact]
     visit: Visit
+    own_time: bool = False  # the host's time is not the common clock's, which cannot judge its counter
+
+    @property
+    def mistake(self) -> str:
+        """Return how the host's kernel is wrong about its counter's frequency, "" where none is known."""
+        return "" if self.own_time else self.visit.mistake
 
 
 def common_clock() -> CommonClock:
@@ -141,7 +147,8 @@ def _in_lab(lab_host: LabHost, common: CommonClock, arrival: GuestDocument | Non
             judged = mailbox.wait(nodeid)
         finally:
             fleet.close()
-    return HostVisit(mailbox.target.get("facts", {}), answer.read(_said(judged)))
+    facts, found = mailbox.target.get("facts", {}), answer.read(_said(judged))
+    return HostVisit(facts, found, own_time=lab_host.emulator.own_time)
 
 
 def _checkout(root: Path, arrival: GuestDocument | None) -> Path:

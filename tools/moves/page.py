@@ -28,9 +28,9 @@ def page(outcomes: Sequence[Outcome], took_ns: int) -> str:
 
 
 def failure(found: NoMove) -> str:
-    """Return in one sentence which host was not visited, and where the guest is."""
+    """Return in one sentence which host cannot be judged and why, and where the guest is."""
     kept = f"; the guest is kept in {found.guest}" if found.guest else ""
-    return f"{found.destination.name} was not visited: {found.reason}{kept}."
+    return f"{found.destination.name} cannot be judged: {found.reason}{kept}."
 
 
 def shown(row: MoveRow) -> str:

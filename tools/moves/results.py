@@ -64,7 +64,7 @@ class GuestMove:
 
 @dataclass(frozen=True, slots=True)
 class NoMove:
-    """A host that could not be visited, and why; *guest* is the file of the one that should have come."""
+    """A host that cannot be judged, and why; *guest* is the file of the one that should have come."""
 
     source: str  # "" for the first host of a route
     destination: Target
@@ -93,7 +93,7 @@ def judged(
 
 
 def as_data(outcomes: Sequence[Outcome], took_ns: int) -> dict[str, Any]:
-    """Return moves.json: every move with its rows, and every host that was not visited with the reason."""
+    """Return moves.json: every move with its rows, and every host that cannot be judged with the reason."""
     return {
         "format": FORMAT,
         "version": VERSION,

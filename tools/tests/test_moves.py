@@ -85,7 +85,7 @@ def test_guest_is_kept_where_the_next_host_fails(tmp_path: Path, capsys: pytest.
     assert status == command.DIFFERS
     kept = tmp_path / "guests/1-2-sim-arm64-nvhe.json"
     reason = "KVM_CAP_COUNTER_OFFSET is absent"
-    sentence = f"sim-arm64-vhe-series was not visited: {reason}; the guest is kept in {kept}."
+    sentence = f"sim-arm64-vhe-series cannot be judged: {reason}; the guest is kept in {kept}."
     assert sentence in capsys.readouterr().out
     [error] = [each for each in read_journal.read([tmp_path / "journal.jsonl"]).results if each.bad]
     assert (error.verdict, error.message) == (Verdict.ERROR, sentence)
@@ -212,11 +212,11 @@ def test_default_routes_are_of_lab_hosts() -> None:
     assert command.names(arguments)[:2] == ["lab-x86_64-svm@6.1", "lab-x86_64-svm@newest"]
 
 
-def test_page_names_what_was_not_visited() -> None:
+def test_page_names_what_cannot_be_judged() -> None:
     """A page without a move still says why."""
     target = named_target("sim-x86_64")
     assert target is not None
 
     text = page.page([NoMove("", target, "it is gone")], 10**9)
 
-    assert text == "sim-x86_64 was not visited: it is gone.\n\nIn all 1 s.\n"
+    assert text == "sim-x86_64 cannot be judged: it is gone.\n\nIn all 1 s.\n"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from reports.model import Result, ResultEnding, Verdict
 from tools import bisect_step
 from tools.judgement import BisectStatus, judge, symptom_of
+from tools.tests.git_tree import git
 
 STEP = Path(bisect_step.__file__)
 CLAIM = "kvmtests/x86/test_get_clock.py::test_no_vcpu_no_master_clock"
@@ -104,24 +104,6 @@ def test_any_other_status_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(bisect_step, "ROOT", tmp_path)
 
     assert bisect_step.main([CLAIM]) == 128
-
-
-def git(tree: Path, *words: str, minute: int = 0) -> str:
-    """Run git in *tree* without the user's settings, at a *minute* of its own; return its output."""
-    date = f"2026-01-01T00:{minute:02}:00Z"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        # git takes commits of one second in the order of their hashes, and so other steps each time.
-        "GIT_AUTHOR_DATE": date,
-        "GIT_COMMITTER_DATE": date,
-    }
-    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    done = subprocess.run(
-        ["git", *author, *words], cwd=tree, capture_output=True, text=True, check=True, env=environment
-    )
-    return done.stdout
 
 
 @pytest.fixture

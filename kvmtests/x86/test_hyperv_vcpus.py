@@ -126,9 +126,9 @@ def test_count_follows_set_clock_without_a_page(vm: X86Vm, vcpu: X86Vcpu) -> Non
     enlighten(vcpu)
 
     set_span = set_clock(vm, CLOCK_NS)
-    read_span, count = spanned(vm.time, lambda: vcpu.get_msr(COUNT))
+    read_span, count_100ns = spanned(vm.time, lambda: vcpu.get_msr(COUNT))
 
-    assert count - CLOCK_NS // 100 in elapsed_units(set_span, read_span)
+    assert count_100ns - CLOCK_NS // 100 in elapsed_units(set_span, read_span)
 
 
 @pytest.mark.promise(de_facto="Linux 5.12 to 7.3")
@@ -184,8 +184,8 @@ def test_scaled_frequency_and_page_agree(vm: X86Vm, part_of: int) -> None:
     page = vcpu.guest.reference_tsc_page()
 
     assert vcpu.guest.rdmsr(FREQUENCY).value == hz
-    second = wrap(time_of_page(page, hz * 1000 + hz) - time_of_page(page, hz * 1000))
-    assert second in Window(10**7, 10**7).widened(10**7 // vcpu.tsc_khz + 1)
+    second_100ns = wrap(time_of_page(page, hz * 1000 + hz) - time_of_page(page, hz * 1000))
+    assert second_100ns in Window(10**7, 10**7).widened(10**7 // vcpu.tsc_khz + 1)
 
 
 def test_reference_time_continues_in_a_second_vm(kvm: Kvm[X86Vm], vm: X86Vm) -> None:

@@ -160,5 +160,5 @@ def test_reference_page_and_get_clock_are_one_clock(
         clock = vm.clock()
 
     page = vcpu.guest.reference_tsc_page()
-    seen = time_of_page(page, wrap(clock.host_tsc + vcpu.tsc_offset))
-    assert seen in Window(clock.kvmclock_ns // 100, clock.kvmclock_ns // 100).widened(1)
+    seen_100ns = time_of_page(page, wrap(clock.host_tsc + vcpu.tsc_offset))
+    assert seen_100ns in Window(clock.kvmclock_ns // 100, clock.kvmclock_ns // 100).widened(1)

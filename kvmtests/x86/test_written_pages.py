@@ -190,7 +190,7 @@ def test_set_clock_writes_the_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot)
     set_clock(vcpu)
     enter(vcpu)
 
-    assert CLOCK in slot.take_log()
+    assert {CLOCK} <= set(slot.take_log())
 
 
 def test_registration_writes_kvmclocks_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot) -> None:
@@ -288,7 +288,7 @@ def test_slot_removed_under_a_registration(vcpu: X86Vcpu, slot: MemorySlot) -> N
     enter(vcpu)
 
     assert removed == before
-    assert CLOCK in slot.take_log()
+    assert {CLOCK} <= set(slot.take_log())
     assert slot.contents()[CLOCK] != before[CLOCK]
 
 

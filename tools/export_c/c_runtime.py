@@ -29,7 +29,7 @@ def pieces(arch: str, form: Iterable[str] = ()) -> dict[str, str]:
 
 
 def needed(arch: str, text: str, always: Iterable[str] = (), form: Iterable[str] = ()) -> str:
-    """Return the pieces that *text* uses, each after those that it uses itself."""
+    """Return the pieces that *text* uses, each after those that it uses itself; no empty line is last."""
     known = pieces(arch, form)
     chosen: dict[str, None] = {}
 
@@ -43,7 +43,8 @@ def needed(arch: str, text: str, always: Iterable[str] = (), form: Iterable[str]
         if name not in chosen:
             choose(name)
     found = [known[name] for name in chosen]
-    return "\n".join(text if _is_line(text, after) else f"{text}\n" for text, after in pairwise([*found, ""]))
+    parts = (text if _is_line(text, after) else f"{text}\n" for text, after in pairwise([*found, ""]))
+    return "\n".join(parts).rstrip("\n")
 
 
 def _is_line(text: str, after: str) -> bool:

@@ -37,6 +37,12 @@ def test_program_says_what_it_claims() -> None:
     assert "/* loop: rdtsc; " in text
 
 
+@pytest.mark.parametrize("form", [(), ("--libkvm",)], ids=["alone", "libkvm"])
+def test_parts_are_one_empty_line_apart(form: tuple[str, ...]) -> None:
+    """No two empty lines follow each other, in either form: the kernel's checkpatch.pl complains of them."""
+    assert "\n\n\n" not in exported(WINDOW, "sim-x86_64", *form)
+
+
 def test_command_in_the_program_writes_it_again() -> None:
     """The command that a program names, run as it stands there, writes the same program."""
     text = exported(WINDOW, "sim-x86_64")

@@ -14,6 +14,7 @@ from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe
+from kvmtests.arm64.el2 import el2_vcpus
 
 
 @pytest.fixture
@@ -40,6 +41,13 @@ def vcpu(vm: Arm64Vm) -> Arm64Vcpu:
 def vcpus(vm: Arm64Vm, vcpu: Arm64Vcpu) -> list[Arm64Vcpu]:
     """vCPUs 0 and 1 of a new VM, ready to run guest programs."""
     return [vcpu, vm.create_vcpu(1)]
+
+
+@pytest.fixture
+def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
+    """A vCPU with EL2 whose HCR_EL2.E2H is 1."""
+    (vcpu,) = el2_vcpus(vm)
+    return vcpu
 
 
 @pytest.fixture

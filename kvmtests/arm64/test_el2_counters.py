@@ -36,12 +36,11 @@ KINDS = [pytest.param(True, id="vhe"), pytest.param(False, id="no-vhe")]
 
 
 @pytest.fixture
-def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
-    """A vCPU with EL2 whose HCR_EL2.E2H is 1, in a VM with an offset."""
+def hypervisor(vm: Arm64Vm, hypervisor: Arm64Vcpu) -> Arm64Vcpu:
+    """The vCPU with EL2 in a VM with an offset."""
     vm.require_counter_offset()
-    (vcpu,) = el2_vcpus(vm)
     vm.set_counter_offset(VM_OFFSET)
-    return vcpu
+    return hypervisor
 
 
 @pytest.mark.parametrize("vhe", KINDS)

@@ -48,13 +48,6 @@ CNTVOFF = 2**44
 """Ticks: hours, so that no restore takes as long."""
 
 
-@pytest.fixture
-def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
-    """A vCPU with EL2 whose HCR_EL2.E2H is 1."""
-    (vcpu,) = el2_vcpus(vm)
-    return vcpu
-
-
 @pytest.mark.parametrize("register", VALUES)
 def test_value_reads_back(hypervisor: Arm64Vcpu, register: SysReg) -> None:
     """Offsets and compare values of EL2 keep all 64 bits, and are in KVM_GET_REG_LIST."""

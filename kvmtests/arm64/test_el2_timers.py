@@ -11,13 +11,12 @@ import pytest
 
 from fixtures.kvm.arm64.interrupts import GicGuest
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
-from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import sysreg
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 from fixtures.uapi.arm64.sysreg import SysReg
-from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, guest_reads, guest_writes, read, write
+from kvmtests.arm64.el2 import EL1, EL2, guest_reads, guest_writes, read, write
 
 pytestmark = [pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2"), pytest.mark.real_kernel]
 
@@ -29,13 +28,6 @@ HYPERVISOR_TIMERS = [
     pytest.param("cnthp", sysreg.CNTHP_CTL_EL2, sysreg.CNTHP_CVAL_EL2, PPI_OF_CNTHP, id="physical"),
     pytest.param("cnthv", sysreg.CNTHV_CTL_EL2, sysreg.CNTHV_CVAL_EL2, PPI_OF_CNTHV, id="virtual"),
 ]
-
-
-@pytest.fixture
-def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
-    """A vCPU with EL2 whose HCR_EL2.E2H is 1."""
-    (vcpu,) = el2_vcpus(vm)
-    return vcpu
 
 
 @pytest.mark.parametrize(("name", "ctl", "cval", "ppi"), HYPERVISOR_TIMERS)

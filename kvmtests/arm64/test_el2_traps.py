@@ -13,11 +13,10 @@ from fixtures.architectures import ARM64
 from fixtures.guests import layout
 from fixtures.guests.arm64.programs import PROGRAMS
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
-from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import GuestFault
 from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64.sysreg import SysReg
-from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, read, write
+from kvmtests.arm64.el2 import EL1, EL2, read, write
 
 pytestmark = [pytest.mark.promise(architectural="Arm ARM, CNTHCTL_EL2"), pytest.mark.real_kernel]
 
@@ -38,13 +37,6 @@ VIRTUAL_TIMER = [
     pytest.param("read_cntv_ctl", sysreg.CNTV_CTL_EL0, id="ctl"),
     pytest.param("read_cntv_cval", sysreg.CNTV_CVAL_EL0, id="cval"),
 ]
-
-
-@pytest.fixture
-def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
-    """A vCPU with EL2 whose HCR_EL2.E2H is 1."""
-    (vcpu,) = el2_vcpus(vm)
-    return vcpu
 
 
 def taken(vcpu: Arm64Vcpu, program: str) -> tuple[int, int]:

@@ -147,15 +147,20 @@ def names(calls: list[Callable[[X86Vcpu], None]]) -> list[str]:
     return [call.__name__.replace("_", "-") for call in calls]
 
 
+def registered_and_paused(vcpu: X86Vcpu, slot: MemorySlot) -> list[bytes]:
+    """`register`, then leave the guest with nothing in the log; return the pages of *slot*."""
+    register(vcpu)
+    vcpu.finish_exit()
+    slot.take_log()
+    return slot.contents()
+
+
 @pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
 def test_calls_of_a_paused_vcpu_write_no_page(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:
     """No call but KVM_RUN writes the pages of kvmclock and steal time, and none of the slot is logged."""
-    register(vcpu)
-    vcpu.finish_exit()
-    slot.take_log()
-    before = slot.contents()
+    before = registered_and_paused(vcpu, slot)
 
     call(vcpu)
 
@@ -168,10 +173,7 @@ def test_entry_logs_the_pages_that_it_writes(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:
     """Whatever the calls before it were, an entry writes the registered pages only, and logs each of them."""
-    register(vcpu)
-    vcpu.finish_exit()
-    slot.take_log()
-    before = slot.contents()
+    before = registered_and_paused(vcpu, slot)
 
     call(vcpu)
     enter(vcpu)

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.backends.protocol import Backend
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.host_pair import BootHosts, TwoHosts
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe
+from kvmtests.arm64.counters import ticks
 from kvmtests.arm64.el2 import el2_vcpus
 
 
@@ -54,6 +56,18 @@ def hypervisor(vm: Arm64Vm) -> Arm64Vcpu:
 def two_hosts(boot_hosts: BootHosts) -> TwoHosts[Arm64Vm]:
     """Boots two simulated hosts of the target's kind with a given difference; closed after the test."""
     return lambda difference: boot_hosts(Arm64Vm, difference)
+
+
+@pytest.fixture
+def period(period_ns: int, target_facts: Probe) -> int:
+    """The module's period_ns in ticks."""
+    return ticks(target_facts, period_ns)
+
+
+@pytest.fixture
+def quiet(target_facts: Probe) -> int:
+    """50 ms in ticks, in which an interrupt that must not come has time to."""
+    return ticks(target_facts, 50 * NSEC_PER_MSEC)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
-from fixtures.targets import Probe, Target
-from kvmtests.arm64.counters import ticks
+from fixtures.targets import Target
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines, unhurried_ns
 
 pytestmark = [
@@ -43,12 +42,6 @@ def lines(vcpu: Arm64Vcpu) -> None:
 def period_ns(vcpu: Arm64Vcpu) -> int:
     """10 ms, or more on a slow host."""
     return unhurried_ns(vcpu)
-
-
-@pytest.fixture
-def period(period_ns: int, target_facts: Probe) -> int:
-    """The same in ticks."""
-    return ticks(target_facts, period_ns)
 
 
 def lateness(vcpu: Arm64Vcpu, timer: Timer) -> int:

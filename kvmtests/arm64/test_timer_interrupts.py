@@ -18,7 +18,7 @@ from statistics import median
 
 import pytest
 
-from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
+from fixtures.counters import NSEC_PER_SEC, signed, wrap
 from fixtures.kvm.arm64.interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
@@ -33,7 +33,6 @@ pytestmark = [
     pytest.mark.thorough,
 ]
 
-QUIET_NS = 50 * NSEC_PER_MSEC  # in which an interrupt that must not come has time to
 FIRINGS = 5
 AHEAD = 2**40  # ticks: longer than a test
 BASE = wrap(-AHEAD)  # an offset from which the guest's counter can be moved back without wrapping
@@ -79,18 +78,6 @@ def period_ns(vcpu: Arm64Vcpu, guest: GicGuest) -> int:
     """10 ms, or more on a slow host."""
     assert guest.vcpu is vcpu
     return unhurried_ns(vcpu)
-
-
-@pytest.fixture
-def period(period_ns: int, target_facts: Probe) -> int:
-    """The same in ticks."""
-    return ticks(target_facts, period_ns)
-
-
-@pytest.fixture
-def quiet(target_facts: Probe) -> int:
-    """50 ms in ticks."""
-    return ticks(target_facts, QUIET_NS)
 
 
 def enabled(vcpu: Arm64Vcpu, *intids: int) -> GicGuest:

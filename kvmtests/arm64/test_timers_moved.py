@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import NSEC_PER_MSEC, signed
+from fixtures.counters import signed
 from fixtures.kvm.arm64.interrupts import POLLING, WFI, GicGuest, Patience, Waited
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
@@ -23,8 +23,6 @@ from fixtures.kvm.system import Kvm
 from fixtures.restore.arm64.vcpu import ORDERS, PARTS
 from fixtures.restore.arm64.vcpu import TIMERS as TIMER_PARTS
 from fixtures.restore.parts import Saved, copy_memory, restore, save
-from fixtures.targets import Probe
-from kvmtests.arm64.counters import ticks
 from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, unhurried_ns
 
 pytestmark = [
@@ -38,7 +36,6 @@ LATE_DISTRIBUTOR = {
     "timers-last": ("gic", "distributor", *TIMER_PARTS),
 }
 FORWARDING = pytest.mark.promise(architectural="Arm IHI 0069, Enabling the distribution of interrupts")
-QUIET_NS = 50 * NSEC_PER_MSEC  # in which an interrupt that must not come has time to
 INTIDS = {"cntv": 27, "cntp": 30}
 SILENCES = [pytest.param(0, id="disabled"), pytest.param(ENABLE | IMASK, id="masked")]
 WAITS = [pytest.param(WFI, id="wfi"), pytest.param(POLLING, id="polling", marks=pytest.mark.stress)]
@@ -57,18 +54,6 @@ def period_ns(vcpu: Arm64Vcpu, source: GicGuest) -> int:
     """10 ms, or more on a slow host."""
     assert source.vcpu is vcpu
     return unhurried_ns(vcpu)
-
-
-@pytest.fixture
-def period(period_ns: int, target_facts: Probe) -> int:
-    """The same in ticks."""
-    return ticks(target_facts, period_ns)
-
-
-@pytest.fixture
-def quiet(target_facts: Probe) -> int:
-    """50 ms in ticks."""
-    return ticks(target_facts, QUIET_NS)
 
 
 def with_gic(vm: Arm64Vm, vcpu: Arm64Vcpu) -> GicGuest:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from fixtures.agreement.compare import Disagreement
 from fixtures.agreement.counterpart import judge
-from fixtures.agreement.players import complaint, play
+from fixtures.agreement.players import ROOM, complaint, play
 from fixtures.agreement.script import Script, load, save
+from fixtures.architectures import why_without
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
 from tools.arguments import Parser
@@ -71,6 +72,9 @@ def _run(targets: Sequence[Target], arguments: argparse.Namespace) -> int:
         found = probe(target)
         if not found.usable:
             print(f"{target.name}: left out, {found.reason}")
+            continue
+        if why := why_without(target.arch, ROOM):
+            print(f"{target.name}: left out, {why}")
             continue
         if arguments.keep:
             keep_drawn(target, found.facts, arguments)

@@ -24,12 +24,14 @@ from typing import Protocol
 
 from fixtures.agreement.counterpart import counterpart_of
 from fixtures.agreement.transcript import Moment
+from fixtures.architectures import entry_of
 from fixtures.backends.protocol import Backend
 from fixtures.facts import Fact
 from fixtures.fuzz import draw, images
 from fixtures.fuzz.play import Broken, FuzzCounts, compare, play
 from fixtures.kvm.system import open_kvm
 from fixtures.sim import SimBackend, SimConfig
+from fixtures.sim.architecture import simulated as simulation_of
 from fixtures.targets import Target, named_target, probe
 from fixtures.uapi.kvm import KVM_CAP_MAX_VCPU_ID, KVM_CAP_MAX_VCPUS
 from tools.fuzz_readers import READERS, ReaderCounts, read_one
@@ -135,8 +137,10 @@ def trier(kind: str, name: str) -> Trier:
     found = probe(target)
     if found.reason is not None:
         raise LookupError(found.reason)
+    entry_of(draw.BY_ARCHITECTURE, target.arch, "fuzz")
     if kind == "guests":
         return RandomGuests(target)
+    simulation_of(target.arch)  # answers of a kernel are compared with its counterpart's
     return SimulatedCalls(target) if target.simulated else RealCalls(target, found.facts)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import tabulate
 
-from fixtures.architectures import name_of_this_computer
+from fixtures.architectures import name_of_this_computer, why_without
 from fixtures.lab import availability
 from fixtures.lab.errors import LabError
 from fixtures.lab.hosts import LabHost, find
@@ -102,7 +102,7 @@ def chosen(names: Sequence[str]) -> list[Selftest]:
     arch = name_of_this_computer()
     programs = {program.name: program for program in BY_ARCHITECTURE.get(arch, ())}
     if not programs:
-        raise TreeError(f"no selftest is compared on {arch}")
+        raise TreeError(why_without(arch, "upstream_programs") or f"no selftest is compared on {arch}")
     for name in names:
         if name not in programs:
             raise TreeError(f"no claim is compared with {name} on {arch}, only with {', '.join(programs)}")

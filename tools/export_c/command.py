@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fixtures.architectures import why_without
 from fixtures.lab.hosts import LabHost, find
 from fixtures.plain_text import plain
-from fixtures.targets import INSIDE
+from fixtures.targets import INSIDE, named_target
 from tools.export_c import libkvm_writer, writer
 from tools.export_c.claim import Claim, ExportOutcome, record
 from tools.export_c.refusal import NotExportable
@@ -25,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     lab_host = find(arguments.target) if INSIDE not in os.environ else None
     try:
+        _check_architecture(arguments.target)
         if lab_host is not None:
             return _export_in_lab(lab_host, arguments)
         outcomes = record(arguments.nodeid, arguments.target)
@@ -55,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="write one file for each case there")
     return parser
+
+
+def _check_architecture(name: str) -> None:
+    target = named_target(name)
+    if target is not None and (why := why_without(target.arch, "export_c")):
+        raise NotExportable(why)
 
 
 def _export_in_lab(lab_host: LabHost, arguments: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures import known_issues
+from fixtures.architectures import why_without
 from fixtures.known_issues import FILE, KnownIssue
 from fixtures.lab.image import ROOT
 from fixtures.moves import document
@@ -71,6 +72,8 @@ def routes(arguments: argparse.Namespace) -> list[GuestRoute]:
         archs = list(dict.fromkeys(archs if guest is None else [guest.arch, *archs]))
         if len(archs) > 1:
             raise Unusable(f"a guest of {archs[0]} cannot move to a host of {archs[1]}")
+        if why := why_without(archs[0], "moves"):
+            raise Unusable(why)
     return found
 
 

@@ -13,7 +13,7 @@ from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info, vcpu_info
 
 HYPERCALL_MSR = 0x40000200
-SHARED_INFO = layout.SAMPLES  # where no program here leaves samples
+SHARED_INFO = layout.MEMORY_SIZE - 3 * layout.PAGE_SIZE  # the end of memory, which few samples reach
 VCPU_INFO = SHARED_INFO + layout.PAGE_SIZE
 TIME_INFO = VCPU_INFO + layout.PAGE_SIZE
 PLACES = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from fixtures.architectures import ARCHITECTURES
 from fixtures.lab import availability, cache, image, kernel, knobs, own_kernel, packages, parts
 from fixtures.lab.errors import BadKernel, LabError, of_system
-from fixtures.lab.hosts import MATRIX, STANDARD, LabHost, find
+from fixtures.lab.hosts import LAB_HOSTS, MATRIX, STANDARD, LabHost, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         knobs.given()
         paths(arguments.pytest_arguments, ROOT)
-        names = moves.names(arguments) if arguments.migrate else arguments.target
-        lab_hosts = chosen(names, matrix=arguments.matrix, all_knobs=arguments.knobs)
+        lab_hosts = chosen(named(arguments), matrix=arguments.matrix, all_knobs=arguments.knobs)
         fetch(lab_hosts, update=arguments.update)
         prepare(lab_hosts)
     except (LabError, Unusable) as error:
@@ -64,6 +63,14 @@ def main(argv: Sequence[str]) -> int:
     status = run(pytest_arguments(arguments, lab_hosts))
     conclude(arguments)
     return status
+
+
+def named(arguments: argparse.Namespace) -> Sequence[str]:
+    """Return the targets that *arguments* name in one way or another; none: the standard ones."""
+    if arguments.migrate:
+        return moves.names(arguments)
+    names: Sequence[str] = arguments.target
+    return names or (list(LAB_HOSTS) if arguments.everything else [])
 
 
 def chosen(names: Sequence[str], *, matrix: bool = False, all_knobs: bool = False) -> list[LabHost]:
@@ -198,6 +205,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--knobs", action="store_true", help="each lab host with each set of KVM's parameters"
     )
+    parser.add_argument("--everything", action="store_true", help="every lab host, not the four alone")
     parser.add_argument("--migrate", action="store_true", help="move guests along routes of hosts")
     parser.add_argument("--guest", type=Path, metavar="FILE", help="with --migrate: one that has left a host")
     parser.add_argument("--params", metavar="WORDS", help="KVM's parameters for all lab hosts: kvm_amd.npt=0")

@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.lab import availability, cache, knobs, own_kernel
 from fixtures.lab.errors import EmulatorMissing
-from fixtures.lab.hosts import MATRIX, STANDARD
+from fixtures.lab.hosts import LAB_HOSTS, MATRIX, STANDARD
 from tools import lab
 
 ARM64_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(64)
@@ -29,7 +29,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def asked(*words: str) -> list[str]:
     """Return the targets that pytest is given for the command's *words*."""
     arguments = lab._parse(words)
-    found = lab.pytest_arguments(arguments, lab.chosen(arguments.target, matrix=arguments.matrix))
+    found = lab.pytest_arguments(arguments, lab.chosen(lab.named(arguments), matrix=arguments.matrix))
     return [name for flag, name in itertools.pairwise(found) if flag == "--target"]
 
 
@@ -52,6 +52,12 @@ def test_named_targets_are_asked_and_no_others() -> None:
         "sim-x86_64",
         "lab-arm64-vhe@6.1",
     ]
+
+
+def test_everything_is_every_lab_host() -> None:
+    """--everything names all of the table, and gives way to names."""
+    assert asked("--everything", "--only") == list(LAB_HOSTS)
+    assert asked("--everything", "--target", "lab-arm64-vhe") == ["lab-arm64-vhe"]
 
 
 def test_matrix_has_every_kernel_for_every_lab_host() -> None:

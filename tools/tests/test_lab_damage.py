@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.lab import cache, image, packages, parts
+from fixtures.lab.distribution import ImagePython
 from fixtures.lab.errors import CacheTrouble, LabError, PartsMissing
 from fixtures.lab.hosts import LabHost, find
 from fixtures.tests.lab_packages import deb, entry, link
@@ -54,7 +55,7 @@ def pristine(tmp_path: Path, lab_host: LabHost, monkeypatch: pytest.MonkeyPatch)
     kernel_set, python_set = parts.kernel_set("x86_64", lab_host.kernel), parts.python_set("x86_64")
     name = "linux-image-6.12.1-cloud-amd64"
     shelve(kernel_set, {name: deb(KERNEL)})
-    monkeypatch.setattr(parts, "PYTHON", ("python3.11-minimal", "libc6"))
+    monkeypatch.setattr(ImagePython, "packages", ("python3.11-minimal", "libc6"))
     monkeypatch.setattr(image, "DISTRIBUTIONS", ("iniconfig",))  # compiling pytest takes seconds
     shelve(python_set, {"python3.11-minimal": deb(PYTHON), "libc6": deb([entry("./lib/libc.so.6")])})
     emulator_set = parts.emulator_set(lab_host)

@@ -28,10 +28,7 @@ from kvmtests.arm64.el2 import (
 )
 from kvmtests.windows import timed
 
-pytestmark = [
-    pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTVCT_EL0"),
-    pytest.mark.real_kernel,
-]
+pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTVCT_EL0")
 KINDS = [pytest.param(True, id="vhe"), pytest.param(False, id="no-vhe")]
 
 

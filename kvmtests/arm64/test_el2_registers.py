@@ -23,10 +23,7 @@ from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT, SysReg
 from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, read, write
 from kvmtests.windows import timed
 
-pytestmark = [
-    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG"),
-    pytest.mark.real_kernel,
-]
+pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 VALUES = [
     pytest.param(sysreg.CNTVOFF_EL2, id="CNTVOFF_EL2"),
     pytest.param(sysreg.CNTHP_CVAL_EL2, id="CNTHP_CVAL_EL2"),

@@ -18,7 +18,7 @@ from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 from fixtures.uapi.arm64.sysreg import SysReg
 from kvmtests.arm64.el2 import EL1, EL2, guest_reads, guest_writes, read, write
 
-pytestmark = [pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2"), pytest.mark.real_kernel]
+pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2")
 
 AHEAD = 2**36
 """Ticks: a deadline that no test lives to see."""

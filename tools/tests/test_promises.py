@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fixtures.promises import ListedClaim, Promise, PromiseKind
 from tools import promises
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.timeout(300)  # collects the whole suite, and may share its host with emulators
 def test_pages_are_up_to_date() -> None:
     """docs/claims-*.md are what `tools.promises` writes."""
     done = subprocess.run(

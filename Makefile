@@ -2,7 +2,8 @@
 # `make help` lists what is supported. Variables, which come from the command line only:
 #   TARGET="host sim-arm64-nvhe"   only these targets (default: host if usable, all simulated)
 #   K="physical and not series"    only tests that match, as pytest -k
-#   ALL=1                          `make check` and `make lab` also with the claims marked thorough
+#   ALL=1                          `make check` and `make lab` also with the claims marked thorough, `make test`
+#                                  also with the tests that start whole runs, boot, or build
 #   O=folder                       where reports go (default out/)
 #   JOBS=4                         worker processes (default: one per core)
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
@@ -67,7 +68,7 @@ report: venv ## merge journals: FROM="a/journal.jsonl b/journal.jsonl" BASELINE=
 rack: venv ## test the boards of a rack, all at once: ENV=lab.yaml names labgrid's environment
 bundle: venv ## one tar with suite, packages and lab, for computers without a network: TARGET= chooses lab hosts
 vectors-check: venv ## migration vectors for other VMMs: write them, and compute them again in C and in Rust
-test: venv-dev ## test the harness itself
+test: venv-dev ## test the harness itself: ALL=1 also by whole runs, boots and builds, as CI does
 
 # Needs nothing but Python: no environment, and no network.
 precheck: ## build kvmtests-precheck, a check for a fleet in one file

@@ -120,7 +120,7 @@ def report(variables: Variables) -> list[str]:
 
 
 def test(variables: Variables) -> list[str]:
-    """Return pytest's arguments for the harness's own tests."""
+    """Return pytest's arguments for the harness's own tests, without those that take long unless ALL=1."""
     jobs = variables.get("JOBS") or "auto"
     return [
         "fixtures",
@@ -129,6 +129,7 @@ def test(variables: Variables) -> list[str]:
         f"-n{jobs}",
         "--dist=loadfile",
         *STRICT,
+        *([] if variables.get("ALL") else ["-m", "not thorough"]),
         *_shell_words(variables, "ARGS"),
     ]
 

@@ -66,6 +66,7 @@ def test_section(request):
 DANGEROUS = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u202e\u2066\u200b\ufeff"} - {"\n", "\t"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_failures_show_hostile_texts_escaped(tmp_path: Path, workers: str) -> None:
     """Terminal and reports show what a message, a log, output or a section holds; no byte of it acts."""
@@ -82,6 +83,7 @@ def test_failures_show_hostile_texts_escaped(tmp_path: Path, workers: str) -> No
         assert r"\x1b]52;c;" in texts[name].replace("\\\\", "\\"), name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_surrogate_does_not_end_the_run(tmp_path: Path, workers: str) -> None:
     """A lone surrogate in a reason or message is shown escaped: all tests are judged, also by workers."""
@@ -101,6 +103,7 @@ def test_surrogate_does_not_end_the_run(tmp_path: Path, workers: str) -> None:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("raised", ["AssertionError(TEXT)", "ValueError(TEXT)"])
 def test_failure_of_100_kilobytes_is_a_line_in_each_report(tmp_path: Path, raised: str) -> None:
     """A message is cut at 2,000 characters, and so is a reason; the log has the whole text."""
@@ -127,6 +130,7 @@ def test_failure_of_100_kilobytes_is_a_line_in_each_report(tmp_path: Path, raise
     assert max(map(len, re.findall("x+", page))) < 20_000
 
 
+@pytest.mark.thorough
 def test_module_that_raises_hostile_text(tmp_path: Path) -> None:
     """What importing a module raised is also cleaned."""
     suite(tmp_path, f'raise ValueError("{HOSTILE}")\n')

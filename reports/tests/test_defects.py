@@ -136,6 +136,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=50)
 @given(
     st.fixed_dictionaries({"version": st.just(1), "defects": st.lists(json_values, max_size=4)}), json_values

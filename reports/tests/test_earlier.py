@@ -27,6 +27,7 @@ def test_benchmark(metric, record_property):
 """
 
 
+@pytest.mark.thorough
 def test_reports_of_an_earlier_run_go_before_the_first_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def _without_first(folder: Path) -> Run:
     return run
 
 
+@pytest.mark.thorough
 def test_reports_next_to_a_journal_that_is_replaced_also_go(tmp_path: Path) -> None:
     """--journal alone over an earlier journal: the reports that were made of that one go."""
     suite(tmp_path, "def test_a(): pass\n")
@@ -114,6 +116,7 @@ def test_list_of_reports_names_nothing_elsewhere(tmp_path: Path, folder: str, li
     assert [path.name for path in earlier.found(tmp_path)] == [earlier.LIST]
 
 
+@pytest.mark.thorough
 def test_reports_under_the_names_of_the_last_release_go(tmp_path: Path) -> None:
     """SQUAD's files had other names, under which none of an earlier run stays."""
     suite(tmp_path, "def test_a(): pass\n")
@@ -125,6 +128,7 @@ def test_reports_under_the_names_of_the_last_release_go(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "squad" / "tests.json").exists()
 
 
+@pytest.mark.thorough
 def test_usage_error_leaves_the_earlier_reports(tmp_path: Path) -> None:
     """A session that does not begin takes nothing away."""
     suite(tmp_path, "def test_a(): pass\n")

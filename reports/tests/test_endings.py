@@ -68,6 +68,7 @@ ENDINGS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "status", "words"), ENDINGS)
 @pytest.mark.parametrize(
     ("workers", "group"),
@@ -96,6 +97,7 @@ def test_signal_ends_the_session_in_order(
     assert not list(alive(pids))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("gap_s", [0.0, 0.2])
 def test_second_ctrl_c_changes_nothing(folder: Path, workers: str, gap_s: float) -> None:
@@ -115,6 +117,7 @@ def test_second_ctrl_c_changes_nothing(folder: Path, workers: str, gap_s: float)
     assert 'class="headline stopped"' in page
 
 
+@pytest.mark.thorough
 def test_signal_that_a_callback_swallows_ends_the_session_after_its_test(tmp_path: Path) -> None:
     """What a signal raises may be lost in a destructor or in C: the next test does not start."""
     suite(
@@ -133,6 +136,7 @@ def test_signal_that_a_callback_swallows_ends_the_session_after_its_test(tmp_pat
     assert [result.verdict for result in journal(tmp_path).results][1:] == [Verdict.NOT_RUN]
 
 
+@pytest.mark.thorough
 def test_signals_that_the_caller_ignores_stay_ignored(tmp_path: Path) -> None:
     """Under nohup a hangup ends nothing."""
     suite(tmp_path, "import os, signal\ndef test_a():\n    os.kill(os.getpid(), signal.SIGHUP)\n")
@@ -145,6 +149,7 @@ def test_signals_that_the_caller_ignores_stay_ignored(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.thorough
 def test_terminal_that_goes_away_costs_no_report(folder: Path) -> None:
     """A closed terminal hangs the session up: it prints nothing, writes its reports, and gives status 129."""
     controller, terminal = pty.openpty()
@@ -169,6 +174,7 @@ def test_terminal_that_goes_away_costs_no_report(folder: Path) -> None:
     os.close(handle)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(
     ("option", "words"),
@@ -191,6 +197,7 @@ def test_session_that_failures_stop_is_not_an_interruption(
     assert f"NOT FINISHED: {words}: " in done.stdout
 
 
+@pytest.mark.thorough
 def test_interruption_of_the_interruption_is_none_that_is_well(tmp_path: Path) -> None:
     """A KeyboardInterrupt while pytest handles one leaves its status at 0: the results decide."""
     suite(tmp_path, "def test_a(): raise KeyboardInterrupt\ndef test_b(): pass\n")
@@ -207,6 +214,7 @@ def test_interruption_of_the_interruption_is_none_that_is_well(tmp_path: Path) -
     assert 'class="headline stopped"' in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.thorough
 def test_journal_names_what_was_collected_before_the_first_test(folder: Path) -> None:
     """What did not run can be named however the session ends: the collection is recorded first."""
     process = start(folder, "-n", "2")

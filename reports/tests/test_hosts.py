@@ -56,6 +56,7 @@ def verdicts(found: Run) -> dict[tuple[str, str], Verdict]:
     return {(result.target, result.name): result.verdict for result in found.results}
 
 
+@pytest.mark.thorough
 def test_each_host_has_its_own_results_and_facts(session: pytest.Pytester) -> None:
     """A test that fails on one host passes on the other; each target has its host's facts."""
     session.makepyfile(
@@ -74,6 +75,7 @@ def test_each_host_has_its_own_results_and_facts(session: pytest.Pytester) -> No
     assert {one.host for one in found.sessions} >= {"alpha", "beta"}
 
 
+@pytest.mark.thorough
 def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pytester) -> None:
     """The test that killed it is named for that host only, and the rest also runs there."""
     session.makepyfile(
@@ -92,6 +94,7 @@ def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pyteste
     assert verdicts(found)["host@beta", "test_c"] is Verdict.PASS
 
 
+@pytest.mark.thorough
 def test_reports_name_host_and_target(session: pytest.Pytester) -> None:
     """The flat document has every test of every host under a name of its own."""
     session.makepyfile("def test_a(): pass\n")

@@ -98,6 +98,7 @@ FIELDS = (
 )
 
 
+@pytest.mark.thorough
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -278,6 +279,7 @@ def test_it(number):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("workers", "moments", "seed"), [("0", 7, 1), ("0", 7, 2), ("2", 3, 3), ("2", 3, 4)])
 def test_kill_at_random_moments_loses_no_completed_test(

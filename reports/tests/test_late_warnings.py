@@ -23,6 +23,7 @@ LATE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE.keys())
 def test_warning_outside_of_tests_changes_no_status(tmp_path: Path, workers: str, late: str) -> None:
@@ -37,6 +38,7 @@ def test_warning_outside_of_tests_changes_no_status(tmp_path: Path, workers: str
     assert "1 passed" in done.stdout
 
 
+@pytest.mark.thorough
 def test_cache_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
     """A .pytest_cache of another user, or on a read-only file system, is only a warning."""
     suite(tmp_path, "def test_a(): pass\n")
@@ -50,6 +52,7 @@ def test_cache_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
     assert "summary by target" in done.stdout
 
 
+@pytest.mark.thorough
 def test_warning_in_a_test_is_still_its_failure(tmp_path: Path) -> None:
     """A warning in a test stays an error of that test."""
     suite(tmp_path, "import warnings\ndef test_a(): warnings.warn('now')\n")

@@ -69,6 +69,7 @@ def on_terminal(folder: Path, **environment: str) -> str:
     return written.decode()
 
 
+@pytest.mark.thorough
 def test_terminal_sees_progress_and_failures_as_they_come(tmp_path: Path) -> None:
     """The line shows done of total; the failure has a line before the end; letters are gone."""
     written = on_terminal(tmp_path)
@@ -79,6 +80,7 @@ def test_terminal_sees_progress_and_failures_as_they_come(tmp_path: Path) -> Non
     assert "FAIL    no target it test_it.17" in written
 
 
+@pytest.mark.thorough
 def test_no_color_keeps_the_terminal_plain(tmp_path: Path) -> None:
     """With NO_COLOR nothing is painted; the line is redrawn all the same."""
     written = on_terminal(tmp_path, NO_COLOR="1")

@@ -231,6 +231,7 @@ def test_every_simulated_figure_is_labelled() -> None:
         assert (section.lower().count("simulated") >= 4) == ("sim-" in section)
 
 
+@pytest.mark.thorough
 def test_page_takes_few_bytes_a_result() -> None:
     """At this rate 100,000 results stay far below 15 MB, logs and names included."""
     assert len(page(samples.run(20_000))) < 20_000 * 100
@@ -275,6 +276,7 @@ def test_fitted_lines_go_from_corner_to_corner() -> None:
     assert [tick.text for tick in found.scatter.ticks_x] == ["0", "2", "4", "6", "8", "10"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("text", NASTY)
 def test_hostile_names_of_benchmarks_stay_text(text: str) -> None:
     """Whatever a metric, a variant or a note holds, the page has the same elements."""

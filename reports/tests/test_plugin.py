@@ -108,6 +108,7 @@ def verdicts(found: Run) -> dict[str, Verdict]:
     return {result.name: result.verdict for result in found.results}
 
 
+@pytest.mark.thorough
 def test_each_test_has_the_verdict_that_its_phases_make(session: pytest.Pytester) -> None:
     """Setup, call and teardown of a test, and the properties from the harness, make one verdict."""
     session.makepyfile(EVERY_VERDICT)
@@ -130,6 +131,7 @@ def test_each_test_has_the_verdict_that_its_phases_make(session: pytest.Pytester
     assert {result.name for result in journal(session).results if result.strict} == {"test_xpass"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["1", "2", "4"])
 def test_reports_are_the_same_for_any_number_of_workers(session: pytest.Pytester, workers: str) -> None:
     """The same tests make the same bytes of every report, times aside."""
@@ -208,6 +210,7 @@ def test_first_failure_stops_and_the_rest_is_not_run(session: pytest.Pytester) -
     }
 
 
+@pytest.mark.thorough
 def test_interrupt_keeps_what_was_judged(session: pytest.Pytester) -> None:
     """Ctrl-C ends with pytest's status 2; the reports hold what was judged."""
     session.makepyfile("def test_a(): pass\ndef test_b(): raise KeyboardInterrupt\ndef test_c(): pass\n")
@@ -221,6 +224,7 @@ def test_interrupt_keeps_what_was_judged(session: pytest.Pytester) -> None:
     assert (session.path / "out/results.ktap").exists()
 
 
+@pytest.mark.thorough
 def test_crashed_worker_names_the_test(session: pytest.Pytester) -> None:
     """A worker that dies makes its test the crashed one; the others are judged."""
     session.makepyfile("import os\ndef test_a(): pass\ndef test_b(): os._exit(9)\ndef test_c(): pass\n")
@@ -263,6 +267,7 @@ def test_next_session_keeps_the_journal_of_a_dead_one(session: pytest.Pytester) 
     assert journal(session).sessions[0].complete
 
 
+@pytest.mark.thorough
 def test_module_that_cannot_be_imported_is_one_error(session: pytest.Pytester) -> None:
     """A collection error is one result, with and without workers."""
     session.makepyfile(test_ok="def test_a(): pass", test_bad="import nonsense_of_ours")
@@ -306,6 +311,7 @@ def test_targets_come_from_the_hook(session: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(["*sim-a (simulated)*", "not usable: host: cannot open /dev/kvm*"])
 
 
+@pytest.mark.thorough
 def test_parameter_that_is_called_like_a_target_is_none(session: pytest.Pytester) -> None:
     """A test that names no target has none, though its id holds the word, and so its whole file."""
     session.makeconftest(TARGETS)
@@ -392,6 +398,7 @@ def test_full_disk_is_a_sentence_and_the_session_continues(session: pytest.Pytes
     done.stdout.fnmatch_lines(["no target*3*", "cannot write the journal *: File too large*"])
 
 
+@pytest.mark.thorough
 def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> None:
     """A benchmark's series is recorded with its test, and its raw rows land in bench/."""
     session.makepyfile(
@@ -412,6 +419,7 @@ def test_samples_go_into_the_journal_and_the_csv(session: pytest.Pytester) -> No
     assert csv == f"trapped,cntpct\n1,{2**64 - 1}\n1,7\n"
 
 
+@pytest.mark.thorough
 def test_journal_may_be_a_pipe(session: pytest.Pytester) -> None:
     """A lab host sends its journal through a device; the summary is still there."""
     session.makepyfile("def test_a(): pass")

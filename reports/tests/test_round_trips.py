@@ -140,6 +140,7 @@ def test_totals_line_counts_every_result_once(run: Run) -> None:
     assert sum(map(int, re.findall(r"\d+", totals))) == ran
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_junit_counters_are_its_elements(run: Run) -> None:
@@ -208,6 +209,7 @@ def test_kcidb_counts_agree(run: Run) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", test["path"])
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_squad_and_lava_say_the_same(run: Run) -> None:
@@ -239,6 +241,7 @@ def test_csv_holds_every_result(run: Run) -> None:
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_html_keeps_hostile_text_text(run: Run) -> None:

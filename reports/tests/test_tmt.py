@@ -129,6 +129,7 @@ def test_run_that_ended_early_says_so() -> None:
     assert Counter(re.findall(r"^    result: (\w+)$", text, re.MULTILINE)) == {"pass": 1, "pending": 1}
 
 
+@pytest.mark.thorough
 @pytest.mark.clients
 @pytest.mark.timeout(INSTALL_S + 60)
 @pytest.mark.parametrize("run", [hostile_run(), samples.run(400)], ids=["hostile", "ordinary"])

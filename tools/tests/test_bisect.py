@@ -14,6 +14,8 @@ from tools import bisect_step
 from tools.judgement import BisectStatus, judge, symptom_of
 from tools.tests.git_tree import git
 
+pytestmark = pytest.mark.thorough
+
 STEP = Path(bisect_step.__file__)
 CLAIM = "kvmtests/x86/test_get_clock.py::test_no_vcpu_no_master_clock"
 

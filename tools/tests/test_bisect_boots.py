@@ -63,6 +63,7 @@ def tree(tmp_path: Path) -> tuple[Path, list[str]]:
     return folder, commits
 
 
+@pytest.mark.thorough
 def test_git_bisect_finds_the_commit_by_booting(tree: tuple[Path, list[str]]) -> None:
     """git names the culprit, and next to it the commit that does not build and so cannot be ruled out."""
     folder, commits = tree

@@ -45,6 +45,7 @@ def test_exit_status(tmp_path: Path, arguments: list[str], status: int) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_all_skipped_is_not_usage(tmp_path: Path) -> None:
     """A selection in which every test skips ends with 4, which pytest itself gives to usage errors."""
     done = check(tmp_path, "--target", "sim-x86_64", "-k", "l2_reads_l1s_tsc")
@@ -53,6 +54,7 @@ def test_all_skipped_is_not_usage(tmp_path: Path) -> None:
     assert " passed" not in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_benchmark_table_is_among_what_it_prints(tmp_path: Path) -> None:
     """The quick run takes a glance at what counter reads cost: the classic table, labelled simulated."""
     done = check(tmp_path, "--target", "sim-arm64-nvhe")
@@ -64,6 +66,7 @@ def test_the_benchmark_table_is_among_what_it_prints(tmp_path: Path) -> None:
     assert lines[place + 3].split() == ["|", "Metric", "|", "Native", "|", "Trapped", "|"]
 
 
+@pytest.mark.thorough
 def test_a_broken_claim_is_1(tmp_path: Path) -> None:
     """A defect in the simulator breaks claims, and the run says so by its status."""
     done = check(
@@ -82,6 +85,7 @@ def test_a_broken_claim_is_1(tmp_path: Path) -> None:
     assert "FAIL" in done.stdout
 
 
+@pytest.mark.thorough
 def test_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     """Reports that cannot be written stop the run before it begins, in one sentence."""
     (tmp_path / "file").write_text("")
@@ -93,6 +97,7 @@ def test_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -121,6 +126,7 @@ def test_choice_of_nothing_is_a_sentence(tmp_path: Path, arguments: list[str], s
     assert "summary by target" not in done.stdout
 
 
+@pytest.mark.thorough
 def test_named_file_is_all_that_runs(tmp_path: Path) -> None:
     """A file among pytest's arguments takes the place of the whole suite, claims marked thorough included."""
     done = check(tmp_path, "--target", "sim-x86_64", "--", "kvmtests/common/test_target.py")
@@ -140,6 +146,7 @@ def test_too_few_measurements_are_a_sentence(capsys: pytest.CaptureFixture[str],
     assert capsys.readouterr().err.startswith("bench: argument -n: N is a number from 2 on, not ")
 
 
+@pytest.mark.thorough
 def test_two_measurements_are_enough(tmp_path: Path) -> None:
     """The least number measures everything that there is to measure."""
     words = ["-n2", "--target=sim-x86_64", "--target=sim-arm64-vhe", f"--out={tmp_path}"]

@@ -124,6 +124,7 @@ def test_run_that_dies_is_trouble() -> None:
     assert outcomes["die"].trouble == "the process ended with 3"
 
 
+@pytest.mark.thorough
 def test_stopped_run_keeps_what_ended() -> None:
     """After a signal no run is waited for, and a run that did not end has no outcome."""
     stop = Stop()

@@ -20,6 +20,7 @@ FREQUENCY = "kvmtests/arm64/test_counters_by_value.py::test_counter_frequency_is
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("nodeid", [pytest.param(WINDOW, id="window"), pytest.param(REFUSAL, id="refusal")])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_program_compiles_without_a_warning(nodeid: str, compiler: str, tmp_path: Path) -> None:
@@ -37,12 +38,14 @@ def test_program_says_what_it_claims() -> None:
     assert "/* loop: rdtsc; " in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", [(), ("--libkvm",)], ids=["alone", "libkvm"])
 def test_parts_are_one_empty_line_apart(form: tuple[str, ...]) -> None:
     """No two empty lines follow each other, in either form: the kernel's checkpatch.pl complains of them."""
     assert "\n\n\n" not in exported(WINDOW, "sim-x86_64", *form)
 
 
+@pytest.mark.thorough
 def test_command_in_the_program_writes_it_again() -> None:
     """The command that a program names, run as it stands there, writes the same program."""
     text = exported(WINDOW, "sim-x86_64")
@@ -86,6 +89,7 @@ def test_libkvm_form_uses_its_vms_ucalls_and_assertions() -> None:
     assert "program_tsc" not in text
 
 
+@pytest.mark.thorough
 def test_libkvm_form_of_guest_memory_is_refused() -> None:
     """A claim that looks at guest memory has no form on libkvm, and the command says so."""
     case = "kvmtests/x86/test_steal_time.py::test_area_belongs_to_one_vcpu[sim-x86_64]"
@@ -108,6 +112,7 @@ def test_recorder_goes_into_a_lab_host(tmp_path: Path) -> None:
     assert image._belongs(Path(in_lab.MODULE).with_name(in_lab.ARCHIVE))
 
 
+@pytest.mark.thorough
 def test_what_has_no_program_says_why() -> None:
     """A claim without a program is refused in one sentence, with status 1."""
     done = export("kvmtests/x86/test_benchmark_counters.py", "--target", "sim-x86_64")
@@ -118,6 +123,7 @@ def test_what_has_no_program_says_why() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_unknown_target_is_named() -> None:
     """A target that does not exist is named, with the nearest one."""
     done = export(WINDOW, "--target", "sim-x86_46")
@@ -126,6 +132,7 @@ def test_unknown_target_is_named() -> None:
     assert "sim-x86_46" in done.stderr
 
 
+@pytest.mark.thorough
 def test_arm64_program_carries_the_guest_that_it_starts() -> None:
     """Every guest program whose registers are set is in the guest's memory."""
     text = exported(FREQUENCY, "sim-arm64-vhe")
@@ -134,6 +141,7 @@ def test_arm64_program_carries_the_guest_that_it_starts() -> None:
     assert "program_cntfrq, sizeof(program_cntfrq)" in text
 
 
+@pytest.mark.thorough
 def test_union_has_no_program() -> None:
     """A structure with a union is refused, as a program without its contents would make another call."""
     case = "kvmtests/x86/test_xen.py::test_unaligned_vcpu_info_is_refused[sim-x86_64]"

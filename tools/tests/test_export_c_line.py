@@ -72,6 +72,7 @@ def by_shell(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 def test_line_writes_the_program_of_that_case(failed: FailedRun) -> None:
     """A shell that runs it writes repro.c, of the failed case alone; the page shows the same line."""
     done = by_shell(failed.checkout, failed.terminal)
@@ -84,6 +85,7 @@ def test_line_writes_the_program_of_that_case(failed: FailedRun) -> None:
     assert not (failed.checkout / "oops").exists()
 
 
+@pytest.mark.thorough
 @HAS_KVM
 def test_program_that_the_line_writes_fails_as_the_claim_did(failed: FailedRun, tmp_path: Path) -> None:
     """Compiled and run, what the line wrote is `not ok` on every KVM that has the attribute."""

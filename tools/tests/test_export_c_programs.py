@@ -46,6 +46,7 @@ int ioctl(int fd, unsigned long request, ...)
 """
 
 
+@pytest.mark.thorough
 @HAS_KVM
 @pytest.mark.parametrize("case", [WINDOW, EQUALITY, REFUSAL, MONOTONY], ids=lambda case: case.split("::")[1])
 def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
         assert compared(done.stdout) <= numbers(result.message)
 
 
+@pytest.mark.thorough
 @HAS_KVM
 def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
     """A KVM that takes unknown flags (C07) fails the program as it fails the claim; without, it passes.
@@ -80,6 +82,7 @@ def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
     assert symptoms(broken.stdout) == symptoms(claim.message) == {"succeeded; the interface promises"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", [SPINNING, TWO_VMS], ids=["spinning-vcpu", "two-vms"])
 def test_arm64_program_is_cross_compiled(case: str, tmp_path: Path) -> None:
     """Programs for arm64 are C11 in which its compiler finds nothing to warn about."""

@@ -36,6 +36,7 @@ def victim(folder: Path) -> int:
     return int((folder / "pid").read_text())
 
 
+@pytest.mark.thorough
 def test_killed_worker(tmp_path: Path) -> None:
     """kill -9 of a worker: its test is a crash that names the worker, the others are judged."""
     suite = Suite(tmp_path, SIGNALS_ITS_PID)
@@ -60,6 +61,7 @@ def pytest_runtest_logfinish(nodeid):
 """
 
 
+@pytest.mark.thorough
 def test_worker_killed_between_two_tests(tmp_path: Path) -> None:
     """A worker that dies with its test's result delivered takes nothing back: the result stays."""
     victim_passes = 'def test_victim(vcpu):\n    "Passes."\n'
@@ -71,6 +73,7 @@ def test_worker_killed_between_two_tests(tmp_path: Path) -> None:
     assert journal.count('"type":"result"') == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_suspended_process(tmp_path: Path, workers: str) -> None:
     """A process that stood still for seconds continues: nothing is lost, nothing fails."""
@@ -96,6 +99,7 @@ import pytest
 """ + SIGNALS_ITS_PID.lstrip("\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_process_stopped_for_longer_than_the_limit_of_its_test(tmp_path: Path, workers: str) -> None:
     """A test that stood still for longer than its own time limit is not a timeout: it continues."""
@@ -113,6 +117,7 @@ def test_process_stopped_for_longer_than_the_limit_of_its_test(tmp_path: Path, w
     assert ended.verdicts() == {"test_first": "pass", VICTIM: "pass", "test_last": "pass"}
 
 
+@pytest.mark.thorough
 def test_starved_process_is_not_hung(tmp_path: Path) -> None:
     """A test whose process gets a fraction of a processor has as much time of its own as any other."""
     suite = Suite(tmp_path, OUTLASTS)
@@ -141,6 +146,7 @@ def test_victim(vcpu):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("work", ["time.sleep(0.01)", "time.sleep(100)", "pass", "sum(range(10**6))"])
 def test_hung_test_is_a_timeout(tmp_path: Path, work: str) -> None:
     """A test that waits or computes for ever ends at its limit, and the next one runs."""
@@ -164,6 +170,7 @@ def test_victim(vcpu):
 """
 
 
+@pytest.mark.thorough
 def test_guest_of_a_suspended_process_is_not_hung(tmp_path: Path) -> None:
     """A guest's limit counts the time in which the harness could have seen it leave."""
     suite = Suite(tmp_path, SPINS)
@@ -208,6 +215,7 @@ def stuck_vcpu(target):
 """
 
 
+@pytest.mark.thorough
 def test_vcpu_thread_that_nothing_ends(tmp_path: Path) -> None:
     """A KVM_RUN that ignores its kicks is a timeout of its test; the next test runs next to it."""
     ended = Suite(tmp_path, STUCK, STUCK_BACKEND).run()
@@ -249,6 +257,7 @@ def broken_kvm(target):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("on_open", "number", "sentence"),
     [
@@ -285,6 +294,7 @@ def test_victim(target):
 """
 
 
+@pytest.mark.thorough
 @in_namespace
 @pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="no usable /dev/kvm")
 def test_real_device_that_vanishes(tmp_path: Path) -> None:
@@ -328,6 +338,7 @@ def test_victim(kvm, little_memory):
 """
 
 
+@pytest.mark.thorough
 def test_memory_limit(tmp_path: Path) -> None:
     """Memory that is not available is an error with the errno in words, of the test that wanted it."""
     ended = Suite(tmp_path, NEEDS_MEMORY).run()
@@ -353,6 +364,7 @@ def test_victim(stepped_clock, vcpu):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_wall_clock_of_the_harness_is_stepped(tmp_path: Path, hours: int) -> None:
     """A clock set by an hour changes no verdict and makes no negative or hour-long duration."""
@@ -376,6 +388,7 @@ def test_victim(vcpu):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_clock_of_the_host_is_stepped(tmp_path: Path, hours: int) -> None:
     """A realtime clock of the host that is set changes no claim on guests' monotonic clocks."""
@@ -392,6 +405,7 @@ def test_victim(vcpu):
 """
 
 
+@pytest.mark.thorough
 def test_removed_folder(tmp_path: Path) -> None:
     """A journal whose folder is removed during the run is there again at its end, whole."""
     ended = Suite(tmp_path, REMOVES_FOLDER).run()
@@ -401,6 +415,7 @@ def test_removed_folder(tmp_path: Path) -> None:
     assert ended.has_reports()
 
 
+@pytest.mark.thorough
 @in_namespace
 @pytest.mark.parametrize("size", ["8k", "16k"])
 def test_full_disk(tmp_path: Path, size: str) -> None:
@@ -426,6 +441,7 @@ def test_{number}(vcpu):
 """
 
 
+@pytest.mark.thorough
 @in_namespace
 def test_read_only_folder(tmp_path: Path) -> None:
     """A folder on a read-only file system ends the session before its first test, status 2."""

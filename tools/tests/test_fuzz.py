@@ -48,6 +48,7 @@ class KeepsRefusedOffset(TscAttributes):
         return super().set(arg)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(SECONDS + 240)
 @pytest.mark.parametrize("kind", fuzz.KINDS)
 def test_no_hostile_input_breaks_the_harness(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +141,7 @@ print(json.dumps({"counts": {"cases": 4}}))
 """
 
 
+@pytest.mark.thorough
 def test_file_that_takes_too_long_ends_the_process(tmp_path: Path) -> None:
     """A reader that hangs on a file is stopped at the time limit of a file; the file's seed stays."""
     trace = tmp_path / "trace"

@@ -85,6 +85,7 @@ def test_issue_gone_without_its_change_is_not_intended(issues: tuple[KnownIssue,
     assert found.change == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_next_kernel_changes_what_its_switches_say(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

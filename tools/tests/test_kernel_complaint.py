@@ -60,12 +60,14 @@ def complaint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return ComplainedRun(name, done.returncode, done.stdout + done.stderr, folder)
 
 
+@pytest.mark.thorough
 def test_run_fails_and_names_the_line(complaint: ComplainedRun) -> None:
     """pytest ends with status 1, and its output has the kernel's line."""
     assert complaint.status == 1, complaint.output
     assert f"the kernel logged: {LINE}" in complaint.output
 
 
+@pytest.mark.thorough
 def test_ktap_has_the_line(complaint: ComplainedRun) -> None:
     """KTAP has `not ok`, and the line in a diagnostic above it."""
     lines = [line.strip() for line in complaint.text("results.ktap").splitlines()]
@@ -77,6 +79,7 @@ def test_ktap_has_the_line(complaint: ComplainedRun) -> None:
     assert said < failed
 
 
+@pytest.mark.thorough
 def test_junit_has_the_line(complaint: ComplainedRun) -> None:
     """JUnit's failure has it as its message, whole after an XML parser has read it."""
     document = ET.fromstring(complaint.text("junit.xml"))  # noqa: S314  # we wrote it
@@ -85,6 +88,7 @@ def test_junit_has_the_line(complaint: ComplainedRun) -> None:
     assert found == [f"the kernel logged: {LINE}"]
 
 
+@pytest.mark.thorough
 def test_page_has_the_line_as_text(complaint: ComplainedRun) -> None:
     """report.html shows it, and nothing in it is markup."""
     page = complaint.text("report.html")

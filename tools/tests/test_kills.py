@@ -175,6 +175,7 @@ def mark() -> Iterator[str]:
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_process_in_a_session_of_its_own_is_found(mark: str) -> None:
     """Neither a session of its own nor a dead parent hides a process; one that ends is waited for."""
     code = "import subprocess; subprocess.Popen(['sleep', '{}'], start_new_session=True)"

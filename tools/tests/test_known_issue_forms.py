@@ -149,6 +149,7 @@ def test_yaml_is_what_its_readers_need(
         assert known["url"] == "https://p/docs/findings/counter.md"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_our_own_issues_have_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way: the physical counter's cases on an arm64 host in protected mode, and none of x86."""

@@ -45,6 +45,7 @@ def verdicts(output: str) -> dict[str, str]:
     return {result.name: result.verdict.value for result in read_ktap.parse(output).results}
 
 
+@pytest.mark.thorough
 def test_document_of_a_program_is_whole(tree: Path) -> None:
     """Version, plan, numbered results, totals, newline; exit status 0."""
     suite(tree)
@@ -58,6 +59,7 @@ def test_document_of_a_program_is_whole(tree: Path) -> None:
     assert verdicts(output) == {"x86.clock.test_passes": "pass", "x86.clock.test_is_skipped": "skip"}
 
 
+@pytest.mark.thorough
 def test_failure_is_exit_status_1(tree: Path) -> None:
     """One failure makes the program fail, with its message before the result."""
     suite(tree, "def test_fails():\n    assert False, 'value 5 is 1 after the end'\n")
@@ -70,6 +72,7 @@ def test_failure_is_exit_status_1(tree: Path) -> None:
     assert "not ok 3 x86.clock.test_fails\n" in output
 
 
+@pytest.mark.thorough
 def test_module_that_cannot_be_imported_is_one_error(tree: Path) -> None:
     """A broken module is one result with its traceback, not a missing plan."""
     suite(tree, "import nonsense_of_ours")
@@ -82,6 +85,7 @@ def test_module_that_cannot_be_imported_is_one_error(tree: Path) -> None:
     assert list(verdicts(output).values()) == ["error"]
 
 
+@pytest.mark.thorough
 def test_term_completes_the_document(tree: Path) -> None:
     """On TERM the running test timed out, the rest did not run, and the last line is the totals."""
     suite(tree, "def test_hangs():\n    time.sleep(60)\n\ndef test_waits():\n    pass\n")
@@ -105,6 +109,7 @@ def test_term_completes_the_document(tree: Path) -> None:
     assert rest.endswith("skip:1 error:1\n")
 
 
+@pytest.mark.thorough
 def test_test_that_hangs_is_a_timeout(tree: Path) -> None:
     """A test that exceeds its own limit is TIMEOUT, and the next test runs."""
     suite(
@@ -121,6 +126,7 @@ def test_test_that_hangs_is_a_timeout(tree: Path) -> None:
     assert verdicts(output)["x86.clock.test_next"] == "pass"
 
 
+@pytest.mark.thorough
 def test_own_limit_comes_before_the_runners(tree: Path) -> None:
     """With kselftest_timeout set the program ends in time by itself."""
     suite(tree, "def test_hangs():\n    time.sleep(60)\n")
@@ -157,6 +163,7 @@ def test_vendored_packages_are_found(tree: Path) -> None:
     assert process.returncode == 77
 
 
+@pytest.mark.thorough
 def test_refused_command_line_is_an_error(tree: Path) -> None:
     """What pytest refuses is a failure of the program, never a skip that looks well."""
     suite(tree)
@@ -168,6 +175,7 @@ def test_refused_command_line_is_an_error(tree: Path) -> None:
     assert list(verdicts(output).values()) == ["error"]
 
 
+@pytest.mark.thorough
 def test_plug_ins_of_the_host_stay_out(tree: Path) -> None:
     """A broken plug-in that this host happens to have breaks nothing."""
     suite(tree)
@@ -192,6 +200,7 @@ def test_each_subject_has_a_program_of_its_own() -> None:
     assert all((ROOT / kselftest.module_of(subject)).is_file() for subject in subjects)
 
 
+@pytest.mark.thorough
 def test_program_knows_its_subject_by_its_name(tree: Path) -> None:
     """The script is the same for all: kvm_x86_clock.sh is about kvmtests/x86/test_clock.py."""
     suite(tree)

@@ -72,6 +72,7 @@ def listed(tree: Path) -> list[str]:
     return [line for line in lines if line.startswith(f"{kselftest_c.COLLECTION}:")]
 
 
+@pytest.mark.thorough
 def test_folder_of_programs_runs_in_the_installed_tree(checkout: Path, tmp_path: Path) -> None:
     """Each C file of a folder is a program on the list, and its status is its verdict."""
     tree = tmp_path / "in stalled"
@@ -90,6 +91,7 @@ def test_folder_of_programs_runs_in_the_installed_tree(checkout: Path, tmp_path:
     assert (tree / "kvmtests-c/a_passes.c").read_text() == (checkout / "c/a_passes.c").read_text()
 
 
+@pytest.mark.thorough
 def test_tar_has_the_programs_too(checkout: Path, tmp_path: Path) -> None:
     """`make gen_tar` packs them, and the list that comes with them names no program twice."""
     tree = tmp_path / "packed"
@@ -104,6 +106,7 @@ def test_tar_has_the_programs_too(checkout: Path, tmp_path: Path) -> None:
     assert results(run(elsewhere)) == ["ok 1 selftests: kvmtests-c: a_passes"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -148,6 +151,7 @@ def test_what_cannot_be_installed_is_a_sentence(
     assert not (tree / kselftest_c.COLLECTION).exists()
 
 
+@pytest.mark.thorough
 @HAS_KVM
 def test_claim_is_exported_compiled_and_run(tmp_path: Path) -> None:
     """A claim that a node id names is a program of the tree; one without a program says why."""
@@ -166,6 +170,7 @@ def test_claim_is_exported_compiled_and_run(tmp_path: Path) -> None:
     assert ran.returncode in {0, 1, 4}
 
 
+@pytest.mark.thorough
 def test_only_claims_without_a_program_install_nothing(tmp_path: Path) -> None:
     """Where no claim has a program, the command says so, and fails."""
     words = ["--install-path", str(tmp_path), "--target", "sim-x86_64", "--", TWO_HOSTS]

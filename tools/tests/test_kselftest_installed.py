@@ -104,6 +104,7 @@ def whole(tree: Path, bare: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return run(tree, bare)
 
 
+@pytest.mark.thorough
 def test_every_program_runs(whole: subprocess.CompletedProcess[str]) -> None:
     """No program of an installed tree fails because of what the tree lacks."""
     results = read_ktap.parse(whole.stdout).results
@@ -117,6 +118,7 @@ def test_every_program_runs(whole: subprocess.CompletedProcess[str]) -> None:
         assert f" selftests: kvmtests: {kselftest.program_of(subject)}" in whole.stdout
 
 
+@pytest.mark.thorough
 @has_kvm
 def test_counterparts_are_one_skip(tree: Path, bare: dict[str, str]) -> None:
     """Claims about a simulated counterpart are one skip: the CPU emulator is compiled and stays at home."""
@@ -133,6 +135,7 @@ def test_counterparts_are_one_skip(tree: Path, bare: dict[str, str]) -> None:
     assert done.returncode == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("argument", ["--target sim-x86_64", "--target=sim-x86_64,sim-x86_64-series"])
 def test_simulated_target_without_an_emulator_is_one_skip(
     tree: Path, bare: dict[str, str], argument: str
@@ -149,6 +152,7 @@ def test_simulated_target_without_an_emulator_is_one_skip(
     assert done.returncode == 4
 
 
+@pytest.mark.thorough
 def test_target_that_nobody_knows_is_an_error(tree: Path, bare: dict[str, str]) -> None:
     """A target that does not exist is a failure of the program, with pytest's sentence."""
     done = run(
@@ -162,6 +166,7 @@ def test_target_that_nobody_knows_is_an_error(tree: Path, bare: dict[str, str]) 
     assert done.returncode == 1
 
 
+@pytest.mark.thorough
 @has_kvm
 def test_lines_that_programs_print_run_in_their_folder(
     tree: Path, bare: dict[str, str], tmp_path: Path

@@ -81,6 +81,7 @@ def test_output_follows_a_number_sign(base: Path) -> None:
     assert "\n# ok 1 inner\n# problem\n# unfinished\nok 1 selftests: kvmtests: it.sh\n" in done.stdout
 
 
+@pytest.mark.thorough
 def test_output_before_the_limit_is_kept(base: Path) -> None:
     """What a program said before its time was up is in the log, and so is what TERM made it say."""
     install(base, it="trap 'echo ended; exit 1' TERM; echo begun; sleep 60 & wait")
@@ -141,6 +142,7 @@ def test_term_ends_the_document(base: Path) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_programs_can_be_chosen(base: Path) -> None:
     """-l lists, -t takes one, -c a collection, -d only prints; an unknown name runs nothing."""
     install(base, one="exit 0", two="exit 0")
@@ -164,6 +166,7 @@ def test_programs_can_be_left_out(base: Path) -> None:
     assert (none.returncode, none.stdout) == (4, "TAP version 13\n1..0 # SKIP every program is left out\n")
 
 
+@pytest.mark.thorough
 def test_failures_need_not_end_with_an_error(base: Path) -> None:
     """-f ends with 0 though programs failed; what was not run, or a run that was stopped, is not green."""
     install(base, fails="exit 1", stops="kill -TERM $PPID; sleep 60 & wait")

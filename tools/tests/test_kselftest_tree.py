@@ -66,6 +66,7 @@ def installed(checkout: Path) -> Path:
     return tree
 
 
+@pytest.mark.thorough
 def test_run_tests_in_a_checkout(checkout: Path) -> None:
     """`make run_tests` prints what the kernel's runner would, and succeeds."""
     done = make(checkout, "-s", "run_tests", "VENDOR=no")
@@ -76,6 +77,7 @@ def test_run_tests_in_a_checkout(checkout: Path) -> None:
     assert done.stdout.endswith(LINE)
 
 
+@pytest.mark.thorough
 def test_installed_tree_needs_nothing_but_python3(checkout: Path, bare: dict[str, str]) -> None:
     """With pytest in vendor/ the tree runs where python3 has no packages at all."""
     tree = installed(checkout)
@@ -105,6 +107,7 @@ FAILS = "def test_fails():\n    assert False\n"
 ONLY_SKIPS = "def skip():\n    pytest.skip('KVM_CAP_X')\n\ntest_passes = test_is_skipped = skip\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("more", "program", "inner"),
     [

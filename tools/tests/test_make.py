@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -84,6 +85,7 @@ def argv(done: subprocess.CompletedProcess[str]) -> list[str]:
     return words
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("goal", GOALS)
 @pytest.mark.parametrize(
     "value",
@@ -119,6 +121,7 @@ def test_values_arrive_whole(checkout: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("goal", [goal for goal in GOALS if goal not in ("install", "gen_tar", "report")])
 def test_the_environment_sets_no_variable(checkout: Path, goal: str) -> None:
     """Kernel developers export O, and others what they like: only the command line counts."""
@@ -163,6 +166,14 @@ def test_repeat_boots_lab_hosts_one_run_at_a_time() -> None:
     words = make.repeat({"TARGET": "lab-x86_64-svm", "O": "there", "ALL": "1", "K": "clock"})
     assert words == ["--out=there", "--", "--target", "lab-x86_64-svm", "-kclock"]
     assert make.run_tests({"T": "a.sh b.sh"})[-3:] == ["--", "a.sh", "b.sh"]
+
+
+def test_tests_that_take_long_come_when_called() -> None:
+    """`make test` is for each commit: what starts whole runs, boots or builds comes with ALL=1, as in CI."""
+    left_out = ("-m", "not thorough")
+
+    assert left_out in itertools.pairwise(make.test({}))
+    assert left_out not in itertools.pairwise(make.test({"ALL": "1"}))
 
 
 def test_programs_to_install_are_words_of_a_shell() -> None:

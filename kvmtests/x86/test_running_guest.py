@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC
-from fixtures.kvm.errors import HarnessError
+from fixtures.kvm.meanwhile import await_readings
 from fixtures.kvm.spans import Span, spanned
 from fixtures.kvm.threads import together
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -33,12 +31,8 @@ PARTED = pytest.mark.parametrize(
 
 def once_reading(vcpus: list[X86Vcpu], call: Callable[[], None]) -> Span:
     """Do *call* when the guests of all *vcpus* have begun to read; return when it was."""
-    deadline_s = time.monotonic() + vcpus[0].run_limit_s
-    begun = [vcpu.guest.readings_so_far for vcpu in vcpus]
-    while any(vcpu.guest.readings_so_far == count for vcpu, count in zip(vcpus, begun, strict=True)):
-        if time.monotonic() > deadline_s:
-            raise HarnessError("no guest began to read its clock")
-        threading.Event().wait(0.001)
+    for vcpu, begun in [(vcpu, vcpu.guest.readings_so_far) for vcpu in vcpus]:
+        await_readings(vcpu, begun)
     span, _ = spanned(vcpus[0].vm.time, call)
     return span
 

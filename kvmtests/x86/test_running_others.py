@@ -14,11 +14,12 @@ import pytest
 from fixtures.counters import NSEC_PER_SEC, OutsideWindow, Window
 from fixtures.guests import layout
 from fixtures.kvm.errors import KvmError, MsrRefused
+from fixtures.kvm.meanwhile import await_readings
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
-from fixtures.kvm.x86.watching import ClockSteps, await_readings, clock_steps, flags_of, record_at, watched
+from fixtures.kvm.x86.watching import ClockSteps, clock_steps, flags_of, record_at, watched
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from fixtures.uapi.x86.pvclock import PVCLOCK_TSC_STABLE_BIT

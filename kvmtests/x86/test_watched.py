@@ -14,6 +14,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_SEC
 from fixtures.guests import layout
+from fixtures.kvm.meanwhile import await_readings
 from fixtures.kvm.run_delay import RunDelay
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -40,7 +41,7 @@ from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED
 from fixtures.uapi.x86.xen import compat_shared_info, shared_info
 from kvmtests.x86.clocks import enter_all
 from kvmtests.x86.hyperv import enlighten, require_hyperv
-from kvmtests.x86.xen import PLACES, SHARED_INFO, require_xen, set_vcpu, share
+from kvmtests.x86.xen import PLACES, SHARED_INFO, require_xen, set_vcpu, set_vm, share
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource", "stable_tsc")]
 
@@ -92,11 +93,14 @@ def xen_wall_clock(long_mode: int) -> WatchedArea:
     """Return the wall clock in a Xen guest's shared page."""
     structure = shared_info if long_mode else compat_shared_info
 
-    def update(vcpu: X86Vcpu) -> None:
+    def register(vcpu: X86Vcpu) -> None:
         require_xen(vcpu.vm)
         share(vcpu.vm, long_mode)
 
-    return WatchedArea(lambda _: wall_clock_at(SHARED_INFO + structure.wc.offset), nothing, nothing, update)
+    def update(vcpu: X86Vcpu) -> None:
+        set_vm(vcpu.vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, SHARED_INFO // layout.PAGE_SIZE)
+
+    return WatchedArea(lambda _: wall_clock_at(SHARED_INFO + structure.wc.offset), register, nothing, update)
 
 
 def enable_page(vcpu: X86Vcpu) -> None:
@@ -194,6 +198,7 @@ def test_watched_steal_time_grows(vcpus: list[X86Vcpu], run_delay: RunDelay) -> 
         for _ in range(3):
             run_delay.wait()
             enter(written)
+            await_readings(reader, reader.guest.readings_so_far, 2)
 
     found = watched(reader, steal_time_of(written), work)
 

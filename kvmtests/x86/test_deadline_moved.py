@@ -14,6 +14,7 @@ import pytest
 from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from kvmtests.x86.apic import ONCE, arm, interrupts, with_apic_timer
 from kvmtests.x86.moves import require_offsets
@@ -105,3 +106,48 @@ def test_deadline_written_after_the_move_counts(apic_vcpu: X86Vcpu, move: Lever)
 
     assert seen.outcome == ONCE
     assert (seen.handled_tsc - deadline) % 2**64 < 2**63
+
+
+@pytest.fixture
+def scaled_vcpu(vm: X86Vm) -> X86Vcpu:
+    """vCPU 0 with an APIC timer in TSC-deadline mode, whose frequency KVM can change."""
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    return with_apic_timer(vm)
+
+
+def test_frequency_past_the_deadline_interrupts(scaled_vcpu: X86Vcpu) -> None:
+    """A frequency that puts the TSC past a deadline, as it multiplies all of it, has that interrupt, once."""
+    deadline = arm(scaled_vcpu, 500 * NSEC_PER_MSEC)
+    host_ticks = scaled_vcpu.vm.time.counter()
+
+    scaled_vcpu.tsc_khz = 2 * scaled_vcpu.tsc_khz
+    seen = interrupts(scaled_vcpu)
+
+    assert host_ticks > 500 * scaled_vcpu.tsc_khz
+    assert seen.outcome == ONCE
+    assert (seen.handled_tsc - deadline) % 2**64 < 2**63
+
+
+def test_frequency_away_from_the_deadline_does_not_interrupt(scaled_vcpu: X86Vcpu) -> None:
+    """A deadline that a lower frequency has moved away does not interrupt when it would have before."""
+    deadline = arm(scaled_vcpu, 5 * NSEC_PER_MSEC)
+
+    scaled_vcpu.tsc_khz = scaled_vcpu.tsc_khz // 2
+    scaled_vcpu.vm.time.sleep_ns(10 * NSEC_PER_MSEC)
+    seen = interrupts(scaled_vcpu)
+
+    assert seen.outcome == (0, deadline, False)
+
+
+@pytest.mark.parametrize(("times", "parts"), [pytest.param(1, 2, id="half"), pytest.param(3, 1, id="triple")])
+def test_deadline_counts_at_the_new_frequency(scaled_vcpu: X86Vcpu, times: int, parts: int) -> None:
+    """A deadline that is written after the frequency was set interrupts once, when the TSC has reached it."""
+    scaled_vcpu.tsc_khz = scaled_vcpu.tsc_khz * times // parts
+
+    before_ns = scaled_vcpu.vm.time.monotonic_raw_ns()
+    deadline = arm(scaled_vcpu, 20 * NSEC_PER_MSEC)
+    seen = interrupts(scaled_vcpu, "sleep")
+
+    assert seen.outcome == ONCE
+    assert (seen.handled_tsc - deadline) % 2**64 < 2**63
+    assert scaled_vcpu.vm.time.monotonic_raw_ns() - before_ns >= 19 * NSEC_PER_MSEC

@@ -128,16 +128,17 @@ def test_counter_set_takes_at_most_that_step(vcpus: list[Arm64Vcpu]) -> None:
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, Stolen Time")
 def test_watched_stolen_time_grows(vcpus: list[Arm64Vcpu], run_delay: RunDelay) -> None:
-    """A second vCPU never finds another one's stolen time less than before, from its registration on."""
+    """A second vCPU never finds another one's stolen time less than before, once that one has it."""
     other, reader = vcpus
     other.vm.require(uapi.KVM_CAP_STEAL_TIME)
     reader.run_limit_s = SLOW_LIMIT_S
     reader.guest.read_cntvct()
     group, number = kvm_arm64.KVM_ARM_VCPU_PVTIME_CTRL, kvm_arm64.KVM_ARM_VCPU_PVTIME_IPA
 
-    def work() -> None:  # all in one thread, whose waits are what is stolen
-        other.attribute(group, number, "KVM_ARM_VCPU_PVTIME_IPA").set_u64(layout.steal_time(other.id))
-        other.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
+    other.attribute(group, number, "KVM_ARM_VCPU_PVTIME_IPA").set_u64(layout.steal_time(other.id))
+    other.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
+
+    def work() -> None:
         for _ in range(ROUNDS):
             run_delay.wait()
             other.guest.read_cntvct()

@@ -190,11 +190,10 @@ def test_watched_steal_time_grows(vcpus: list[X86Vcpu], run_delay: RunDelay) -> 
     """A second vCPU finds steal time that never becomes less, each value under a version of its own."""
     written, reader = vcpus
     written.vm.require(uapi.KVM_CAP_STEAL_TIME)
-    enter(reader)
+    prepared(vcpus, STEAL_TIME)
     reader.run_limit_s = SLOW_LIMIT_S
 
-    def work() -> None:  # all in one thread, whose waits are what is stolen
-        STEAL_TIME.register(written)
+    def work() -> None:
         for _ in range(3):
             run_delay.wait()
             enter(written)

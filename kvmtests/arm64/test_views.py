@@ -23,7 +23,7 @@ from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRT
 from kvmtests.windows import timed
 
 pytestmark = [
-    pytest.mark.promise(architectural="Arm ARM, D12: The Generic Timer in AArch64 state"),
+    pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state"),
     pytest.mark.thorough,
 ]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """An armed TSC deadline, and a TSC that is moved afterwards.
 
-Source: Intel SDM 3A, Local APIC Timer: the timer interrupts when the TSC has reached the deadline, however
+Source: Intel SDM 3A, TSC-Deadline Mode: the timer interrupts when the TSC has reached the deadline, however
 it came there.
 """
 
@@ -20,7 +20,7 @@ from kvmtests.x86.apic import ONCE, arm, interrupts, with_apic_timer
 from kvmtests.x86.moves import require_offsets
 
 pytestmark = [
-    pytest.mark.promise(architectural="Intel SDM 3A, Local APIC Timer: TSC-Deadline Mode"),
+    pytest.mark.promise(architectural="Intel SDM 3A, APIC Timer: TSC-Deadline Mode"),
     pytest.mark.thorough,
     pytest.mark.usefixtures("settable_tsc", "stable_tsc"),
 ]

@@ -37,7 +37,7 @@ from kvmtests.x86.apic import (
 )
 
 pytestmark = [
-    pytest.mark.promise(architectural="Intel SDM 3A, Local APIC Timer: TSC-Deadline Mode"),
+    pytest.mark.promise(architectural="Intel SDM 3A, APIC Timer: TSC-Deadline Mode"),
     pytest.mark.thorough,
     pytest.mark.usefixtures("stable_tsc"),
 ]

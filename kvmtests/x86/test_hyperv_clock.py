@@ -24,7 +24,7 @@ from fixtures.uapi.x86.msr_index import (
 from kvmtests.x86.hyperv import elapsed_units, enlighten, require_hyperv
 
 pytestmark = [
-    pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page"),
+    pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference Time Stamp Counter Page"),
     pytest.mark.thorough,
     pytest.mark.usefixtures("tsc_clocksource"),
 ]

@@ -22,7 +22,7 @@ from kvmtests.x86.clocks import enter_all
 from kvmtests.x86.hyperv import elapsed_units, enlighten, require_hyperv, time_of_page
 
 pytestmark = [
-    pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page"),
+    pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference Time Stamp Counter Page"),
     pytest.mark.thorough,
     pytest.mark.usefixtures("tsc_clocksource", "stable_tsc", "settable_tsc"),
 ]
@@ -157,9 +157,7 @@ def test_update_keeps_the_page_valid(vm: X86Vm) -> None:
         assert wrap(seen.time_100ns - seconds * NSEC_PER_SEC // 100) in elapsed_units(set_span, read_span)
 
 
-@pytest.mark.promise(
-    architectural="Hyper-V TLFS, Partition Reference Time Enlightenment: HV_X64_MSR_TSC_FREQUENCY"
-)
+@pytest.mark.promise(architectural="Hyper-V TLFS, HV_PARTITION_PRIVILEGE_MASK: AccessFrequencyRegs")
 def test_frequency_is_the_guests(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """HV_X64_MSR_TSC_FREQUENCY is the vCPU's TSC frequency in Hz, to guest and host."""
     require_hyperv(vm)
@@ -169,9 +167,7 @@ def test_frequency_is_the_guests(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vcpu.guest.rdmsr(FREQUENCY).value == vcpu.tsc_khz * 1000
 
 
-@pytest.mark.promise(
-    architectural="Hyper-V TLFS, Partition Reference Time Enlightenment: HV_X64_MSR_TSC_FREQUENCY"
-)
+@pytest.mark.promise(architectural="Hyper-V TLFS, HV_PARTITION_PRIVILEGE_MASK: AccessFrequencyRegs")
 @pytest.mark.parametrize("part_of", [pytest.param(2, id="half"), pytest.param(3, id="a-third")])
 def test_scaled_frequency_and_page_agree(vm: X86Vm, part_of: int) -> None:
     """With TSC scaling the frequency is the guest's, and one second of its ticks is one of the page."""

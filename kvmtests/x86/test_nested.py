@@ -3,8 +3,8 @@
 
 L2's TSC is L1's plus the offset that L1 chose, and user space always reads and writes L1's, whichever of
 the two the vCPU ran last. What only one vendor has: test_nested_svm.py, test_nested_vmx.py. Source: AMD
-APM 2, 15.30.5; Intel SDM 3C, 26.5.3; arch/x86/kvm/x86.c: kvm_calc_nested_tsc_offset(),
-kvm_get_msr_common().
+APM 2, "TSC Ratio MSR"; Intel SDM 3C, "Changes to Instruction Behavior in VMX Non-Root Operation";
+arch/x86/kvm/x86.c: kvm_calc_nested_tsc_offset(), kvm_get_msr_common().
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def tsc_adjust(nested: Nested) -> None:
 
 
 @pytest.mark.promise(
-    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+    architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier; AMD APM 2, VMCB: TSC_OFFSET"
 )
 @pytest.mark.parametrize("tsc_offset", OFFSETS)
 def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
@@ -66,7 +66,7 @@ def test_l2_reads_l1s_tsc_plus_offset(nested: Nested, tsc_offset: int) -> None:
 
 
 @pytest.mark.promise(
-    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+    architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier; AMD APM 2, VMCB: TSC_OFFSET"
 )
 def test_l2_reads_its_tsc_by_rdtscp(nested: Nested) -> None:
     """RDTSCP, which L1 does not intercept, gives L2 the TSC of L2 as RDTSC does."""
@@ -78,7 +78,7 @@ def test_l2_reads_its_tsc_by_rdtscp(nested: Nested) -> None:
 
 
 @pytest.mark.promise(
-    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+    architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier; AMD APM 2, VMCB: TSC_OFFSET"
 )
 def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
     """RDMSR of IA32_TSC, which L1 does not intercept, gives L2 the TSC of L2."""
@@ -90,7 +90,7 @@ def test_l2_reads_the_msr_as_the_instruction(nested: Nested) -> None:
 
 
 @pytest.mark.promise(
-    architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Offset; AMD APM 2, VMCB: TSC_OFFSET"
+    architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier; AMD APM 2, VMCB: TSC_OFFSET"
 )
 @pytest.mark.usefixtures("stable_tsc")
 def test_l2_leaves_l1s_tsc_alone(nested: Nested) -> None:

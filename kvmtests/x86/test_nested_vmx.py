@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest that is a hypervisor by Intel's VMX: failed entries, TSC multiplier, exits on RDTSC.
 
-Source: Intel SDM 3C, 26.5.3 (changes to instruction behavior), 27.2 and 27.3
-(checks of an entry); arch/x86/kvm/vmx/nested.c. What both vendors have: test_nested.py.
+Source: Intel SDM 3C, "Changes to Instruction Behavior in VMX Non-Root Operation" and the chapter "VM
+Entries"; arch/x86/kvm/vmx/nested.c. What both vendors have: test_nested.py.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_failed_entry_changes_nothing(
     check_lines(nested, wrap(lowered - 2**32), written)
 
 
-@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: use TSC offsetting")
+@pytest.mark.promise(architectural="Intel SDM 3C, Processor-Based VM-Execution Controls: use TSC offsetting")
 def test_offset_is_a_control(nested: VmxNested) -> None:
     """Without "use TSC offsetting" L2 reads L1's TSC, whatever offset the VMCS has."""
     nested.vcpu.set_msr(MSR_IA32_TSC, L1_TSC)
@@ -134,7 +134,7 @@ def test_reading_may_leave_to_l1(nested: VmxNested, program: str, exit_code: int
     check_lines(nested, start.value, since=start.window)
 
 
-@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
+@pytest.mark.promise(architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("l1_tsc", [pytest.param(L1_TSC, id="ahead"), pytest.param(0, id="just-booted")])
 def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> None:
@@ -147,7 +147,7 @@ def test_l2_reads_the_scaled_tsc(nested: VmxNested, ratio: int, l1_tsc: int) -> 
     check_scaled(nested, ratio)
 
 
-@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
+@pytest.mark.promise(architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_l1s_tsc_is_multiplied_without_a_sign(nested: VmxNested, ratio: int) -> None:
     """L2's TSC is L1's, all 64 bits of it, times the ratio: also where L1's is beyond 2**63."""
@@ -159,7 +159,7 @@ def test_l1s_tsc_is_multiplied_without_a_sign(nested: VmxNested, ratio: int) -> 
     check_scaled(nested, ratio)
 
 
-@pytest.mark.promise(architectural="Intel SDM 3C, VM-Execution Control Fields: TSC Multiplier")
+@pytest.mark.promise(architectural="Intel SDM 3C, Time-Stamp Counter Offset and Multiplier")
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize(
     "percent", [pytest.param(50, id="l1-half"), pytest.param(125, id="l1-a-quarter-more")]

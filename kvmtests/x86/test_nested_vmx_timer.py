@@ -3,7 +3,7 @@
 
 From the entry on it counts down whenever bit IA32_VMX_MISC[4:0] of L1's TSC changes, and at 0 it ends L2 with
 exit reason 52. It is never early; how late it may be no text says. KVM emulates it by a timer of the host,
-whatever the processor has. Source: Intel SDM 3C, 26.5.1 (VMX-preemption timer) and 27.7.4; appendix A.6;
+whatever the processor has. Source: Intel SDM 3C, "VMX-Preemption Timer"; 3D, appendix A.6;
 arch/x86/kvm/vmx/nested.c: vmx_calc_preemption_timer_value(), vmx_start_preemption_timer().
 """
 

@@ -100,7 +100,7 @@ def test_steal_time(vcpu: X86Vcpu, run_delay: RunDelay) -> None:
     assert versions_repeat(contents) == set()
 
 
-@pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page: TscSequence")
+@pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Mechanism: TscSequence")
 def test_reference_tsc_page(vcpu: X86Vcpu) -> None:
     """Each new content of Hyper-V's reference TSC page has a sequence that no other one had, and not 0."""
     require_hyperv(vcpu.vm)

@@ -166,7 +166,7 @@ def test_enforcement_can_be_turned_off(vm: X86Vm, vcpu: X86Vcpu) -> None:
     assert vcpu.guest.pvclock().version > 0
 
 
-@pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference TSC Page")
+@pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference Time Stamp Counter Page")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_reference_page_moves(vcpu: X86Vcpu) -> None:
     """A reference TSC page that the guest enables at another address is written there, and holds."""

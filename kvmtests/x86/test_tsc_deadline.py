@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """IA32_TSC_DEADLINE: an absolute guest TSC at which the APIC timer interrupts.
 
-Source: Intel SDM 3A, 11.5.4.1; arch/x86/kvm/lapic.c: kvm_set_lapic_tscdeadline_msr().
+Source: Intel SDM 3A, "TSC-Deadline Mode"; arch/x86/kvm/lapic.c: kvm_set_lapic_tscdeadline_msr().
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kvmtests.windows import timed
 from kvmtests.x86.apic import set_register, with_apic_timer
 
 pytestmark = [
-    pytest.mark.promise(architectural="Intel SDM 3A, Local APIC Timer: TSC-Deadline Mode"),
+    pytest.mark.promise(architectural="Intel SDM 3A, APIC Timer: TSC-Deadline Mode"),
     pytest.mark.thorough,
 ]
 

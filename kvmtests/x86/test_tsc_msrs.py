@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """IA32_TSC and IA32_TSC_ADJUST: what guest and host read and write, and what each write moves.
 
-Source: arch/x86/kvm/x86.c: kvm_get_msr_common(), kvm_set_msr_common(); Intel SDM 3B, 18.17.3.
+Source: arch/x86/kvm/x86.c: kvm_get_msr_common(), kvm_set_msr_common(); Intel SDM 3B, "Time-Stamp Counter
+Adjustment".
 """
 
 from __future__ import annotations

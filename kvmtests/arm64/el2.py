@@ -6,6 +6,8 @@ VM offset: KVM_ARM_SET_COUNTER_OFFSET, of all vCPUs. CNTVOFF_EL2: of one, for it
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.guests import layout
 from fixtures.guests.arm64.state import ExceptionLevel
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
@@ -19,6 +21,9 @@ EL0, EL1, EL2 = ExceptionLevel
 VM_OFFSET = 2**37
 OFFSETS = (2**32, -0x7_0000_0000, 0)
 """CNTVOFF_EL2 of either sign, and none."""
+
+KINDS = [pytest.param(True, id="vhe"), pytest.param(False, id="no-vhe")]
+"""Values of `el2_vcpus`' *vhe*."""
 
 _EL1_MAY = {
     # HCR_EL2.E2H: CNTHCTL_EL2 with which EL1 reads the physical counter and uses the physical timer.

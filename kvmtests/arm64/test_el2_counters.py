@@ -18,6 +18,7 @@ from kvmtests.arm64.el2 import (
     EL0,
     EL1,
     EL2,
+    KINDS,
     OFFSETS,
     VM_OFFSET,
     el2_vcpus,
@@ -29,7 +30,6 @@ from kvmtests.arm64.el2 import (
 from kvmtests.windows import timed
 
 pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTVCT_EL0")
-KINDS = [pytest.param(True, id="vhe"), pytest.param(False, id="no-vhe")]
 
 
 @pytest.fixture

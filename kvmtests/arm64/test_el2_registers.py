@@ -20,7 +20,7 @@ from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64.kvm import ARM64_SYS_REG
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT, SysReg
-from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, read, write
+from kvmtests.arm64.el2 import EL1, EL2, KINDS, el2_vcpus, guest_reads, guest_writes, read, write
 from kvmtests.windows import timed
 
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
@@ -39,8 +39,10 @@ DERIVED = [
     pytest.param(sysreg.CNTV_CVAL_EL02, id="CNTV_CVAL_EL02"),
     pytest.param(sysreg.CNTP_CVAL_EL02, id="CNTP_CVAL_EL02"),
     pytest.param(sysreg.CNTVCTSS_EL0, id="CNTVCTSS_EL0"),
+    pytest.param(sysreg.CNTPOFF_EL2, id="CNTPOFF_EL2"),
 ]
 OF_EL2 = [*VALUES, *CONTROLS, pytest.param(sysreg.CNTHCTL_EL2, id="CNTHCTL_EL2")]
+MMFR1_VH_SHIFT, MMFR4_E2H0_SHIFT = 8, 24
 CNTVOFF = 2**44
 """Ticks: hours, so that no restore takes as long."""
 
@@ -67,7 +69,7 @@ def test_istatus_cannot_be_set(hypervisor: Arm64Vcpu, register: SysReg) -> None:
 @pytest.mark.promise(de_facto="Linux 6.16 to 7.3")
 @pytest.mark.parametrize("register", DERIVED)
 def test_views_of_other_registers_have_no_id(hypervisor: Arm64Vcpu, register: SysReg) -> None:
-    """TVAL, the *_EL02 forms and the self-synchronised counters are views: KVM_GET_ONE_REG gives ENOENT."""
+    """Views of other registers, as TVAL and *_EL02, and the hidden CNTPOFF_EL2 give ENOENT."""
     with refused(errno.ENOENT):
         read(hypervisor, register)
 
@@ -101,6 +103,59 @@ def test_hidden_cntpoff_is_undefined(hypervisor: Arm64Vcpu) -> None:
         pytest.skip("the guest's CPU has CNTPOFF_EL2")
 
     assert exception_class(hypervisor, "read_cntpoff_el2") == esr.ESR_ELx_EC_UNKNOWN
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTPOFF_EL2 and CNTHCTL_EL2.ECV")
+def test_announced_cntpoff_has_an_effect(hypervisor: Arm64Vcpu) -> None:
+    """A CNTPOFF_EL2 that is announced moves the physical counter of EL1, under CNTHCTL_EL2.ECV."""
+    if hypervisor.ecv < 2:
+        pytest.skip("the guest's CPU has no CNTPOFF_EL2")
+    write(hypervisor, sysreg.CNTHCTL_EL2, read(hypervisor, sysreg.CNTHCTL_EL2) | sysreg.CNTHCTL_ECV)
+
+    guest_writes(hypervisor, "cntpoff_el2", 2**40)
+
+    reading = hypervisor.guest.enter(EL1).read_cntpct()
+    assert reading.value in reading.window.shifted(-(2**40))
+
+
+@pytest.mark.promise(architectural="Arm ARM, ID_AA64MMFR1_EL1.VH, ID_AA64MMFR4_EL1.E2H0 and HCR_EL2.E2H")
+@pytest.mark.parametrize("vhe", KINDS)
+def test_id_registers_say_which_el2_it_is(vm: Arm64Vm, vhe: bool) -> None:
+    """A vCPU with VHE announces VH and no E2H0, and has HCR_EL2.E2H once it ran; one without the contrary."""
+    (vcpu,) = el2_vcpus(vm, vhe=vhe)
+    guest_reads(vcpu, "cntvoff_el2")
+
+    has_vh = bool(read(vcpu, sysreg.ID_AA64MMFR1_EL1) >> MMFR1_VH_SHIFT & 0xF)
+    has_e2h0 = not read(vcpu, sysreg.ID_AA64MMFR4_EL1) >> MMFR4_E2H0_SHIFT & 0xF
+    has_e2h = bool(read(vcpu, sysreg.HCR_EL2) & sysreg.HCR_E2H)
+
+    assert (has_vh, has_e2h0, has_e2h) == (vhe, not vhe, vhe)
+
+
+@pytest.mark.promise(de_facto="Linux 6.16 to 7.3")
+@pytest.mark.parametrize(("vhe", "kept"), [(True, 0x3_CDEF), (False, 0x3_C0EF)], ids=["vhe", "no-vhe"])
+def test_reserved_bits_of_cnthctl_stay_0(vm: Arm64Vm, vhe: bool, kept: int) -> None:
+    """Once a vCPU ran, CNTHCTL_EL2 keeps bits of FEAT_ECV without CNTPOFF_EL2, and those of VHE it has."""
+    (vcpu,) = el2_vcpus(vm, vhe=vhe)
+    guest_reads(vcpu, "cntvoff_el2")
+    if vcpu.ecv != 1:
+        pytest.skip("the guest's CPU has other bits")
+
+    write(vcpu, sysreg.CNTHCTL_EL2, 0x0123_4567_89AB_CDEF)
+
+    assert read(vcpu, sysreg.CNTHCTL_EL2) == kept
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_INIT")
+@pytest.mark.parametrize("register", [*VALUES, *CONTROLS])
+def test_initialising_again_resets_el2(hypervisor: Arm64Vcpu, register: SysReg) -> None:
+    """KVM_ARM_VCPU_INIT of a vCPU with EL2 returns the registers of EL2's time to their first values."""
+    first = read(hypervisor, register)
+    write(hypervisor, register, first ^ 2)
+
+    hypervisor.init()
+
+    assert read(hypervisor, register) == first
 
 
 def exception_class(vcpu: Arm64Vcpu, program: str) -> int:

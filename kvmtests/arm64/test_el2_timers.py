@@ -7,10 +7,14 @@ arch/arm64/kvm/arch_timer.c.
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from fixtures.kvm.arm64.interrupts import GicGuest
+from fixtures.kvm.arm64.interrupts import GicGuest, Patience
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
+from fixtures.kvm.expect import refused
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import sysreg
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
@@ -68,6 +72,36 @@ def test_cntvoff_does_not_move_the_timers_of_el2(
 
     assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE
     assert ppi not in GicGuest(hypervisor).private_irqs().pending
+
+
+@pytest.mark.promise(architectural="Arm ARM, HCR_EL2.IMO, and CNTHP_CTL_EL2")
+@pytest.mark.parametrize(("timer", "ppi"), [("cntp", PPI_OF_CNTHP), ("cntv", PPI_OF_CNTHV)])
+def test_el2_takes_the_interrupts_of_its_timers(
+    hypervisor: Arm64Vcpu, timer: str, ppi: int, quiet: int
+) -> None:
+    """With HCR_EL2.IMO an expired timer of EL2 interrupts EL2, which finds its number in ICC_IAR1_EL1."""
+    write(hypervisor, sysreg.HCR_EL2, read(hypervisor, sysreg.HCR_EL2) | sysreg.HCR_E2H | sysreg.HCR_IMO)
+    guest = GicGuest(hypervisor)
+    guest.enable((PPI_OF_CNTHP, PPI_OF_CNTHV))
+
+    waited = guest.program(f"{timer}_cval", 0, Patience(quiet, enough=1))
+
+    assert waited.intids() == [ppi]
+
+
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_ARM_VCPU_TIMER_IRQ_VTIMER and others"
+)
+def test_equal_numbers_of_el2_do_not_run(vm: Arm64Vm) -> None:
+    """A vCPU with EL2 whose two timers of EL2 have one interrupt number does not run: EINVAL."""
+    vcpu = vm.create_el2_vcpu(0)
+    gic = vm.create_gic()
+    group, number = kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, kvm_arm64.KVM_ARM_VCPU_TIMER_IRQ_HPTIMER
+    vcpu.attribute(group, number, "KVM_ARM_VCPU_TIMER_IRQ_HPTIMER").set_int(PPI_OF_CNTHV)
+    gic.init()
+
+    with refused(errno.EINVAL):
+        vcpu.guest.read_cntvct()
 
 
 @pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTV_CTL_EL0")

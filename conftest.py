@@ -3,7 +3,9 @@
 
 pytest_plugins = [
     "fixtures.plugins.options",
+    "fixtures.plugins.garbage",
     "fixtures.plugins.targets",
+    "fixtures.plugins.left_out",
     "fixtures.plugins.kernel_changes",
     "fixtures.plugins.one_kind",
     "fixtures.plugins.reproduce",

@@ -25,6 +25,11 @@ NOTHING_RAN = 4
 
 PLUGINS = ("xdist", "pytest_timeout")
 
+ONE_PROCESS = "one process: starting others takes longer than a few claims do (JOBS=2 starts two)"
+
+FEW_TARGETS = 2
+"""Up to so many, the claims take a second or two a target, and starting another process as long."""
+
 
 class SessionEnding:
     """Notes whether a session ended with status 4 because nothing ran.
@@ -35,6 +40,10 @@ class SessionEnding:
 
     def __init__(self) -> None:
         self.nothing_ran = False
+
+    def pytest_report_header(self, config: pytest.Config) -> str | None:
+        """Say that there are no worker processes, and why."""
+        return ONE_PROCESS if config.getoption("numprocesses") == 0 else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
@@ -57,12 +66,23 @@ def main(argv: Sequence[str]) -> int:
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
     """Return pytest's command line; `Unusable` for a file that is not there."""
     where = paths(arguments.pytest_arguments, ROOT)
+    if arguments.jobs == "auto" and is_short(arguments, where):
+        arguments.jobs = "0"
     words = claims(arguments, where)
     if not named(arguments, where):
         words.append("--benchmark-glance")
     for name in arguments.target:
         words += ["--target", name]
     return [*words, *arguments.pytest_arguments]
+
+
+def is_short(arguments: argparse.Namespace, where: Sequence[str]) -> bool:
+    """Return whether the run that *arguments* choose takes less time than starting worker processes."""
+    if not where:
+        named_claims = [word for word in arguments.pytest_arguments if word.startswith("kvmtests/")]
+        return all("::" in word for word in named_claims)
+    names = " ".join(arguments.target).replace(",", " ").split()
+    return 0 < len(names) <= FEW_TARGETS and not arguments.all
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -93,7 +113,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", default="out", metavar="DIR", help="where reports go (default: out)")
     parser.add_argument(
-        "--jobs", type=jobs, default="auto", metavar="N", help="worker processes (default: one per core)"
+        "--jobs",
+        type=jobs,
+        default="auto",
+        metavar="N",
+        help="worker processes (default: one per core, or none for a short run)",
     )
     parser.add_argument(
         "-k", dest="keyword", metavar="EXPRESSION", help="only tests that match, as pytest -k"

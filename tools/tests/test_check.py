@@ -11,6 +11,7 @@ import pytest
 
 from reports import read_journal
 from tools import bench
+from tools import check as check_module
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,6 +125,26 @@ def test_choice_of_nothing_is_a_sentence(tmp_path: Path, arguments: list[str], s
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == sentence
     assert "summary by target" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "jobs"),
+    [
+        pytest.param(["--target", "host"], "0", id="one-target"),
+        pytest.param(["--target", "host,sim-x86_64"], "0", id="two-targets"),
+        pytest.param(["--target", "host,sim-x86_64,sim-arm64-vhe"], "auto", id="three-targets"),
+        pytest.param(["--target", "host", "--all"], "auto", id="thorough-claims"),
+        pytest.param([], "auto", id="default"),
+        pytest.param(["--target", "host", "--jobs", "2"], "2", id="workers-wanted"),
+        pytest.param(["--", "kvmtests/x86/test_set_clock.py::test_x"], "0", id="one-claim"),
+        pytest.param(["--", "kvmtests/x86/test_set_clock.py"], "auto", id="one-module"),
+    ],
+)
+def test_short_run_stays_in_one_process(arguments: list[str], jobs: str) -> None:
+    """Workers are started where the claims take longer than that, or where JOBS= says so."""
+    words = check_module.pytest_arguments(check_module.parse(arguments))
+
+    assert words[words.index("-n") + 1] == jobs
 
 
 @pytest.mark.thorough

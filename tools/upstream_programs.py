@@ -67,7 +67,10 @@ _X86 = (
             "test_guest_tsc_write_shows_the_hosts_write_in_adjust",
         ),
     ),
-    Selftest("tsc_scaling_sync", _in("x86/test_tsc_khz", "test_scaled_vcpus_keep_together")),
+    Selftest(
+        "tsc_scaling_sync",
+        _in("x86/test_tsc_khz", "test_scaled_vcpus_keep_together", "test_later_vcpus_join_the_scaled_line"),
+    ),
     Selftest(
         "hyperv_clock",
         _in(

@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -64,11 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.dry_run:
         print("\n".join(str(program.folder / program.name) for program in chosen))
         return 0
-    how = (options.override_timeout, options.no_error_on_fail)
+    if options.summary and options.per_test_log:
+        parser.error("-s and -p say two places for the output of programs")
+    how = Ways(options.override_timeout, options.no_error_on_fail, options.per_test_log, _prefix(options))
     if not options.summary:
-        return Runner(sys.stdout.buffer, *how).run(chosen)
+        return Runner(sys.stdout.buffer, how).run(chosen)
     with (options.base / "output.log").open("wb") as log:
-        return Runner(log, *how).run(chosen)
+        return Runner(log, how).run(chosen)
+
+
+def _prefix(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the words in front of each program's own."""
+    return ("unshare", "--net", "--") if options.netns else ()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,8 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-d", "--dry-run", action="store_true", help="only print what would run")
     parser.add_argument("-f", "--no-error-on-fail", action="store_true", help="0 though programs failed")
+    parser.add_argument(
+        "-n", "--netns", action="store_true", help="each program in a network namespace of its own (root)"
+    )
     parser.add_argument("-o", "--override-timeout", type=int, metavar="SECONDS", help="for each program")
     parser.add_argument("-s", "--summary", action="store_true", help="programs' output goes to output.log")
+    parser.add_argument(
+        "-p", "--per-test-log", action="store_true", help="each program's output goes to a file in /tmp"
+    )
     parser.add_argument("--base", type=Path, default=Path(), help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, default=Path(), help=argparse.SUPPRESS)
     parser.add_argument("programs", nargs="*", help=argparse.SUPPRESS)
@@ -132,14 +146,31 @@ def settings(folder: Path) -> dict[str, str]:
     return {}
 
 
+def own_log(name: str) -> BinaryIO:
+    """Return the log of the program *name*, empty: its name in the folder for temporary files.
+
+    `OSError` for a link, since others may write there.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(Path(tempfile.gettempdir(), name), flags, 0o644), "wb")
+
+
+class Ways(NamedTuple):
+    """How programs are run."""
+
+    override_timeout_s: int | None = None
+    may_fail: bool = False
+    log_each: bool = False  # into a file of the program's name
+    prefix: tuple[str, ...] = ()
+
+
 class Runner:
     """Runs programs one after the other, and reports them on standard output."""
 
-    def __init__(self, log: BinaryIO, override_timeout_s: int | None, may_fail: bool) -> None:
+    def __init__(self, log: BinaryIO, how: Ways) -> None:
         self._log = log
         self._out = sys.stdout.buffer
-        self._override_timeout_s = override_timeout_s
-        self._may_fail = may_fail
+        self._how = how
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -157,7 +188,7 @@ class Runner:
             for number, handler in before.items():
                 signal.signal(number, handler)
         failed = not {*statuses} <= {0, SKIP}
-        if self._stopped or (failed and not self._may_fail):
+        if self._stopped or (failed and not self._how.may_fail):
             return FAIL
         return 0 if failed or 0 in statuses else SKIP
 
@@ -166,20 +197,27 @@ class Runner:
             self._say(f"ok {number} {program.title} # SKIP not run\n")
             return SKIP
         timeout_s = self._timeout_s(program)
-        self._write(f"# timeout set to {timeout_s}\n# {program.title}\n".encode())
+        before = self._log
         try:
+            if self._how.log_each:
+                self._log = own_log(program.name)
+            self._write(f"# timeout set to {timeout_s}\n# {program.title}\n".encode())
             status = self._wait_for(program, timeout_s)
         except OSError as error:
             self._write(f"# cannot run {program.name}: {error.strerror}\n".encode())
             status = 126
+        finally:
+            if self._log is not before:
+                self._log.close()
+            self._log = before
         word = "ok" if status in (0, SKIP) else "not ok"
         directive = {0: "", SKIP: " # SKIP", TIMEOUT: f" # TIMEOUT {timeout_s} seconds"}
         self._say(f"{word} {number} {program.title}{directive.get(status, f' # exit={status}')}\n")
         return status
 
     def _timeout_s(self, program: ListedProgram) -> int:
-        if self._override_timeout_s is not None:
-            return self._override_timeout_s
+        if self._how.override_timeout_s is not None:
+            return self._how.override_timeout_s
         text = settings(program.folder).get("timeout", "")
         return int(text) if text.isdecimal() else DEFAULT_TIMEOUT_S
 
@@ -187,7 +225,7 @@ class Runner:
         """Return the exit status of *program*, 124 if its time was up, 128 + the signal it died of."""
         arguments = "KSELFTEST_" + re.sub(r"[^A-Z0-9_]", "_", program.name.upper()) + "_ARGS"
         self._process = subprocess.Popen(
-            [f"./{program.name}", *shlex.split(os.environ.get(arguments, ""))],
+            [*self._how.prefix, f"./{program.name}", *shlex.split(os.environ.get(arguments, ""))],
             cwd=program.folder,
             env={**os.environ, "kselftest_timeout": str(timeout_s)},
             stdin=subprocess.DEVNULL,

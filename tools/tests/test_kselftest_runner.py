@@ -179,6 +179,41 @@ def test_failures_need_not_end_with_an_error(base: Path) -> None:
     assert run(base, "-f", "-t", "kvmtests:unknown.sh").returncode == 2
 
 
+def test_each_program_may_have_a_log_of_its_own(base: Path, tmp_path: Path) -> None:
+    """-p leaves result lines on standard output, and each program's output in a file; -s excludes it."""
+    install(base, it="echo said", other="echo more; exit 1", linked="exit 0")
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "linked.sh").symlink_to(tmp_path / "elsewhere")
+
+    done = run(base, "--per-test-log", TMPDIR=str(logs))
+    both = run(base, "-p", "-s")
+
+    assert done.stdout.splitlines()[:4] == [
+        "TAP version 13",
+        "1..3",
+        "ok 1 selftests: kvmtests: it.sh",
+        "not ok 2 selftests: kvmtests: other.sh # exit=1",
+    ]
+    assert done.stdout.endswith("not ok 3 selftests: kvmtests: linked.sh # exit=126\n")
+    assert (logs / "it.sh").read_text() == "# timeout set to 2\n# selftests: kvmtests: it.sh\n# said\n"
+    assert (logs / "other.sh").read_text().endswith("# more\n")
+    assert not (tmp_path / "elsewhere").exists()
+    assert both.returncode == 2
+
+
+def test_program_may_have_a_network_namespace_of_its_own(base: Path) -> None:
+    """-n runs each program where the only interface is lo."""
+    install(base, it="tail -n +3 /proc/net/dev | cut -d: -f1")
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("network namespaces need root")
+
+    done = run(base, "--netns")
+
+    assert [line for line in done.stdout.splitlines() if line.startswith("#  ")] == ["#     lo"]
+    assert done.returncode == 0
+
+
 def test_summary_puts_output_into_a_file(base: Path) -> None:
     """-s leaves result lines on standard output and all else in output.log."""
     install(base, it="echo said")

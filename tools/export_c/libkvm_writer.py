@@ -13,7 +13,7 @@ from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import LIBKVM, headers, needed
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
-from tools.export_c.events import CallEvent, Event
+from tools.export_c.events import CallEvent, ClockEvent, Event
 from tools.export_c.peephole import shortened
 from tools.export_c.rolling import rolled
 
@@ -72,7 +72,9 @@ def _guarded(names: Names) -> Iterator[str]:
 
 
 def _has_kvm(events: list[Event]) -> bool:
-    """Return whether a call is made on KVM itself, for which libkvm opens it once more."""
+    """Return whether something is done with KVM itself, for which libkvm opens it once more."""
+    if any(isinstance(one, ClockEvent) and one.name == "frequency" for one in events):
+        return True
     calls = [one for one in events if isinstance(one, CallEvent) and one.owner is None]
     return any(one.request != kvm.KVM_CREATE_VM for one in calls)
 

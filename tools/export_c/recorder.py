@@ -234,6 +234,8 @@ class Recorder:
         if place is not None and isinstance(place.owner, MemoryEvent):
             call.argument = PointerArgument(place.owner, place.offset)
             return
+        if layout is kvm.kvm_dirty_log:
+            self.run.refuse("KVM fills a bitmap of its own for it, of the pages that were written")
         call.layout = layout
         call.elements = structures.elements(layout, arg)
         if isinstance(call.request, Request) and not structures.takes(call.request):

@@ -44,7 +44,7 @@ _MUST = {"one_reg": "must_reg", "get_msr": "must_msr", "set_msr": "must_msr"}
 
 
 class _Room(NamedTuple):
-    """The runtime's union that has room for a table, and for how many elements."""
+    """The runtime's structure that has room for a table, and for how many elements."""
 
     name: str
     elements: int
@@ -155,7 +155,10 @@ class Calls:
             return
         if not call.failed() and call.refusal is None and (id(call), "result") not in used:
             text = f'read_msr({fd}, {shown}, "KVM_GET_MSRS({shown})")'
-            yield f"{own}{where} = {text};" if where else f"const uint64_t {own} = {text};"
+            if where:
+                yield f"{own}{where} = {text};"
+            else:
+                yield f"const uint64_t {own} = {text};" if _any(call, used) else f"{text};"
             return
         if not where:
             yield f"uint64_t {own} = 0;"
@@ -236,7 +239,7 @@ class Calls:
         if call.request == kvm_x86.KVM_SET_CPUID2 and call.base is not None:
             table = self.names.of(call.base)
             if call.changed_bits or call.changed_bits is None:
-                yield f"static union cpuid_room {own};"
+                yield f"static struct cpuid_room {own};"
                 yield f"{own} = {table};"
                 yield from _cpuid_changes(call, own)
                 table = own
@@ -244,10 +247,9 @@ class Calls:
             if any(member.startswith(("entries", "reg[")) for member in call.members):
                 raise NotExportable("it fills a table of its own")
             members = ", ".join(
-                f".table.{member} = {_member(value, name, self.names)}"
-                for member, value in call.members.items()
+                f".{member} = {_member(value, name, self.names)}" for member, value in call.members.items()
             )
-            yield f"static union {_ROOMS[layout].name} {own} = {{ {members} }};"
+            yield f"static struct {_ROOMS[layout].name} {own} = {{ {members} }};"
             table = own
         else:
             raise NotExportable(f"it passes several elements in a struct {layout.__name__}")

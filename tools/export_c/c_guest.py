@@ -12,6 +12,7 @@ from fixtures.guests import layout
 from fixtures.guests.program import ListingLine, Program
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c import exceptions
 from tools.export_c.c_names import region
 from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers, StartProgram
 from tools.export_c.expressions import Constant
@@ -21,24 +22,28 @@ class GuestForm(NamedTuple):
     """How guests of one architecture stand in a C program."""
 
     always: tuple[str, ...]  # programs that others cannot do without
+    handlers: str  # the one of them that is left out where no exception or interrupt can lead to it
     code_bits: int  # of an element of their code's array
     copies_vectors: bool  # the program copies its exception vectors into place
-    has_idt: bool
+    has_idt: bool  # and a GDT and a TSS, which only exceptions use
 
 
 BY_ARCHITECTURE = {
-    X86_64.name: GuestForm(("faults",), 8, copies_vectors=False, has_idt=True),
-    ARM64.name: GuestForm(("mmu_on", "vector", "irq"), 32, copies_vectors=True, has_idt=False),
+    X86_64.name: GuestForm(("faults",), "faults", 8, copies_vectors=False, has_idt=True),
+    ARM64.name: GuestForm(("mmu_on", "vector", "irq"), "irq", 32, copies_vectors=True, has_idt=False),
 }
 _VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
 _IDT_ENTRY = 16
 _BYTE_WIDTH = 5
 _WORDS = 6  # of tables, in one line
-_GROUP_WIDTH = 100
+_GROUP_WIDTH = 125
+_FOR_EXCEPTIONS = {"GDT", "IDT", "TSS"}
 
 
 def started(events: Sequence[Event], arch: str) -> list[Program]:
-    """Return the guest programs that *events* start, and those they cannot do without."""
+    """Return the guest programs that *events* start, and those they cannot do without; none if none runs."""
+    if not exceptions.runs(events):
+        return []
     found: dict[str, None] = dict.fromkeys(BY_ARCHITECTURE[arch].always)
     names = {layout.entry(arch, name): name for name in layout.BY_ARCHITECTURE[arch]}
     for event in events:
@@ -46,8 +51,22 @@ def started(events: Sequence[Event], arch: str) -> list[Program]:
             if address in names:
                 found[names[address]] = None
     programs = layout.BY_ARCHITECTURE[arch]
-    chosen = [programs[name] for name in sorted(found, key=lambda name: layout.entry(arch, name))]
-    return chosen if any(isinstance(event, MemoryEvent) for event in events) else []
+    if not any(isinstance(event, MemoryEvent) for event in events):
+        return []
+    handlers = BY_ARCHITECTURE[arch].handlers
+    if not exceptions.possible(events, [programs[name] for name in found if name != handlers]):
+        del found[handlers]
+    return [programs[name] for name in sorted(found, key=lambda name: layout.entry(arch, name))]
+
+
+def has_handlers(programs: Sequence[Program], arch: str) -> bool:
+    """Return whether the handlers that a program may do without are among *programs*."""
+    return any(one.name == BY_ARCHITECTURE[arch].handlers for one in programs)
+
+
+def has_bare_state(programs: Sequence[Program], arch: str) -> bool:
+    """Return whether a guest's CPU needs no registers for the tables that only exceptions use."""
+    return BY_ARCHITECTURE[arch].has_idt and not has_handlers(programs, arch)
 
 
 def program_at(address: int, arch: str) -> str | None:
@@ -80,8 +99,9 @@ def entries(event: Event) -> Iterator[int]:
 def code(program: Program) -> str:
     """Return *program* as an array, each instruction with its mnemonic."""
     words = BY_ARCHITECTURE[program.arch].code_bits == 32
-    lines = [f"/* {program.name}: {_wrapped(program.doc)} */"]
-    lines.append(f"static const uint{32 if words else 8}_t program_{program.name}[] = {{")
+    lines = [
+        f"static const uint{32 if words else 8}_t program_{program.name}[] = {{ /* {_wrapped(program.doc)} */"
+    ]
     for group in _groups(program.listing):
         shown = "; ".join(f"{_label(line)}{line.mnemonic}" for line in group)
         lines.append(f"\t{' '.join(_codes(line, words=words) for line in group)} /* {shown} */")
@@ -103,7 +123,7 @@ def _groups(listing: Sequence[ListingLine]) -> Iterator[Sequence[ListingLine]]:
 def _wrapped(text: str) -> str:
     lines: list[str] = [""]
     for one in text.split():
-        if len(lines[-1]) + len(one) > 88:
+        if len(lines[-1]) + len(one) > 110:
             lines.append("")
         lines[-1] += f" {one}" if lines[-1] else one
     return "\n * ".join(lines)
@@ -121,11 +141,11 @@ def _label(line: ListingLine) -> str:
 
 def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> str:
     """Return the array of what else is in *memory* at first, without what no vCPU of *vcpus* uses."""
-    lines = ["static const struct { uint32_t at; uint64_t value; } tables[] = {"]
+    lines = ["\tstatic const struct { uint32_t at; uint64_t value; } tables[] = {"]
     for name, found in groupby(sorted(_words(memory, vcpus, programs).items()), lambda word: region(word[0])):
         words = [f"/* {name} */", *(f"{{ {at:#x}, {value:#x} }}," for at, value in found)]
-        lines += ["\t" + " ".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
-    return "\n".join([*lines, "};"])
+        lines += ["\t\t" + " ".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
+    return "\n".join([*lines, "\t};"])
 
 
 def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
@@ -136,7 +156,10 @@ def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) ->
     states = range(layout.tss(0), layout.tss(layout.MAX_VCPUS - 1) + (layout.tss(1) - layout.tss(0)))
     kept = {layout.tss(vcpu) // 0x80 for vcpu in vcpus}
     found = {}
+    has_tables = has_handlers(programs, arch) or not BY_ARCHITECTURE[arch].has_idt
     for at, held in memory.contents.items():
+        if not has_tables and region(at) in _FOR_EXCEPTIONS:
+            continue
         if any(first - 7 <= at < last for first, last in codes):
             continue
         if BY_ARCHITECTURE[arch].has_idt and at in states and at // 0x80 not in kept:
@@ -158,9 +181,9 @@ def _is_unused_gate(at: int, memory: MemoryEvent, programs: Sequence[Program]) -
     return not any(start <= handler < start + size for start, size in starts)
 
 
-def loading(programs: Sequence[Program]) -> str:
-    """Return the function that puts the guest into memory."""
-    lines = ["static void load_guest(uint8_t *memory)", "{"]
+def loading(programs: Sequence[Program], tables: str) -> str:
+    """Return the function that puts the guest into memory, with *tables* among its declarations."""
+    lines = ["static void load_guest(uint8_t *memory)", "{", tables, ""]
     for one in programs:
         if one.name in {"vector", "irq"}:
             continue
@@ -171,7 +194,8 @@ def loading(programs: Sequence[Program]) -> str:
         irq = f"memory + {layout.VECTORS + _IRQ_VECTOR * _VECTOR_STEP:#x}"
         lines.append(f"\tfor (unsigned int i = 0; i < {_VECTORS}; i++)")
         lines.append(f"\t\tmemcpy({every}, program_vector, sizeof(program_vector));")
-        lines.append(f"\tmemcpy({irq}, program_irq, sizeof(program_irq));")
+        if has_handlers(programs, programs[0].arch):
+            lines.append(f"\tmemcpy({irq}, program_irq, sizeof(program_irq));")
     lines.append("\tfor (unsigned int i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)")
     lines += ["\t\tmemcpy(memory + tables[i].at, &tables[i].value, sizeof(tables[i].value));", "}"]
     return "\n".join(lines)

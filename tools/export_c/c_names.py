@@ -73,7 +73,7 @@ class Names:
             case CallEvent() as call if leaf.member == VALUE or call.is_msr():
                 return name
             case CallEvent() as call if call.elements:
-                return f"{name}.table.{leaf.member}"
+                return f"{name}.{leaf.member}"
             case CallEvent() | Load() if leaf.member:
                 return f"{name}.{leaf.member}"
         return name

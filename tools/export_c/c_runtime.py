@@ -18,6 +18,9 @@ _MARK = re.compile(r"^/\* @(\w+) \*/$", re.MULTILINE)
 LIBKVM = ("libkvm.c",)
 """The pieces of programs on libkvm that stand for those with the same names."""
 
+WITHOUT_HANDLERS = ("without_handlers.c",)
+"""The pieces of programs whose guests have no exception handlers, likewise."""
+
 
 def pieces(arch: str, form: Iterable[str] = ()) -> dict[str, str]:
     """Return the pieces of C for programs of *arch* by the name that each defines, in their order."""
@@ -55,7 +58,8 @@ def _is_line(text: str, after: str) -> bool:
 def headers(text: str) -> list[str]:
     """Return the headers of the C library and the kernel that *text* needs."""
     words = set(re.findall(r"\w+", _bare(text)))
-    return sorted(header for header, names in _HEADERS.items() if words.intersection(names.split()))
+    found = {header for header, names in _HEADERS.items() if words.intersection(names.split())}
+    return sorted(found - ({"stdint.h"} if "inttypes.h" in found else set()))
 
 
 _HEADERS = {
@@ -67,7 +71,7 @@ _HEADERS = {
     "signal.h": "signal sigaction",
     "stdbool.h": "bool",
     "stddef.h": "offsetof",
-    "stdint.h": "uint64_t",
+    "stdint.h": "uint8_t uint16_t uint32_t uint64_t int64_t uintptr_t",
     "stdio.h": "printf",
     "stdlib.h": "exit",
     "string.h": "strerror memcpy",

@@ -23,6 +23,7 @@ from tools.export_c.events import (
     ClockEvent,
     Close,
     Enter,
+    EnterTogether,
     Event,
     FinishEvent,
     Load,
@@ -51,6 +52,7 @@ from tools.export_c.rolling import Loop, leaves
 
 _MAILBOX = layout.GuestMailbox
 _WORD = 8
+_REGISTERS = 4  # in one line
 Index = Callable[[StepValue], str]
 
 
@@ -64,6 +66,7 @@ class Steps:
     memories: dict[int, CallEvent]  # by id of a memory: its VM
     vcpus: list[CallEvent]
     leaves_by: int
+    has_guest: bool = True
     _modes: dict[tuple[tuple[str, StructureMember], ...], str] = field(default_factory=dict)
     _starts: bool = False
     _threads: set[str] = field(default_factory=set)
@@ -126,6 +129,8 @@ class Steps:
                 yield f"start(&{self.names.of(vcpu)}, {address:#x} /* {program} */, {count});"
             case Close(owner):
                 yield f"close({self.calls.descriptor(owner)});"
+            case EnterTogether(entries):
+                yield self._together(entries)
             case Spin(vcpu, phase):
                 yield self._spin(self.names.of(vcpu), phase)
 
@@ -137,7 +142,8 @@ class Steps:
             yield start_function()
         for name, lines in self._tables.values():
             yield f"static const struct reg {name}[] = {{"
-            yield from (f"\t{line}" for line in lines)
+            for at in range(0, len(lines), _REGISTERS):
+                yield "\t" + " ".join(lines[at : at + _REGISTERS])
             yield "};"
             yield ""
 
@@ -201,6 +207,12 @@ class Steps:
             case CallEvent():
                 yield from self.calls.arrays(event, count, self.used)
 
+    def _together(self, entries: tuple[Enter, ...]) -> str:
+        if entries[0].reason != self.leaves_by:
+            raise NotExportable("vCPUs that run at once leave in another way than guest programs end")
+        vcpus = ", ".join(f"&{self.names.of(entry.vcpu)}" for entry in entries)
+        return f"run_at_once((struct vcpu *[]){{ {vcpus} }}, {len(entries)});"
+
     def _spin(self, vcpu: str, phase: str) -> str:
         thread = f"{vcpu}_thread"
         match phase:
@@ -215,7 +227,7 @@ class Steps:
     def _memory(self, event: MemoryEvent) -> Iterator[str]:
         name = self.names.of(event)
         yield f"uint8_t *{name} = guest_memory({event.size:#x});"
-        if event.contents:
+        if event.contents and self.has_guest:
             yield f"load_guest({name});"
 
     def _enter(self, event: Enter, where: str) -> Iterator[str]:

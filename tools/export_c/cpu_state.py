@@ -42,7 +42,11 @@ def mode_function(name: str, held: Mapping[str, StructureMember], names: Names) 
     yield ""
     yield "\tMUST(vcpu->fd, KVM_GET_SREGS, &sregs);"
     shown = {member: value for member, value in held.items() if member != "tr.base"}
-    yield from (f"\tsregs.{line};" for line in changes(shown, "sregs", _no_name, names))
+    changed = [f"sregs.{line}" for line in changes(shown, "sregs", _no_name, names)]
+    registers = [line for line in changed if "(struct" not in line]
+    if registers:
+        yield f"\t{', '.join(registers)};"
+    yield from (f"\t{line};" for line in changed if "(struct" in line)
     if "tr.base" in held:
         yield f"\tsregs.tr.base = {layout.tss(0):#x} + vcpu->id * {layout.tss(1) - layout.tss(0):#x};"
     yield "\tMUST(vcpu->fd, KVM_SET_SREGS, &sregs);"
@@ -60,12 +64,12 @@ def start_function() -> str:
             given.append(f".{member} = {value:#x}" + (f" + vcpu->id * {step:#x}" if step else ""))
     lines = ["static void start(const struct vcpu *vcpu, uint64_t program, uint64_t count)", "{"]
     lines += [
-        "\tstruct kvm_regs regs = {",
+        "\tMUST(vcpu->fd, KVM_SET_REGS, &((struct kvm_regs){",
         f"\t\t{', '.join(given[:3])},",
         f"\t\t{', '.join(given[3:])},",
-        "\t};",
+        "\t}));",
     ]
-    return "\n".join([*lines, "", "\tMUST(vcpu->fd, KVM_SET_REGS, &regs);", "}", ""])
+    return "\n".join([*lines, "}", ""])
 
 
 def _sets_mode(get: Event | None, put: Event) -> bool:

@@ -96,6 +96,13 @@ class Enter(Event):
 
 
 @dataclass(eq=False, slots=True)
+class EnterTogether(Event):
+    """KVM_RUN of several vCPUs at the same time, each in a thread of its own."""
+
+    entries: tuple[Enter, ...]
+
+
+@dataclass(eq=False, slots=True)
 class FinishEvent(Event):
     """KVM_RUN with immediate_exit: completes an access of the guest's, runs nothing."""
 

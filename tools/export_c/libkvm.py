@@ -16,6 +16,7 @@ from tools.export_c.c_steps import Index, Steps
 from tools.export_c.events import (
     CallEvent,
     Enter,
+    EnterTogether,
     Event,
     FinishEvent,
     MemoryEvent,
@@ -167,6 +168,8 @@ class LibkvmSteps(Steps):
             case StartProgram(vcpu) | Registers(vcpu):
                 started = [program_at(address, self.names.arch) for address in entries(event)]
                 self._loaded[id(vcpu)] = next((one for one in started if one), "")
+            case EnterTogether():
+                raise NotExportable("vCPUs of it run at once, which libkvm has no helper for")
             case Spin():
                 raise NotExportable("a vCPU of it spins, which libkvm has no helper for")
             case _:

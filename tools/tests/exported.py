@@ -35,14 +35,18 @@ def exported(nodeid: str, target: str, *options: str) -> str:
     return done.stdout
 
 
-def compiled(text: str, folder: Path, compiler: str = "cc", flags: Sequence[str] = ()) -> Path:
-    """Return the executable of a program; a compiler that is not installed skips."""
+def compiled(
+    text: str, folder: Path, compiler: str = "cc", flags: Sequence[str] = (), library: str = ""
+) -> Path:
+    """Return the executable of a program; skip without *compiler*, or without the *library* it links."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     source, program = folder / "repro.c", folder / "repro"
     source.write_text(text, encoding="ascii")
     command = [compiler, *STRICT, *flags, "-o", str(program), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if library and "cannot find" in done.stderr and library in done.stderr:
+        pytest.skip(f"{compiler} has no {library}")
     assert done.returncode == 0, done.stderr
     return program
 

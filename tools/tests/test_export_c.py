@@ -17,6 +17,7 @@ from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
 FREQUENCY = "kvmtests/arm64/test_counters_by_value.py::test_counter_frequency_is_the_hosts[sim-arm64-vhe]"
+EXCEPTION = "kvmtests/x86/test_pv_features.py::test_features_decide_one_by_one[sim-x86_64]"
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
 
 
@@ -150,3 +151,41 @@ def test_union_has_no_program() -> None:
 
     assert done.returncode == 1
     assert "it fills a union in struct kvm_xen_" in done.stderr
+
+
+def test_address_of_the_recorded_process_does_not_come_out() -> None:
+    """A claim that has KVM fill a bitmap of written pages has no program, not one with its address."""
+    case = "kvmtests/x86/test_written_pages.py::test_calls_of_a_paused_vcpu_write_no_page[sim-x86_64-set-khz]"
+
+    done = export(case, "--target", "sim-x86_64")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "bitmap" in done.stderr.partition("has no program: ")[2]
+
+
+def test_exception_handlers_come_with_claims_that_expect_exceptions() -> None:
+    """Handlers and their tables are there where a check expects an exception, and nowhere else."""
+    plain, faulting = exported(WINDOW, "sim-x86_64"), exported(EXCEPTION, "sim-x86_64")
+
+    assert "run_guest_to_exception(&vcpu_0);" in faulting
+    for part in ("program_faults", "/* IDT */", "sregs.idt = ", "/* TSS */"):
+        assert (part in faulting, part in plain) == (True, False)
+
+
+def test_guest_that_never_runs_stays_out() -> None:
+    """A program whose vCPUs never run has no guest."""
+    assert "load_guest" not in exported(REFUSAL, "sim-x86_64")
+
+
+def test_programs_stay_readable() -> None:
+    """Programs of one window, one refusal and one register of arm64 have at most 250 lines."""
+    for nodeid, target in ((WINDOW, "sim-x86_64"), (REFUSAL, "sim-x86_64"), (FREQUENCY, "sim-arm64-vhe")):
+        assert len(exported(nodeid, target).splitlines()) <= 250
+
+
+def test_libkvm_form_opens_kvm_for_the_frequency() -> None:
+    """A program that measures the host's frequency has the descriptor that its function takes."""
+    text = exported(FREQUENCY, "sim-arm64-vhe", "--libkvm")
+
+    assert text.count("frequency_hz(kvm)") == 1
+    assert "int kvm = open_kvm_dev_path_or_exit();" in text

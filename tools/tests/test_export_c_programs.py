@@ -16,6 +16,8 @@ WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offse
 EQUALITY = "kvmtests/x86/test_tsc_offset.py::test_offset_reads_back[{}-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[{}-bit-4]"
 MONOTONY = "kvmtests/x86/test_clock_monotonic.py::test_kvmclock_within_one_vcpu[{}]"
+AT_ONCE = "kvmtests/x86/test_clock_monotonic.py::test_kvmclock_across_vcpus[{}]"
+AT_ONCE_ARM64 = "kvmtests/arm64/test_monotonic.py::test_counter_across_vcpus[{}-zero-virtual]"
 SPINNING = "kvmtests/arm64/test_counter_offset.py::test_running_vcpu_makes_the_vm_busy[{}]"
 TWO_VMS = "kvmtests/arm64/test_two_vms.py::test_vms_share_a_cpu[{}-plus-and-none-virtual]"
 
@@ -48,7 +50,9 @@ int ioctl(int fd, unsigned long request, ...)
 
 @pytest.mark.thorough
 @HAS_KVM
-@pytest.mark.parametrize("case", [WINDOW, EQUALITY, REFUSAL, MONOTONY], ids=lambda case: case.split("::")[1])
+@pytest.mark.parametrize(
+    "case", [WINDOW, EQUALITY, REFUSAL, MONOTONY, AT_ONCE], ids=lambda case: case.split("::")[1]
+)
 def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
     """On this host the program ends as its claim does, and where that fails, with the same symptom."""
     nodeid = case.format("host")
@@ -83,7 +87,9 @@ def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("case", [SPINNING, TWO_VMS], ids=["spinning-vcpu", "two-vms"])
+@pytest.mark.parametrize(
+    "case", [SPINNING, TWO_VMS, AT_ONCE_ARM64], ids=["spinning-vcpu", "two-vms", "at-once"]
+)
 def test_arm64_program_is_cross_compiled(case: str, tmp_path: Path) -> None:
     """Programs for arm64 are C11 in which its compiler finds nothing to warn about."""
     text = exported(case.format("sim-arm64-vhe"), "sim-arm64-vhe")
@@ -99,6 +105,16 @@ def test_vcpu_that_spins_is_a_thread() -> None:
     assert "spin_stop(&vcpu_0, vcpu_0_thread);" in text
 
 
+def test_vcpus_that_run_at_once_are_threads() -> None:
+    """vCPUs of one round enter at the same time, each in its thread, and what they saw is read after it."""
+    text = exported(AT_ONCE.format("sim-x86_64"), "sim-x86_64")
+
+    loop = text.partition("run_at_once((struct vcpu *[]){ &vcpu_0, &vcpu_1 }, 2);")[2].partition("}")[0]
+    assert "vcpu_0.mailbox->result[0]" in loop
+    assert "vcpu_1.mailbox->result[0]" in loop
+    assert "pthread_barrier_wait(&begin_together);" in text
+
+
 def test_two_vms_have_memories_of_their_own() -> None:
     """Each VM of a claim is a VM of the program, with its memory and its vCPUs."""
     text = exported(TWO_VMS.format("sim-arm64-vhe"), "sim-arm64-vhe")
@@ -108,13 +124,14 @@ def test_two_vms_have_memories_of_their_own() -> None:
 
 
 @HAS_KVM
-@pytest.mark.parametrize("case", [WINDOW, REFUSAL], ids=["window", "refusal"])
-def test_program_is_clean_under_the_sanitizers(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("case", [WINDOW, REFUSAL, MONOTONY], ids=["window", "refusal", "monotony"])
+def test_program_is_clean_under_the_sanitizers(case: str, compiler: str, tmp_path: Path) -> None:
     """Neither the address sanitizer, with leaks, nor the one for undefined behaviour finds anything."""
     flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
     text = exported(case.format("sim-x86_64"), "sim-x86_64")
 
-    done = run(compiled(text, tmp_path, "gcc", flags))
+    done = run(compiled(text, tmp_path, compiler, flags, library="libclang_rt.asan"))
 
     assert done.stderr == ""
     assert done.returncode in {0, 1, 4}

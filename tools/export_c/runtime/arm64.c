@@ -45,7 +45,4 @@ static uint64_t frequency_hz(int kvm)
 }
 
 /* @list_room */
-union list_room {
-	struct kvm_reg_list table;
-	uint8_t room[sizeof(struct kvm_reg_list) + 4096 * sizeof(uint64_t)];
-};
+struct list_room { uint64_t n, reg[4096]; }; /* a struct kvm_reg_list */

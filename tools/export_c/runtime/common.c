@@ -6,12 +6,8 @@ __extension__ typedef __int128 wide; /* sums and products of two 64-bit values *
 
 /* @finish */
 #define finish(status, ...) /* print the TAP line and exit */ \
-	do { \
-		printf("%s 1 - %s%s", (status) == 1 ? "not ok" : "ok", CLAIM, (status) == 4 ? " # SKIP " : ": "); \
-		printf(__VA_ARGS__); \
-		putchar('\n'); \
-		exit(status); \
-	} while (0)
+	(printf("%s 1 - %s%s", (status) == 1 ? "not ok" : "ok", CLAIM, (status) == 4 ? " # SKIP " : ": "), \
+	 printf(__VA_ARGS__), putchar('\n'), exit(status))
 
 /* @said */
 static char said[512]; /* the last check in words */
@@ -22,13 +18,13 @@ static char said[512]; /* the last check in words */
 /* @fail */
 #define fail(...) finish(1, __VA_ARGS__)
 
+/* @judge */
+#define judge(holds, ...) (snprintf(said, sizeof(said), __VA_ARGS__), (holds) ? (void)0 : fail("%s", said))
+
 /* @on_alarm */
 static void on_alarm(int number)
 {
-	static const char line[] = "not ok 1 - " CLAIM " # TIMEOUT\n";
-
-	(void)number;
-	_exit(write(STDOUT_FILENO, line, sizeof(line) - 1) < 0 ? 2 : 1);
+	_exit(number == SIGALRM && write(STDOUT_FILENO, LATE, sizeof(LATE) - 1) < 0 ? 2 : 1);
 }
 
 /* @in_claim */
@@ -38,13 +34,11 @@ static bool in_claim; /* before, a failed call is not a fault of KVM's */
 #define NOT_HANDLED 4096 /* in place of an errno: KVM_GET_MSRS or KVM_SET_MSRS handled no entry */
 
 /* @call */
-#define call(fd, request, argument) call_with(fd, request, (uintptr_t)(argument))
+#define call(fd, request, argument) or_error(ioctl(fd, request, (uintptr_t)(argument)))
 
-/* @call_with */
-static long call_with(int fd, unsigned long request, uintptr_t argument)
+/* @or_error */
+static long or_error(long result)
 {
-	long result = ioctl(fd, request, argument);
-
 	return result < 0 ? -errno : result;
 }
 
@@ -82,9 +76,7 @@ static void must_refuse(long result, int error, const char *what)
 
 	if (result >= 0)
 		fail("%s succeeded; the interface promises %s", what, wanted);
-	if (result != -error)
-		fail("%s failed with %s; the interface promises %s", what, strerror(-result), wanted);
-	snprintf(said, sizeof(said), "%s failed with %s, as promised", what, wanted);
+	judge(result == -error, "%s failed with %s; the interface promises %s", what, strerror(-result), wanted);
 }
 
 /* @would_refuse */
@@ -95,11 +87,7 @@ static void would_refuse(long result, int error, const char *what)
 }
 
 /* @assume */
-#define assume(condition, reason) \
-	do { \
-		if (!(condition)) \
-			skip("%s", reason); \
-	} while (0)
+#define assume(condition, reason) ((condition) ? (void)0 : skip("%s", reason))
 
 /* @decimal */
 static const char *decimal(wide value)
@@ -127,41 +115,32 @@ static bool in_window(uint64_t value, uint64_t first, uint64_t last)
 static void check_window(uint64_t value, uint64_t first, uint64_t last)
 {
 	uint64_t after = value - last, before = first - value;
+	bool inside = value - first <= last - first; /* modulo 2**64: counters wrap */
 	char where[64] = "inside";
 
-	if (!in_window(value, first, last))
+	if (!inside)
 		snprintf(where, sizeof(where), "%" PRIu64 " %s", after <= before ? after : before,
 			 after <= before ? "after the end" : "before the start");
-	snprintf(said, sizeof(said), "%" PRIu64 " (%#" PRIx64 ") is %s of [%" PRIu64 ", %" PRIu64 "], %" PRIu64 " wide",
-		 value, value, where, first, last, last - first);
-	if (!in_window(value, first, last))
-		fail("%s", said);
+	judge(inside, "%" PRIu64 " (%#" PRIx64 ") is %s of [%" PRIu64 ", %" PRIu64 "], %" PRIu64 " wide",
+	      value, value, where, first, last, last - first);
 }
 
 /* @check */
-#define check(left, operator, right, source) \
-	check_numbers((left) operator (right), left, #operator, right, source)
+#define check(left, operator, right, source) check_numbers((left) operator (right), left, #operator, right, source)
 
 /* @check_numbers */
 static void check_numbers(bool holds, uint64_t left, const char *operator, uint64_t right, const char *source)
 {
-	snprintf(said, sizeof(said), "%" PRIu64 " %s %" PRIu64 "%s: %s", left, operator, right,
-		 holds ? "" : " does not hold", source);
-	if (!holds)
-		fail("%s", said);
+	judge(holds, "%" PRIu64 " %s %" PRIu64 "%s: %s", left, operator, right, holds ? "" : " does not hold", source);
 }
 
 /* @check_wide */
-#define check_wide(left, operator, right, source) \
-	check_wide_numbers((wide)(left) operator (right), left, #operator, right, source)
+#define check_wide(left, operator, right, source) check_wide_numbers((wide)(left) operator (right), left, #operator, right, source)
 
 /* @check_wide_numbers */
 static void check_wide_numbers(bool holds, wide left, const char *operator, wide right, const char *source)
 {
-	snprintf(said, sizeof(said), "%s %s %s%s: %s", decimal(left), operator, decimal(right),
-		 holds ? "" : " does not hold", source);
-	if (!holds)
-		fail("%s", said);
+	judge(holds, "%s %s %s%s: %s", decimal(left), operator, decimal(right), holds ? "" : " does not hold", source);
 }
 
 /* @check_that */
@@ -228,39 +207,38 @@ static void sleep_ns(uint64_t duration)
 }
 
 /* @clocksource_is_tsc */
-static bool clocksource_is_tsc(void)
-{
-	char name[64] = "";
-	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "r");
-
-	if (file && !fgets(name, sizeof(name), file))
-		*name = 0;
-	if (file)
-		fclose(file);
-	return !strcmp(name, "tsc\n") || !strcmp(name, "hyperv_clocksource_tsc_page\n");
-}
+#define clocksource_is_tsc() file_names(CLOCKSOURCE "current_clocksource", "tsc") /* or Hyper-V's page with it */
 
 /* @tsc_is_stable */
-static bool tsc_is_stable(void)
-{
-	char names[256] = "";
-	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/available_clocksource", "r");
+#define tsc_is_stable() file_names(CLOCKSOURCE "available_clocksource", "tsc")
 
-	if (file && !fgets(names, sizeof(names), file))
-		*names = 0;
+/* @CLOCKSOURCE */
+#define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/"
+
+/* @file_names */
+static bool file_names(const char *path, const char *name)
+{
+	char line[256] = "";
+	FILE *file = fopen(path, "r");
+
+	if (file && !fgets(line, sizeof(line), file))
+		*line = 0;
 	if (file)
 		fclose(file);
-	return strstr(names, "tsc") != NULL;
+	return strstr(line, name) != NULL;
 }
 
 /* @guest_memory */
-static uint8_t *guest_memory(size_t size)
-{
-	uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+#define guest_memory(size) map(-1, size)
 
-	if (memory == MAP_FAILED)
-		skip("no %zu bytes of guest memory: %s", size, strerror(errno));
-	return memory;
+/* @map */
+static void *map(int fd, size_t size) /* without a file: new memory */
+{
+	void *found = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+
+	if (found == MAP_FAILED)
+		skip("mmap of %zu bytes failed with %s", size, strerror(errno));
+	return found;
 }
 
 /* @store */
@@ -279,11 +257,8 @@ static uint64_t load(const uint8_t *at, size_t size)
 }
 
 /* @mailbox */
-struct mailbox { /* what a guest program takes and leaves */
-	uint64_t result[8];
-	uint64_t fault[4]; /* exceptions: count, vector, error, pc */
-	uint64_t reserved[4];
-	uint64_t operand[8];
+struct mailbox { /* what a guest program takes and leaves; fault: count, vector, error and pc of exceptions */
+	uint64_t result[8], fault[4], reserved[4], operand[8];
 };
 
 /* @vcpu */
@@ -301,9 +276,7 @@ static struct vcpu create_vcpu(int kvm, int vm, unsigned long id, uint8_t *memor
 	struct vcpu vcpu = { .id = id, .mailbox = memory ? (void *)(memory + MAILBOXES + id * 0x1000) : NULL };
 
 	vcpu.fd = MUST(vm, KVM_CREATE_VCPU, id);
-	vcpu.run = mmap(NULL, MUST(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
-	if (vcpu.run == MAP_FAILED)
-		skip("mmap of kvm_run failed with %s", strerror(errno));
+	vcpu.run = map(vcpu.fd, MUST(kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
 	return vcpu;
 }
 
@@ -327,7 +300,7 @@ static void run_guest(struct vcpu *vcpu)
 {
 	const volatile uint64_t *fault = vcpu->mailbox->fault;
 
-	run_to(vcpu, LEAVES_BY);
+	run_to(vcpu, LEAVES_BY); /* how guest programs end */
 	if (fault[0])
 		fail("the guest took exception %" PRIu64 " (error %#" PRIx64 ") at %#" PRIx64, fault[1], fault[2], fault[3]);
 }
@@ -340,6 +313,32 @@ static void run_guest_to_exception(struct vcpu *vcpu)
 		fail("the guest ran on; the interface promises an exception");
 	snprintf(said, sizeof(said), "the guest took exception %" PRIu64 ", as promised", vcpu->mailbox->fault[1]);
 	vcpu->mailbox->fault[0] = 0;
+}
+
+/* @begin_together */
+static pthread_barrier_t begin_together;
+
+/* @run_in_thread */
+static void *run_in_thread(void *vcpu)
+{
+	pthread_barrier_wait(&begin_together);
+	run_guest(vcpu);
+	return NULL;
+}
+
+/* @run_at_once */
+static void run_at_once(struct vcpu **vcpus, unsigned int count)
+{
+	pthread_t threads[16];
+
+	pthread_barrier_init(&begin_together, NULL, count);
+	for (unsigned int i = 0; i < count; i++) {
+		if (pthread_create(&threads[i], NULL, run_in_thread, vcpus[i]))
+			skip("no thread for a vCPU");
+	}
+	for (unsigned int i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&begin_together);
 }
 
 /* @run_nothing */
@@ -409,17 +408,9 @@ static void spin_stop(struct vcpu *vcpu, pthread_t thread)
 }
 
 /* @attribute */
-static long attribute(int fd, unsigned long request, uint32_t group, uint64_t number, const void *value)
-{
-	struct kvm_device_attr attr = { .group = group, .attr = number, .addr = (uintptr_t)value };
-
-	return call(fd, request, &attr);
-}
+#define attribute(fd, request, of, number, value) /* of a device, a VM or a vCPU */ \
+	call(fd, request, &((struct kvm_device_attr){ .group = (of), .attr = (number), .addr = (uintptr_t)(value) }))
 
 /* @one_reg */
-static long one_reg(int fd, unsigned long request, uint64_t id, const void *value)
-{
-	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)value };
-
-	return call(fd, request, &reg);
-}
+#define one_reg(fd, request, number, value) \
+	call(fd, request, &((struct kvm_one_reg){ .id = (number), .addr = (uintptr_t)(value) }))

@@ -36,24 +36,18 @@ static uint64_t read_msr(int fd, uint32_t index, const char *what)
 }
 
 /* @set_msr */
-static long set_msr(int fd, uint32_t index, uint64_t value)
-{
-	return one_msr(fd, KVM_SET_MSRS, index, &value);
-}
+#define set_msr(fd, index, value) one_msr(fd, KVM_SET_MSRS, index, &(uint64_t){ value })
 
 /* @cpuid_room */
-union cpuid_room {
-	struct kvm_cpuid2 table;
-	uint8_t room[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
-};
+struct cpuid_room { uint32_t nent, padding; struct kvm_cpuid_entry2 entries[256]; }; /* a struct kvm_cpuid2 */
 
 /* @change_cpuid */
-static void change_cpuid(union cpuid_room *cpuid, uint32_t leaf, size_t reg, uint32_t clear, uint32_t set)
+static void change_cpuid(struct cpuid_room *cpuid, uint32_t leaf, size_t reg, uint32_t clear, uint32_t set)
 {
-	for (uint32_t i = 0; i < cpuid->table.nent; i++) {
-		uint32_t *value = (uint32_t *)((uint8_t *)&cpuid->table.entries[i] + reg);
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		uint32_t *value = (uint32_t *)((uint8_t *)&cpuid->entries[i] + reg);
 
-		if (cpuid->table.entries[i].function == leaf)
+		if (cpuid->entries[i].function == leaf)
 			*value = (*value & ~clear) | set;
 	}
 }

@@ -18,6 +18,7 @@ from reports import lava, read_journal
 from reports.model import counts
 from reports.tests.clients import INSTALL_S, python_client
 from tools import lava_results
+from tools.lkft import render
 from tools.tests import planted
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -107,22 +108,6 @@ def test_wrong_usage_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert second.startswith("lava_results: cannot write the report")
 
 
-RENDER = """
-import sys
-from pathlib import Path
-import tuxlava.tests, tuxlava.templates as templates
-import importlib.util
-ours = Path(sys.argv.pop(1))
-spec = importlib.util.spec_from_file_location("tuxlava.tests.kvmtests", ours / "tests/kvmtests.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-loader = templates.tests().loader
-loader.searchpath.append(str(ours / "templates/tests"))
-from tuxlava.__main__ import main
-sys.exit(main())
-"""
-"""tuxlava's command as it is where our two files have been copied into it."""
-
 JUDGE = """
 import json, sys, yaml
 from lava_common.schemas import validate
@@ -145,16 +130,12 @@ def test_tuxlava_renders_a_job(device: str, tmp_path: Path, pytestconfig: pytest
     words += ["--tests", "kvmtests", "--parameters", "KVMTESTS=https://ci/kselftest.tar.gz"]
 
     done = subprocess.run(
-        [python, "-c", RENDER, CONTRIB / "tuxlava", *words],
+        [python, render.__file__, CONTRIB, *words],
         cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"
-    read = subprocess.run(
-        [python, "-c", script], input=done.stdout, capture_output=True, text=True, check=True
-    )
 
-    job: dict[str, Any] = json.loads(read.stdout)
+    job: dict[str, Any] = json.loads(done.stdout)["job"]
     test = job["actions"][-1]["test"]
     (definition,) = test["definitions"]
     assert test["timeout"] == {"minutes": 15}

@@ -86,7 +86,7 @@ def test_page_that_is_not_enabled_is_zero(enlightened: X86Vcpu) -> None:
 
 
 def test_enabled_page_holds(paged: X86Vcpu) -> None:
-    """The enabled page has a sequence that is not 0, so guests use it."""
+    """The enabled page has a sequence that is not 0: it holds."""
     assert paged.guest.reference_tsc_page().sequence != 0
 
 

@@ -82,19 +82,24 @@ def test_features_decide_one_by_one(vcpu: X86Vcpu) -> None:
     """Without KVM_FEATURE_CLOCKSOURCE the legacy MSRs are gone and the new ones work."""
     restrict(vcpu, 1 << KVM_FEATURE_CLOCKSOURCE)
 
+    for legacy in (MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK):
+        with pytest.raises(GuestFault):
+            vcpu.guest.rdmsr(legacy)
     with pytest.raises(GuestFault):
         vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME)
     vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME_NEW)
 
+    assert vcpu.guest.write_wall_clock(MSR_KVM_WALL_CLOCK_NEW).version == 2
     assert vcpu.guest.read_kvmclock().version % 2 == 0
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_enforcement_can_be_taken_back(vcpu: X86Vcpu) -> None:
-    """With the capability's argument set back to 0 all MSRs exist again."""
+    """With the capability's argument set back to 0 the clocks' MSRs all exist again, and kvmclock works."""
     restrict(vcpu, 2**32 - 1)
 
     vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 0)
 
+    assert [vcpu.guest.rdmsr(msr).value for msr in CLOCK_MSRS] == [0] * len(CLOCK_MSRS)
     vcpu.guest.enable_kvmclock()
     assert vcpu.guest.read_kvmclock().version % 2 == 0

@@ -139,7 +139,7 @@ def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu], kind: int) -> None:
 @pytest.mark.promise(architectural="Xen public headers, struct vcpu_time_info")
 @KINDS
 def test_stopped_flag_is_not_for_xen_guests(vcpu: X86Vcpu, kind: int) -> None:
-    """KVM_KVMCLOCK_CTRL marks the guest as stopped in kvmclock's record, and leaves Xen's record alone."""
+    """KVM_KVMCLOCK_CTRL marks the guest as stopped in kvmclock's record, and not in Xen's."""
     vcpu.guest.enable_kvmclock()
     enter(vcpu, kind)
 

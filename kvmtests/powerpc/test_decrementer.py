@@ -16,7 +16,7 @@ from fixtures.uapi.powerpc.kvm import KVM_REG_PPC_LPCR_64
 from fixtures.uapi.powerpc.reg import LPCR_LD
 from kvmtests.powerpc.timebase import OFFSETS, guest_now
 
-pytestmark = pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 
 VALUES = [
     pytest.param(2**20, id="two-to-20"),

@@ -82,7 +82,7 @@ def test_guest_interrupts_itself(vcpu: PpcVcpu, soon: int, second: int) -> None:
     assert taken >= access.before + soon
 
 
-@pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 @pytest.mark.parametrize("offset", [0, 2**36])
 def test_waiting_guest_wakes_at_the_deadline(vcpu: PpcVcpu, offset: int, soon: int) -> None:
     """H_CEDE, which KVM handles, ends with the decrementer's interrupt, and not before the deadline."""
@@ -94,7 +94,7 @@ def test_waiting_guest_wakes_at_the_deadline(vcpu: PpcVcpu, offset: int, soon: i
     assert taken >= deadline_ticks
 
 
-@pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 def test_waiting_guest_whose_deadline_has_passed_does_not_wait(vcpu: PpcVcpu) -> None:
     """H_CEDE with a deadline in the past ends at once."""
     vcpu.deadline_ticks = guest_now(vcpu) - 1000

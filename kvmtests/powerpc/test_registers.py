@@ -18,7 +18,7 @@ from fixtures.kvm.powerpc.vm import PpcVm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.powerpc import kvm as kvm_powerpc
 
-pytestmark = pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 
 WHOLE = [
     pytest.param(kvm_powerpc.KVM_REG_PPC_DEC_EXPIRY, id="deadline"),

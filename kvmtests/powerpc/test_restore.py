@@ -16,7 +16,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.uapi.powerpc import kvm as kvm_powerpc
 from kvmtests.powerpc.timebase import guest_now
 
-pytestmark = pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 
 CLOCKS = {
     "offset": kvm_powerpc.KVM_REG_PPC_TB_OFFSET,

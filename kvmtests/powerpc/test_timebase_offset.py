@@ -18,7 +18,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.uapi.powerpc import kvm as kvm_powerpc
 from kvmtests.powerpc.timebase import OFFSETS, STEP
 
-pytestmark = pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 
 
 @pytest.mark.parametrize("offset", OFFSETS)

@@ -15,7 +15,7 @@ from fixtures.kvm.powerpc.vm import PpcVm
 from fixtures.kvm.system import Kvm
 from kvmtests.powerpc.timebase import STEP, rounded
 
-pytestmark = pytest.mark.promise(de_facto="Linux 7.2 to 7.2")
+pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 
 BETWEEN = [
     pytest.param(1, id="one"),

@@ -11,6 +11,7 @@
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them
 #   ENV=lab.yaml RACK="--board a"  `make rack` on boards of this environment of labgrid, and further options
 #   N=100000                       samples of each benchmark of `make bench` (default 10000)
+#   N=3                            rounds of `make speed` (default 5)
 #   N=2000 LOAD=4                  runs of `make repeat` (default 50), busy processes per processor (default 0)
 #   CSV=folder                     all samples of `make bench` as CSV files
 #   ARGS="..."                     further pytest arguments; for `make report` those of tools.report
@@ -45,7 +46,7 @@ VENV   := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help check lab bench defects mutants agree repeat test vectors-check precheck lint clean report
+.PHONY: help check lab bench speed defects mutants agree repeat test vectors-check precheck lint clean report
 .PHONY: venv venv-dev vendor bundle rack
 
 help: ## list the commands
@@ -60,6 +61,7 @@ venv-dev:
 check: venv ## test KVM: the suite on this host and on every simulated target
 lab: venv ## test stock kernels booted in QEMU: KERNEL=Image MODULES=dir for your own build
 bench: venv ## measure what counter reads and exits cost, with tables and CSV
+speed: venv ## measure what this suite itself costs, as ratios, and say which have grown
 defects: venv ## inject every defect into the simulator and see which claims notice it
 mutants: venv
 agree: venv-dev ## play generated scripts on this KVM and on a simulated counterpart: ARGS="--steps 2000 --seed 1"
@@ -77,7 +79,7 @@ precheck: ## build kvmtests-precheck, a check for a fleet in one file
 # tools/make.py knows what the variables mean. They reach it through the environment, where make
 # puts what its command line sets, so that no shell ever reads a value. exec, so that a signal that
 # make passes on reaches the command and not a shell.
-check lab bench defects mutants agree repeat report vectors-check bundle test:
+check lab bench speed defects mutants agree repeat report vectors-check bundle test:
 	@exec $(VENV) -m tools.make $@
 
 rack:

@@ -98,6 +98,12 @@ def bench(variables: Variables) -> list[str]:
     ]
 
 
+def speed(variables: Variables) -> list[str]:
+    """Return the arguments of tools.speed."""
+    number = variables.get("N")
+    return [*([f"-n{number}"] if number else []), *_shell_words(variables, "ARGS")]
+
+
 def defects(variables: Variables) -> list[str]:
     """Return the arguments of tools.defects."""
     return [*_out(variables), *_shell_words(variables, "ARGS")]
@@ -212,6 +218,7 @@ GOALS = {
     "check": Goal("tools.check", check),
     "lab": Goal("tools.lab", lab),
     "bench": Goal("tools.bench", bench),
+    "speed": Goal("tools.speed", speed),
     "defects": Goal("tools.defects", defects),
     "agree": Goal("tools.agree", agree),
     "repeat": Goal("tools.repeat", repeat),

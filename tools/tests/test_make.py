@@ -40,11 +40,11 @@ def end(number, frame):
 """
 COMMANDS = (
     "agree", "bench", "bundle", "check", "clean", "defects", "kselftest_c", "kselftest_runner", "lab",
-    "precheck/build", "rack", "repeat", "report", "vectors/check",
+    "precheck/build", "rack", "repeat", "report", "speed", "vectors/check",
 )  # fmt: skip
 GOALS = (
     "agree", "bench", "bundle", "check", "clean", "defects", "lab", "mutants", "precheck", "rack", "repeat",
-    "report", "run_tests", "install", "gen_tar", "vectors-check",
+    "report", "run_tests", "install", "gen_tar", "speed", "vectors-check",
 )  # fmt: skip
 VARIABLES = (
     "ALL", "ARGS", "BASELINE", "CC", "CSV", "ENV", "FORMAT", "FROM", "INSTALL_PATH", "JOBS", "K", "KERNEL",
@@ -154,6 +154,7 @@ def test_variables_become_the_options_that_mean_them() -> None:
     ]  # fmt: skip
     assert make.bench({"N": "10"}) == ["--out=out/benchmarks", "-n10", "--"]
     assert make.bench({"O": "there"}) == ["--out=there", "--"]
+    assert make.speed({"N": "3", "ARGS": "--keep"}) == ["-n3", "--keep"]
 
 
 def test_repeat_boots_lab_hosts_one_run_at_a_time() -> None:

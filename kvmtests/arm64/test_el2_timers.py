@@ -14,13 +14,14 @@ import pytest
 from fixtures.kvm.arm64.interrupts import GicGuest, Patience
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
+from fixtures.kvm.errors import GuestFault
 from fixtures.kvm.expect import refused
+from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64 import kvm as kvm_arm64
-from fixtures.uapi.arm64 import sysreg
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 from fixtures.uapi.arm64.sysreg import SysReg
-from kvmtests.arm64.el2 import EL1, EL2, guest_reads, guest_writes, read, write
+from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, guest_reads, guest_writes, read, write
 
 pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2")
 
@@ -146,6 +147,18 @@ def test_el02_registers_are_those_of_el1(hypervisor: Arm64Vcpu, timer: str) -> N
 
     hypervisor.guest.enter(EL1).write_timer(f"{timer}_cval", 2**40 + 2)
     assert guest_reads(hypervisor, f"{timer}_cval_el02") == 2**40 + 2
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTP_CTL_EL02: undefined where HCR_EL2.E2H is 0")
+@pytest.mark.parametrize("register", ["cntp_ctl_el02", "cntv_cval_el02"])
+def test_el02_names_need_vhe(vm: Arm64Vm, register: str) -> None:
+    """To an EL2 without VHE the names *_EL02 are undefined."""
+    (vcpu,) = el2_vcpus(vm, vhe=False)
+
+    with pytest.raises(GuestFault):
+        vcpu.guest.enter(EL2).run(f"read_{register}")
+
+    assert read(vcpu, sysreg.ESR_EL2) >> esr.ESR_ELx_EC_SHIFT == esr.ESR_ELx_EC_UNKNOWN
 
 
 @pytest.mark.promise(architectural="Arm ARM, HCR_EL2.E2H, redirection of accesses")

@@ -162,7 +162,7 @@ def draw(
     # Only a search needs hypothesis; cases are replayed without it.
     from fixtures.agreement import strategies
 
-    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000)
+    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, facts=facts)
     try:
         strategies.each(
             drawn, seed, scripts, lambda script: check(script, target, facts, count), shrink=shrink
@@ -197,7 +197,7 @@ def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Na
         if len(script.actions) >= LEAST_KEPT and len(found) < arguments.keep:
             found.setdefault(str(script), script)
 
-    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, most=MOST_KEPT)
+    drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, most=MOST_KEPT, facts=facts)
     strategies.each(drawn, arguments.seed, arguments.keep * 10, take)
     for number, script in enumerate(found.values()):
         save(arguments.out / f"drawn-{number:02}.json", script, seed=arguments.seed)

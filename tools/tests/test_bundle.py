@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.architectures import ROWS
 from fixtures.lab import cache, packages, parts
+from fixtures.lab.hosts import LAB_HOSTS, STANDARD
 from tools import bundle, bundle_tar, venv
 from tools.bundle_tar import Content
 
@@ -160,6 +163,19 @@ def test_environment_is_installed_from_the_bundle(tmp_path: Path, monkeypatch: p
         venv._install(tmp_path, tmp_path / "check.txt")
 
     assert words[words.index("--no-index") :][:3] == ["--no-index", "--find-links", str(tmp_path)]
+
+
+def test_container_has_what_the_bundle_needs() -> None:
+    """The Containerfile adds the bundle by its name, and installs what BUNDLE.md names beside it."""
+    text = (ROOT / "contrib/container/Containerfile").read_text(encoding="utf-8")
+    needed = re.search(
+        r"Also needed: (.+)\.$", bundle.readme([LAB_HOSTS[name] for name in STANDARD]), re.MULTILINE
+    )
+    packages_of = {row.emulator_program: row.emulator_package for row in ROWS}
+
+    assert needed
+    assert {packages_of.get(name, name) for name in needed[1].split(", ")} <= set(text.split())
+    assert f"ADD {bundle_tar.FILE} /\n" in text
 
 
 def test_lab_finds_what_the_tree_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

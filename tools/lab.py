@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fixtures.architectures import ARCHITECTURES
 from fixtures.lab import availability, cache, image, kernel, knobs, own_kernel, packages, parts
+from fixtures.lab.distribution import BY_ARCHITECTURE
 from fixtures.lab.errors import BadKernel, LabError, of_system
-from fixtures.lab.hosts import LAB_HOSTS, MATRIX, STANDARD, LabHost, find
+from fixtures.lab.hosts import LAB_HOSTS, MATRIX, NEWEST, STANDARD, LabHost, find
 from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
@@ -86,7 +87,7 @@ def chosen(names: Sequence[str], *, matrix: bool = False, all_knobs: bool = Fals
     if own is not None and not lab_hosts:
         raise BadKernel(f"{own.image} is not a kernel for any of the lab's architectures")
     if matrix:
-        series = [found for lab_host in lab_hosts for suffix in MATRIX if (found := _with(lab_host, suffix))]
+        series = [found for each in lab_hosts for suffix in _matrix(each) if (found := _with(each, suffix))]
         return list({lab_host.name: lab_host for lab_host in series}.values())
     return [each for lab_host in lab_hosts for each in _turned(lab_host)] if all_knobs else lab_hosts
 
@@ -171,6 +172,11 @@ def _boots(kernel: Path, arch: str) -> bool:
     except OSError as error:
         raise BadKernel(f"{kernel} cannot be read: {error.strerror}") from None
     return True
+
+
+def _matrix(lab_host: LabHost) -> list[str]:
+    """Return the kernels of the matrix that Debian has for *lab_host*."""
+    return [suffix for suffix in MATRIX if suffix in {NEWEST, *BY_ARCHITECTURE[lab_host.arch].suites}]
 
 
 def _with(lab_host: LabHost, suffix: str) -> LabHost | None:

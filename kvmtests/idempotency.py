@@ -14,6 +14,8 @@ from fixtures.kvm.vm import Vm
 DELAYS_MS = range(11)
 REPEATS = 3
 
+SLOPES = {"by value": 1, "by offset": 0}
+
 READINGS = 8
 """How often the restored counter is read; the narrowest reading counts, as a VM's first runs are slow."""
 
@@ -54,6 +56,8 @@ def experiment(
         for name, heir in methods.items():
             points[name].append(carry(heir(), vm, delay_ms))
     lines = recorder.record_points("restored-counter-error", points, hz)
-    for name, slope in (("by value", 1), ("by offset", 0)):
+    for name, slope in SLOPES.items():
+        if name not in methods:
+            continue  # an architecture that sets its counters by value only
         assert lines[name].half_width < 0.2
         assert abs(lines[name].slope - slope) <= 0.02 + lines[name].half_width

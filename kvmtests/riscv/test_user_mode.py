@@ -16,7 +16,7 @@ from fixtures.uapi.riscv.csr import EXC_INST_ILLEGAL, SCOUNTEREN_TM
 
 pytestmark = pytest.mark.promise(architectural="RISC-V Privileged Architecture, scounteren")
 
-RESET = 0x7  # cycle, time, instret
+COUNTERS = 0x7  # cycle, time, instret
 
 
 def enter_user_mode(vcpu: RiscvVcpu, scounteren: int) -> None:
@@ -40,15 +40,9 @@ def test_user_mode_reads_the_time(vcpu: RiscvVcpu) -> None:
 
 def test_user_mode_has_no_time_without_scounteren(vcpu: RiscvVcpu) -> None:
     """Without scounteren.TM, rdtime in user mode is an illegal instruction."""
-    enter_user_mode(vcpu, RESET & ~SCOUNTEREN_TM)
+    enter_user_mode(vcpu, COUNTERS & ~SCOUNTEREN_TM)
 
     with pytest.raises(GuestFault) as fault:
         vcpu.guest.read_time()
 
     assert fault.value.vector == EXC_INST_ILLEGAL
-
-
-@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
-def test_new_vcpu_lets_user_mode_read_the_time(vcpu: RiscvVcpu) -> None:
-    """scounteren of a new vCPU allows cycle, time and instret."""
-    assert vcpu.get_reg(kvm_riscv.csr_reg("scounteren")) == RESET

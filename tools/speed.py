@@ -37,9 +37,9 @@ GROWN = 1.25
 BARE = "bare pytest, one empty test"
 CALLS = (
     "get_clock", "set_clock", "get_offset", "set_offset", "get_msr", "set_msr", "get_tsc_khz",
-    "run_immediate", "run_out", "run_hlt", "run_mmio", "sample",
+    "run_immediate", "run_out", "run_hlt", "run_mmio",
 )  # fmt: skip
-"""The rows of `tools.measure_calls` whose first quartiles hardly move with the load of the host."""
+"""The rows of `tools.measure_calls` whose ratios hardly move with the load of the host: not the long ones."""
 
 _CLAIM = "kvmtests/common/test_target.py::test_vcpu_id_is_given_once[sim-x86_64]"
 

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.backends.protocol import Backend
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
 from fixtures.kvm.riscv.vm import RiscvVm
 from fixtures.kvm.system import Kvm
+from fixtures.targets import Probe, Target
+from kvmtests.riscv.timers import ticks
 
 
 @pytest.fixture
@@ -48,3 +51,21 @@ def sstc(vcpu: RiscvVcpu) -> None:
 def no_sstc(vcpu: RiscvVcpu) -> None:
     """Skip where guests have stimecmp, and KVM itself waits for no deadline."""
     vcpu.require_no_sstc()
+
+
+@pytest.fixture
+def soon(target: Target, target_facts: Probe) -> int:
+    """20 ms in ticks; 20 us of virtual time, since a simulated guest that waits takes long."""
+    return ticks(target_facts, 20 * (1000 if target.simulated else NSEC_PER_MSEC))
+
+
+@pytest.fixture
+def patience(target_facts: Probe) -> int:
+    """5 s in ticks, in which an interrupt that must come has come."""
+    return ticks(target_facts, 5000 * NSEC_PER_MSEC)
+
+
+@pytest.fixture
+def quiet(target: Target, target_facts: Probe) -> int:
+    """50 ms in ticks, in which an interrupt that must not come has time to; 50 us of virtual time."""
+    return ticks(target_facts, 50 * (1000 if target.simulated else NSEC_PER_MSEC))

@@ -73,10 +73,21 @@ def offered(vcpu: RiscvVcpu, extension: int) -> bool:
 
 
 def test_set_timer_succeeds_and_is_compare(vcpu: RiscvVcpu) -> None:
-    """The SBI's set_timer returns success, and user space reads its deadline as compare."""
+    """The SBI's set_timer takes a value of the guest's time, which user space reads as compare."""
+    vcpu.time = 2**40
+
     answer = vcpu.guest.set_timer(FAR)
 
     assert (answer.error, vcpu.compare) == (SBI_SUCCESS, FAR)
+
+
+@pytest.mark.parametrize("deadline", [0, 2**63, NEVER], ids=["zero", "two-to-63", "never"])
+@pytest.mark.usefixtures("no_sstc")
+def test_set_timer_takes_any_deadline(vcpu: RiscvVcpu, deadline: int) -> None:
+    """Without Sstc, where none is lost, user space reads every deadline of set_timer as compare."""
+    answer = vcpu.guest.set_timer(deadline)
+
+    assert (answer.error, vcpu.compare) == (SBI_SUCCESS, deadline)
 
 
 def test_every_deadline_is_kept(vcpu: RiscvVcpu, rounds: int) -> None:

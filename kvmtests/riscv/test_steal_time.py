@@ -66,6 +66,17 @@ def test_steal_time_lies_nowhere_at_first(vcpu: RiscvVcpu) -> None:
     assert place(vcpu) == NOWHERE
 
 
+def test_record_starts_empty(vcpu: RiscvVcpu) -> None:
+    """The call that sets the address clears what lies there."""
+    at = layout.steal_time(vcpu.id)
+    vcpu.vm.memory[at : at + 64] = bytes([0xFF]) * 64
+
+    assert set_shmem(vcpu, at) == SBI_SUCCESS
+
+    found = record(vcpu)
+    assert (found.sequence % 2, found.flags, found.preempted) == (0, 0, 0)
+
+
 def test_guest_sets_the_address(vcpus: list[RiscvVcpu]) -> None:
     """The address that a guest sets is what user space reads, of this vCPU only."""
     error = set_shmem(vcpus[0], layout.steal_time(0))
@@ -128,17 +139,21 @@ def test_user_space_cannot_set_an_address_beyond_64_bits(vcpu: RiscvVcpu) -> Non
 
 
 def test_steal_time_is_what_the_thread_waited(vcpu: RiscvVcpu, run_delay: RunDelay) -> None:
-    """Between two entries steal time grows by what the vCPU's thread waited for its CPU; sequence is even."""
+    """From entry to entry steal time adds up what the vCPU's thread waited for its CPU; sequence is even."""
     set_shmem(vcpu, layout.steal_time(0))
     outer_before = run_delay.so_far_ns()
     vcpu.guest.read_time()
-    before, inner_before = record(vcpu), run_delay.so_far_ns()
+    first, inner_before = record(vcpu), run_delay.so_far_ns()
+    before = first
 
-    run_delay.wait()
+    for _ in range(2):
+        run_delay.wait()
+        inner_after = run_delay.so_far_ns()
+        vcpu.guest.read_time()
+        after, outer_after = record(vcpu), run_delay.so_far_ns()
 
-    inner_after = run_delay.so_far_ns()
-    vcpu.guest.read_time()
-    after, outer_after = record(vcpu), run_delay.so_far_ns()
-    stolen_ns = after.steal - before.steal
-    assert stolen_ns in Window(inner_after - inner_before, outer_after - outer_before)
-    assert after.sequence % 2 == 0
+        stolen_ns = after.steal - first.steal
+        assert stolen_ns in Window(inner_after - inner_before, outer_after - outer_before)
+        assert after.sequence % 2 == 0
+        assert after.sequence > before.sequence
+        before = after

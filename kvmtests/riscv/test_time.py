@@ -134,6 +134,15 @@ def test_written_time_reads_back_later(vm: RiscvVm, vcpu: RiscvVcpu, value: int)
     assert seen in Window(read.first - wrote.last, read.last - wrote.first).shifted(value)
 
 
+def test_time_read_twice_has_gained_the_time_between(vm: RiscvVm, vcpu: RiscvVcpu) -> None:
+    """KVM_GET_ONE_REG of the time counts on from one reading to the next."""
+    early, first = timed(vm, lambda: vcpu.time)
+    vm.time.sleep_ns(PAUSE_NS)
+    late, second = timed(vm, lambda: vcpu.time)
+
+    assert second - first in Window(late.first - early.last, late.last - early.first)
+
+
 def test_time_can_be_written_after_a_run(vcpu: RiscvVcpu) -> None:
     """A VM that has run takes another time, back as well as forth."""
     for value in (FAR, 5):

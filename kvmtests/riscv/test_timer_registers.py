@@ -18,6 +18,7 @@ from fixtures.kvm.riscv.vm import RiscvVm
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.riscv import kvm as kvm_riscv
+from fixtures.uapi.riscv.csr import SIP_STIP
 from kvmtests.riscv.timers import FAR, NEVER, OFF, ON
 
 pytestmark = pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
@@ -30,8 +31,10 @@ REGISTERS = [
 ]
 VALUES = [
     pytest.param(0, id="zero"),
+    pytest.param(2**32, id="two-to-32"),
     pytest.param(123456789012345, id="some"),
     pytest.param(2**63, id="two-to-63"),
+    pytest.param(2**64 - 2, id="one-before-never"),
     pytest.param(2**64 - 1, id="all-ones"),
 ]
 UNKNOWN = kvm_riscv.reg(kvm_riscv.KVM_REG_RISCV_TIMER, 4)
@@ -64,7 +67,7 @@ def test_own_frequency_can_be_written(vcpu: RiscvVcpu) -> None:
     assert vcpu.frequency == frequency
 
 
-@pytest.mark.parametrize("change", [-1, 1], ids=["lower", "higher"])
+@pytest.mark.parametrize("change", [-1, 1, 2**32], ids=["lower", "higher", "two-to-32-higher"])
 def test_other_frequency_is_refused(vcpu: RiscvVcpu, change: int) -> None:
     """Another frequency gives EINVAL and changes nothing: no guest's time is scaled."""
     frequency = vcpu.frequency
@@ -132,16 +135,20 @@ def test_size_is_refused_before_the_index(vcpu: RiscvVcpu) -> None:
 
 
 def test_compare_is_all_ones_at_first(vcpus: list[RiscvVcpu]) -> None:
-    """A new vCPU has no deadline: compare is all ones, and the timer off."""
+    """A new vCPU has no deadline: compare is all ones, the timer off, and no interrupt pending."""
     assert [(vcpu.compare, vcpu.state) for vcpu in vcpus] == [(NEVER, OFF)] * 2
+    assert not vcpus[0].guest.look_at_timer().pending
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_compare_reads_back(vcpu: RiscvVcpu, value: int) -> None:
-    """KVM_GET_ONE_REG returns the compare value that was written."""
+    """KVM_GET_ONE_REG returns the compare value that was written, before the vCPU runs and after."""
     vcpu.compare = value
+    before = vcpu.compare
 
-    assert vcpu.compare == value
+    vcpu.guest.read_time()
+
+    assert (before, vcpu.compare) == (value, value)
 
 
 def test_compare_is_the_vcpus_own(vcpus: list[RiscvVcpu]) -> None:
@@ -151,21 +158,25 @@ def test_compare_is_the_vcpus_own(vcpus: list[RiscvVcpu]) -> None:
     assert [vcpu.compare for vcpu in vcpus] == [FAR, NEVER]
 
 
-def test_compare_survives_a_run_and_a_change_of_time(vcpu: RiscvVcpu) -> None:
-    """Neither KVM_RUN nor another time changes compare: it is a time of the guest's."""
+@pytest.mark.parametrize("time", [0, 2 * FAR], ids=["back", "past-compare"])
+def test_compare_survives_a_change_of_time(vcpu: RiscvVcpu, time: int) -> None:
+    """Another time leaves compare, before a run and after: it is a time of the guest's."""
     vcpu.compare = FAR
+
+    vcpu.time = time
+    before = vcpu.compare
     vcpu.guest.read_time()
-    vcpu.time = 2**40
-    vcpu.guest.read_time()
 
-    assert vcpu.compare == FAR
+    assert (before, vcpu.compare) == (FAR, FAR)
 
 
+@pytest.mark.usefixtures("no_sstc")
 def test_compare_does_not_switch_the_timer_on(vcpu: RiscvVcpu) -> None:
-    """Writing compare leaves the state off."""
-    vcpu.compare = FAR
+    """Without Sstc writing compare leaves the state off, and a deadline in the past is not pending."""
+    vcpu.compare = 0
 
     assert vcpu.state == OFF
+    assert not vcpu.guest.look_at_timer().pending
 
 
 @pytest.mark.parametrize("value", [2, 2**32, 2**64 - 1], ids=["two", "two-to-32", "all-ones"])
@@ -181,6 +192,7 @@ def test_other_state_is_refused(vcpu: RiscvVcpu, value: int) -> None:
 def test_state_stays_off_where_hardware_waits(vcpu: RiscvVcpu) -> None:
     """With Sstc the state ON is accepted and reads back as OFF, before and after a run."""
     vcpu.compare = FAR
+    vcpu.guest.read_time()
 
     vcpu.state = ON
     before = vcpu.state
@@ -209,6 +221,16 @@ def test_state_does_not_change_compare(vcpu: RiscvVcpu) -> None:
     vcpu.state = ON
 
     assert (vcpu.compare, vcpu.state) == (FAR, ON)
+
+
+@pytest.mark.usefixtures("no_sstc")
+def test_restored_sip_shows_to_the_guest(vcpu: RiscvVcpu) -> None:
+    """Without Sstc a pending interrupt is part of sip, which user space reads and restores."""
+    sip = kvm_riscv.csr_reg("sip")
+    vcpu.set_reg(sip, SIP_STIP)
+
+    assert vcpu.guest.look_at_timer().pending
+    assert vcpu.get_reg(sip) == SIP_STIP
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST")

@@ -23,3 +23,20 @@ def arm(vcpu: RiscvVcpu, deadline: int) -> None:
     vcpu.compare = deadline
     if not vcpu.has_sstc:
         vcpu.state = ON
+
+
+def now(vcpu: RiscvVcpu) -> int:
+    """Return the guest's time, as the guest reads it."""
+    return vcpu.guest.read_time().value
+
+
+def deadline_ahead(vcpu: RiscvVcpu, distance: int) -> int:
+    """Have the guest set a deadline that still lies ahead once it is set; return it.
+
+    It is *distance* ticks away, or more on a host so slow that it has passed by then.
+    """
+    while True:
+        deadline = now(vcpu) + distance
+        if vcpu.guest.set_deadline(deadline).last < deadline:
+            return deadline
+        distance *= 2

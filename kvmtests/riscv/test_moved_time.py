@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest's deadline after user space has moved its time: past the deadline, or back from it.
+
+Source: arch/riscv/kvm/vcpu_timer.c: kvm_riscv_vcpu_set_reg_timer(), kvm_riscv_vcpu_hrtimer_expired();
+RISC-V Privileged Architecture, Sstc.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.counters import NSEC_PER_MSEC
+from fixtures.kvm.riscv.vcpu import RiscvVcpu
+from fixtures.targets import Probe
+from kvmtests.riscv.timers import FAR, ON, deadline_ahead, now, ticks
+
+pytestmark = pytest.mark.promise(architectural="RISC-V SBI, Timer Extension")
+
+
+@pytest.mark.promise(architectural="RISC-V Privileged Architecture, htimedelta")
+def test_time_moved_over_the_deadline_makes_it_pending(
+    vcpu: RiscvVcpu, target_facts: Probe, quiet: int
+) -> None:
+    """A time that user space moves past the deadline makes the interrupt pending at the guest's next run."""
+    ahead = ticks(target_facts, 20_000 * NSEC_PER_MSEC)
+    deadline = now(vcpu) + ahead
+    vcpu.guest.set_deadline(deadline)
+
+    vcpu.time = deadline + ahead
+
+    assert vcpu.guest.await_timer(deadline + ahead + quiet).pending
+
+
+@pytest.mark.promise(architectural="RISC-V Privileged Architecture, Sstc and htimedelta")
+@pytest.mark.usefixtures("sstc")
+def test_interrupt_follows_a_time_that_moves(vcpu: RiscvVcpu, quiet: int) -> None:
+    """With Sstc a time that moves past the deadline and back makes the interrupt come and go."""
+    vcpu.guest.write_csr("stimecmp", FAR)
+
+    looks = []
+    for time in (0, 2 * FAR, 0, FAR):
+        vcpu.time = time
+        looks.append(vcpu.guest.await_timer(time + quiet).pending)
+
+    assert looks == [False, True, False, True]
+
+
+def test_time_moved_back_makes_the_deadline_later(vcpu: RiscvVcpu, soon: int, patience: int) -> None:
+    """A time that moves back moves a deadline of the guest's: it is not met early."""
+    vcpu.time = FAR  # so far ahead of 0 that it can be moved back
+    deadline = deadline_ahead(vcpu, 10 * soon)
+
+    vcpu.time = deadline - 20 * soon
+    look = vcpu.guest.await_timer(deadline + patience)
+
+    assert look.pending
+    assert look.after >= deadline
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+@pytest.mark.usefixtures("no_sstc")
+def test_timer_stays_on_while_its_deadline_moves_away(vcpu: RiscvVcpu, soon: int) -> None:
+    """Without Sstc the state is still ON after a wait that a time moved back has made too short."""
+    vcpu.time = FAR
+    deadline_ahead(vcpu, 10 * soon)
+
+    vcpu.time = 0
+    look = vcpu.guest.await_timer(20 * soon)
+
+    assert (look.pending, vcpu.state) == (False, ON)

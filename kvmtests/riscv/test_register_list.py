@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The timer's registers are listed, and what is listed can be read; ids of other kinds are refused.
+"""The timer's registers are listed; what is listed can be read and written; ids of other kinds are refused.
 
 Source: Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST; arch/riscv/kvm/vcpu_onereg.c; the selftest
 get-reg-list asserts the same of every register.
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from collections.abc import Mapping
 
 import pytest
 
 from fixtures.kvm.errors import KvmError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
+from fixtures.kvm.riscv.vm import RiscvVm
+from fixtures.kvm.system import Kvm
 from fixtures.uapi import kvm as uapi
+from fixtures.uapi.names import reg_name
 from fixtures.uapi.riscv import kvm as kvm_riscv
+from kvmtests.riscv.timers import FAR
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST"),
@@ -41,6 +46,34 @@ UNKNOWN = [
 def size_of(reg_id: int) -> int:
     """Return the size of a register in bytes, which its id says."""
     return 1 << ((reg_id & uapi.KVM_REG_SIZE_MASK) >> uapi.KVM_REG_SIZE_SHIFT)
+
+
+def values(vcpu: RiscvVcpu) -> dict[int, bytes]:
+    """Return every listed register's value by its id."""
+    found = {}
+    for reg_id in vcpu.reg_list():
+        value = (ctypes.c_ubyte * size_of(reg_id))()
+        vcpu.get_reg_into(reg_id, ctypes.addressof(value))
+        found[reg_id] = bytes(value)
+    return found
+
+
+def written(vcpu: RiscvVcpu, registers: Mapping[int, bytes]) -> list[str]:
+    """Write *registers* except for the timer's state; return what KVM refused, and how."""
+    refusals = []
+    for reg_id in sorted(registers.keys() - {kvm_riscv.REG_TIMER_STATE}):
+        value = ctypes.create_string_buffer(registers[reg_id], size_of(reg_id))
+        try:
+            vcpu.set_reg_from(reg_id, ctypes.addressof(value))
+        except KvmError as error:
+            refusals.append(f"{reg_name(reg_id)}: {errno.errorcode[error.errno]}")
+    return refusals
+
+
+@pytest.fixture
+def heir(kvm: Kvm[RiscvVm]) -> RiscvVcpu:
+    """A vCPU of another VM, to which registers are restored."""
+    return kvm.create_vm().create_vcpu(0)
 
 
 def test_timer_is_listed(vcpu: RiscvVcpu) -> None:
@@ -97,3 +130,22 @@ def test_register_of_another_architecture_is_refused(vcpu: RiscvVcpu) -> None:
     other = kvm_riscv.REG_TIMER_TIME & ~uapi.KVM_REG_ARCH_MASK | uapi.KVM_REG_ARM64
 
     assert vcpu.get_reg(other) > 0
+
+
+def test_listed_registers_can_be_written(vcpu: RiscvVcpu, heir: RiscvVcpu) -> None:
+    """A new vCPU takes each listed register of one that ran, except the state, of which another claim is."""
+    vcpu.guest.set_deadline(FAR)
+
+    assert written(heir, values(vcpu)) == []
+
+
+def test_written_registers_read_back(vcpu: RiscvVcpu, heir: RiscvVcpu) -> None:
+    """A new vCPU that was given the registers of one that ran has the same, except time and state."""
+    vcpu.guest.set_deadline(FAR)
+    saved = values(vcpu)
+    written(heir, saved)
+
+    found = values(heir)
+
+    kept = saved.keys() - {kvm_riscv.REG_TIMER_TIME, kvm_riscv.REG_TIMER_STATE}
+    assert [reg_name(each) for each in sorted(kept) if found.get(each) != saved[each]] == []

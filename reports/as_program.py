@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable
 
-from .model import Result, Verdict
+from .model import ReportTarget, Result, Verdict
 
 _FAILED = frozenset({Verdict.FAIL, Verdict.CHANGED, Verdict.XFAIL})
 _REPEATS, _WRITES = "pytest", "tools.export_c"
@@ -25,3 +26,9 @@ def as_program(result: Result) -> str:
     if len(words) != _WORDS or words[1:3] != ["-m", _REPEATS] or words[4] != "--target":
         return ""
     return f"{shlex.join([words[0], '-m', _WRITES, *words[3:]])} >repro.c"
+
+
+def offered(targets: Iterable[ReportTarget]) -> Callable[[Result], str]:
+    """Return `as_program` for results on *targets*; it returns "" also for architectures without programs."""
+    without = {target.name for target in targets if target.no_programs}
+    return lambda result: "" if result.target in without else as_program(result)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from . import across_kernels, answer, html_data, html_frame, html_groups, html_known, html_targets, unfinished
-from .as_program import as_program
+from .as_program import offered
 from .compare import Comparison
 from .history import History
 from .html_benchmarks import benchmarks
@@ -64,7 +64,7 @@ def page(run: Run, comparison: Comparison | None = None, history: History | None
     families = across_kernels.families(run)
     known = html_known.known_issues(run)
     data["known"] = [issue.name for issue in known]
-    engine = html_frame.environment(**_FILTERS)
+    engine = html_frame.environment(**_FILTERS, as_program=offered(run.targets))
     yield from html_frame.rendered(
         engine,
         "report.html.j2",
@@ -191,7 +191,6 @@ _FILTERS = {
     "took": _took,
     "said": _said,
     "address": _address,
-    "as_program": as_program,
     "figure": number,
     "breakable": _breakable,
     "grouped": _grouped,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .as_program import as_program
+from .as_program import offered
 from .compare import Comparison, key
 from .model import LOCAL, ReportTarget, Result, ResultEnding, Run, Verdict
 from .text import clip, clip_line
@@ -88,6 +88,7 @@ def build(run: Run, comparison: Comparison | None) -> tuple[dict[str, Any], list
     subjects: dict[str, _Subject] = {}
     details: list[dict[str, Any]] = []
     logs = _Logs()
+    program = offered(run.targets)
     everything = len(run.results) <= EVERY_DETAIL
     blank = [ABSENT] * len(targets)
     for result in run.results:
@@ -103,7 +104,7 @@ def build(run: Run, comparison: Comparison | None) -> tuple[dict[str, Any], list
         cell = row * len(targets) + place
         if everything or result.verdict is not Verdict.PASS or result.log:
             subject.details[cell] = len(details)
-            details.append(_detail(result, logs))
+            details.append(_detail(result, logs) | ({"x": command} if (command := program(result)) else {}))
         change = old.get(key(result)) if old else None
         if change is not None:
             subject.old[cell] = VERDICT_LETTERS[change.old] if change.old else ABSENT
@@ -160,7 +161,6 @@ def _detail(result: Result, logs: _Logs) -> dict[str, Any]:
         "k": result.known_issue,
         "o": result.promise,
         "p": result.repro,
-        "x": as_program(result),
         "i": result.nodeid,
     }
     if result.ending is ResultEnding.CRASHED:

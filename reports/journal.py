@@ -9,7 +9,8 @@ type       fields (those in brackets may be missing)
 ========== ==========================================================================
 session    version, time_ns, host, facts {name: text, number or bool}, [command [...],
            options [...]: words around a node id and its target that run it again]
-target     name, kind, arch, mode, generation, simulated, usable, reason, facts
+target     name, kind, arch, mode, generation, simulated, usable, reason, facts, [no_programs:
+           why claims about its architecture are not written as C programs]
 collection nodeids [...]; several records add up, in order
 start      nodeid, time_ns: written before the test runs
 sample     nodeid, [target], metric, [variant, unit, values, columns, rows, note, count,

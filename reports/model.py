@@ -72,6 +72,7 @@ class ReportTarget:
     simulated: bool = False
     usable: bool = True
     reason: str = ""  # Why it is not usable, with the remedy.
+    no_programs: str = ""  # Why no claim about its architecture is written as a C program.
     facts: tuple[tuple[str, Fact], ...] = ()
 
     @property

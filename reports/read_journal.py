@@ -186,6 +186,7 @@ class _Chapter:
             simulated=bool(record.get("simulated")),
             usable=bool(record.get("usable", True)),
             reason=records.line(record, "reason"),
+            no_programs=records.line(record, "no_programs"),
             facts=records.facts(record),
         )
         return ""

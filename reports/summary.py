@@ -6,11 +6,11 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import benchmark_tables, earlier, unfinished
-from .as_program import as_program
+from .as_program import as_program, offered
 from .model import NOTABLE, Result, ResultEnding, Run, Verdict, by_target, counts, unexpected_pass
 from .text import clip_line
 
@@ -63,10 +63,11 @@ def table(run: Run) -> Iterator[str]:
 
 def named(run: Run) -> Iterator[str]:
     """Yield one line, or more, for each result that is `NOTABLE`, and for what did not run."""
+    program = offered(run.targets)
     for verdict in NOTABLE:
         for result in run.results:
             if result.verdict is verdict:
-                yield from _notable(result)
+                yield from _notable(result, program)
     missing = [result for result in run.results if result.verdict is Verdict.NOT_RUN]
     for result in missing[:MISSING_SHOWN]:
         yield f"NOT RUN {result.target} {result.subject} {result.name}"
@@ -87,7 +88,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return tabulate(rows[1:], rows[0], "simple", disable_numparse=True, colalign=alignment).splitlines()
 
 
-def _notable(result: Result) -> Iterator[str]:
+def _notable(result: Result, program: Callable[[Result], str] = as_program) -> Iterator[str]:
     word = "CRASHED" if result.ending is ResultEnding.CRASHED else result.verdict.upper()
     yield f"{word:<7} {result.target} {result.subject} {result.name}"
     if result.verdict is Verdict.XPASS:
@@ -98,7 +99,7 @@ def _notable(result: Result) -> Iterator[str]:
         yield f"        promise: {result.promise}"
     if result.repro:
         yield f"        reproduce: {result.repro}"
-    if command := as_program(result):
+    if command := program(result):
         yield f"        as C: {command}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from reports.as_program import as_program
+from reports.as_program import as_program, offered
 from reports.html import page
 from reports.model import ReportTarget, Result, Run, Session, Verdict
-from reports.summary import _notable
+from reports.summary import _notable, named
 
 CASE = "kvmtests/x86/test_tsc_offset.py::test_offset[host-one]"
 FAILED = Result(
@@ -60,3 +60,17 @@ def test_page_offers_it() -> None:
 
     assert COMMAND.replace("'", "&#39;").replace(">", "&gt;") in text
     assert "tools.export_c" in text.partition("<script")[2]
+
+
+def test_architecture_without_programs_is_offered_none() -> None:
+    """Neither the summary nor the page offers what tools.export_c refuses for the target's architecture."""
+    targets = (
+        ReportTarget("host", no_programs="not written"),
+        ReportTarget("lab-x86_64-svm"),
+    )
+    other = FAILED._replace(target="lab-x86_64-svm", nodeid=f"{CASE}[other]", name="other")
+    run = Run((Session("m"),), targets, (FAILED, other))
+
+    assert [offered(targets)(result) for result in run.results] == ["", COMMAND]
+    assert sum("as C: " in line for line in named(run)) == 1
+    assert "tools.export_c" not in "".join(page(Run(run.sessions, targets, (FAILED,))))

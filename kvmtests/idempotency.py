@@ -58,6 +58,6 @@ def experiment(
     lines = recorder.record_points("restored-counter-error", points, hz)
     for name, slope in SLOPES.items():
         if name not in methods:
-            continue  # an architecture that sets its counters by value only
+            continue  # an architecture that sets its counters in one way only
         assert lines[name].half_width < 0.2
         assert abs(lines[name].slope - slope) <= 0.02 + lines[name].half_width

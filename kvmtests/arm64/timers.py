@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.values import TimerAccess
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
@@ -84,12 +85,25 @@ PHYSICAL = Timer(
     cnt="KVM_REG_ARM_PTIMER_CNT",
     line_bit=kvm_arm64.KVM_ARM_DEV_EL1_PTIMER,
 )
+_PHYSICAL_COUNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 TIMERS = [pytest.param(VIRTUAL, id="virtual"), pytest.param(PHYSICAL, id="physical")]
 
 
 def require_lines(vcpu: Arm64Vcpu) -> None:
     """Raise `CapabilityMissing` unless kvm_run shows the timers' lines."""
     vcpu.require_capability(uapi.KVM_CAP_ARM_USER_IRQ, "KVM_CAP_ARM_USER_IRQ")
+
+
+def require_timers_apart(vcpu: Arm64Vcpu) -> None:
+    """Raise `CapabilityMissing` where KVM has the timers among the system registers, as Linux 7.3 does.
+
+    KVM_GET_REG_LIST then has them in the order of their encodings, the physical count first. CTL is kept
+    there with the ISTATUS of the last exit, and CVAL is reset as they are (arch/arm64/kvm/sys_regs.c).
+    """
+    ids, _ = vcpu.reg_list_with_room(4096)
+    counts = [reg_id for reg_id in ids if reg_id in (kvm_arm64.KVM_REG_ARM_TIMER_CNT, _PHYSICAL_COUNT)]
+    if counts[0] == _PHYSICAL_COUNT:
+        raise CapabilityMissing("timers that KVM keeps apart from the system registers")
 
 
 def unhurried_ns(vcpu: Arm64Vcpu) -> int:

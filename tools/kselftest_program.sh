@@ -7,6 +7,8 @@ program=$(basename "$0")
 case $program in
 kvm_x86_*) processor=x86_64 ;;
 kvm_arm64_*) processor=aarch64 ;;
+kvm_riscv_*) processor=riscv64 ;;
+kvm_powerpc_*) processor=ppc64le ;;
 *) processor= ;;
 esac
 # Starting Python takes longer than most programs run. A target that is named may be simulated.

@@ -35,7 +35,7 @@ class JobResults:
     test_s: float
 
 
-class Board:
+class EmulatedBoard:
     """An emulator from its start to its end; its console goes to a file as well."""
 
     def __init__(self, command: str, log: Path) -> None:
@@ -105,7 +105,7 @@ class Board:
 def run(job: LavaJob, command: str, log: Path, limit_s: float) -> JobResults:
     """Boot *command*, run the test of *job* for at most *limit_s*, and return its results."""
     begun_s = time.monotonic()
-    with Board(command, log) as board:
+    with EmulatedBoard(command, log) as board:
         at = board.expect([re.compile(job.login_prompt.encode())], job.boot_s)
         board.type("root")
         prompts = [re.compile(each) for prompt in job.prompts for each in _as_patterns(prompt)]

@@ -44,7 +44,7 @@ while :; do
 	sh -i
 done
 """
-"""Process 1: whoever logs in is root."""
+"""Process 1: a login without a password, as root."""
 
 
 def packages(arch: str) -> PartSet:

@@ -166,7 +166,7 @@ def test_environment_is_installed_from_the_bundle(tmp_path: Path, monkeypatch: p
 
 
 def test_container_has_what_the_bundle_needs() -> None:
-    """The Containerfile adds the bundle by its name, and installs what BUNDLE.md names beside it."""
+    """The Containerfile adds the bundle by its name, and installs what BUNDLE.md names as well."""
     text = (ROOT / "contrib/container/Containerfile").read_text(encoding="utf-8")
     needed = re.search(
         r"Also needed: (.+)\.$", bundle.readme([LAB_HOSTS[name] for name in STANDARD]), re.MULTILINE

@@ -15,7 +15,7 @@ from fixtures.lab.errors import LabError
 from reports.squad import COMPLETE
 from reports.tests.clients import INSTALL_S, python_client
 from tools.lkft import command, console, job, overlay, rootfs
-from tools.lkft.console import Board, JobResults
+from tools.lkft.console import EmulatedBoard, JobResults
 from tools.lkft.job import CannotRun, LavaJob
 
 DEFINITION: dict[str, Any] = {
@@ -129,7 +129,10 @@ def test_board_that_dies_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(CannotRun, match="the board ended"):
         console.run(JOB, shlex.join([sys.executable, "-c", "print('panic')"]), tmp_path / "console.txt", 30)
-    with Board(silent, tmp_path / "console.txt") as board, pytest.raises(CannotRun, match=r"within 0\.2 s"):
+    with (
+        EmulatedBoard(silent, tmp_path / "console.txt") as board,
+        pytest.raises(CannotRun, match=r"within 0\.2 s"),
+    ):
         board.expect([re.compile(b"login:")], 0.2)
 
 

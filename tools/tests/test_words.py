@@ -22,7 +22,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "harness, or benchmark",
         (
             r"make[. ]bench", r"tools[./]bench", r"bench/", r"bench reports", r"\bbench:", r"\"bench\"",
-            r"lab bench defects", r"def bench", r"import bench", r"bench\.main", r", bench\)", r"micro-bench",
+            r"lab bench speed defects", r"def bench", r"import bench", r"bench\.main", r", bench\)",
+            r"micro-bench",
         ),
     ),
     "mutant": (
@@ -36,7 +37,7 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         r"\bmachines?\b",
         "host, simulated host, lab host, board, or architecture",
         (
-            r"machine[- ]?code", r"machine check",
+            r"machine[- ]?code", r"machine check", r"-machine\b",
             r"machine-readable", r"virtual-machine", r"state machine", r"machine type",
             r"platform\.machine", r"uname\(\)\.machine", r"MACHINE CODE", r"OLD HOST = \"machine\"",
             r"say ``machine`` instead", r"call(?:s|ed) a host a machine", r"\"machine\" if name == \"host\"",

@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window
-from fixtures.kvm.arm64.values import Visit
+from fixtures.kvm.arm64.values import GuestVisit
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -53,7 +53,7 @@ def test_virtual_counter_continues_at_each_visit(vm: Arm64Vm, vhe: bool, count: 
 
     continues(vm, visits, count)
     for earlier, later in pairwise(visits):
-        assert Window(earlier.returned, later.entered, vm.counter_bits).width >= AWAY
+        assert Window(earlier.returned_ticks, later.entered_ticks, vm.counter_bits).width >= AWAY
     assert Window(0, vcpu.guest.saved_count, vm.counter_bits).width == reached(vm, visits, count)
 
 
@@ -65,8 +65,8 @@ def test_hypervisor_counts_without_the_offset_of_its_guest(vm: Arm64Vm, vhe: boo
     host_counter, visits = timed(vm, lambda: vcpu.guest.visit_guest(VISITS, count=2**60))
 
     for visit in visits:
-        assert visit.entered in host_counter.shifted(-VM_OFFSET)
-        assert visit.returned in host_counter.shifted(-VM_OFFSET)
+        assert visit.entered_ticks in host_counter.shifted(-VM_OFFSET)
+        assert visit.returned_ticks in host_counter.shifted(-VM_OFFSET)
 
 
 @pytest.mark.parametrize("vhe", KINDS)
@@ -76,7 +76,7 @@ def test_physical_counter_is_the_hypervisors(vm: Arm64Vm, vhe: bool) -> None:
 
     for count in (0, 2**60, 2**64 - 2**20):
         for visit in vcpu.guest.visit_guest(VISITS, count=count):
-            assert visit.physical in during(vm, visit)
+            assert visit.physical_ticks in during(vm, visit)
 
 
 @pytest.mark.parametrize("vhe", KINDS)
@@ -90,7 +90,7 @@ def test_time_outside_of_kvm_run_is_hidden_as_well(vm: Arm64Vm, vhe: bool) -> No
     (after,) = vcpu.guest.visit_guest(1)
 
     continues(vm, [after], count)
-    assert Window(before.physical, after.physical, vm.counter_bits).width >= slept.width
+    assert Window(before.physical_ticks, after.physical_ticks, vm.counter_bits).width >= slept.width
 
 
 @pytest.mark.thorough
@@ -110,8 +110,8 @@ def test_guest_of_a_moved_hypervisor_continues(
 
     continues(vm, visits, count)
     for visit in visits:
-        assert visit.entered in host_counter.shifted(-VM_OFFSET)
-        assert visit.physical in during(vm, visit)
+        assert visit.entered_ticks in host_counter.shifted(-VM_OFFSET)
+        assert visit.physical_ticks in during(vm, visit)
 
 
 def test_guest_of_a_hypervisor_restored_by_counts_continues(kvm: Kvm[Arm64Vm], vm: Arm64Vm) -> None:
@@ -127,8 +127,8 @@ def test_guest_of_a_hypervisor_restored_by_counts_continues(kvm: Kvm[Arm64Vm], v
     continues(vm, visits, count)
     may_be = Window(host_counter.first - spent.width, host_counter.last, host_counter.bits)
     for visit in visits:
-        assert visit.entered in may_be
-        assert visit.physical in during(vm, visit)
+        assert visit.entered_ticks in may_be
+        assert visit.physical_ticks in during(vm, visit)
 
 
 def hypervisor_of(vm: Arm64Vm, *, vhe: bool = True, offset: int | None = VM_OFFSET) -> Arm64Vcpu:
@@ -148,20 +148,20 @@ def copied(source: Arm64Vcpu, destination: Arm64Vcpu, order: tuple[str, ...]) ->
     restore(destination, EL2_PARTS, save(source, EL2_PARTS, order), order)
 
 
-def during(vm: Arm64Vm, visit: Visit) -> Window:
+def during(vm: Arm64Vm, visit: GuestVisit) -> Window:
     """Return the hypervisor's counts between which its guest ran."""
-    return Window(visit.entered, visit.returned, vm.counter_bits)
+    return Window(visit.entered_ticks, visit.returned_ticks, vm.counter_bits)
 
 
-def continues(vm: Arm64Vm, visits: Sequence[Visit], count: int) -> None:
+def continues(vm: Arm64Vm, visits: Sequence[GuestVisit], count: int) -> None:
     """Check that the virtual count, *count* at first, counted while the guest ran, and not in between."""
     for visit in visits:
-        until_its_physical_count = Window(visit.entered, visit.physical, vm.counter_bits)
-        assert visit.virtual in until_its_physical_count.shifted(count - visit.entered)
+        until_its_physical_count = Window(visit.entered_ticks, visit.physical_ticks, vm.counter_bits)
+        assert visit.virtual_ticks in until_its_physical_count.shifted(count - visit.entered_ticks)
         count += during(vm, visit).width
 
 
-def reached(vm: Arm64Vm, visits: Sequence[Visit], count: int) -> int:
+def reached(vm: Arm64Vm, visits: Sequence[GuestVisit], count: int) -> int:
     """Return the guest's virtual count, *count* at first, after *visits*."""
     ran = Window(0, count + sum(during(vm, visit).width for visit in visits), vm.counter_bits)
     return ran.width

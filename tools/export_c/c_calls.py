@@ -63,6 +63,8 @@ class Calls:
     names: Names
     memories: dict[int, str] = field(default_factory=dict)
     """Names of guest memories, by id of the VM."""
+    in_place: frozenset[int] = frozenset()
+    """Ids of calls that change the structure of their base, which nothing needs as it was."""
 
     def descriptor(self, owner: Event | None) -> str:
         """Return the descriptor of a VM, a vCPU, a device, or KVM itself."""
@@ -214,7 +216,10 @@ class Calls:
         inside = where if _any(call, used) else ""
         members = self._members(call, name)
         if call.base is not None:
-            yield f"{kind} {own} = {self.names.of(call.base)};"
+            if id(call) in self.in_place:
+                own = self.names.of(call.base)
+            else:
+                yield f"{kind} {own} = {self.names.of(call.base)};"
             yield from (f"{own}.{line};" for line in changes(call.members, own, name, self.names))
         elif where and inside:
             yield f"{own}{inside} = ({kind}){{ {members} }};"

@@ -36,6 +36,7 @@ _VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
 _IDT_ENTRY = 16
 _BYTE_WIDTH = 5
 _WORDS = 6  # of tables, in one line
+_SHORT_TABLES = 3  # pieces that stand as one call each
 _GROUP_WIDTH = 125
 _FOR_EXCEPTIONS = {"GDT", "IDT", "TSS"}
 
@@ -139,16 +140,30 @@ def _label(line: ListingLine) -> str:
     return f"{line.label}: " if line.label else ""
 
 
-def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> str:
-    """Return the array of what else is in *memory* at first, without what no vCPU of *vcpus* uses."""
+def _table_array(held: Mapping[int, int]) -> list[str]:
     lines = ["\tstatic const struct { uint32_t at; uint64_t value; } tables[] = {"]
-    for name, found in groupby(sorted(_words(memory, vcpus, programs).items()), lambda word: region(word[0])):
+    for name, found in groupby(sorted(held.items()), lambda word: region(word[0])):
         words = [f"/* {name} */", *(f"{{ {at:#x}, {value:#x} }}," for at, value in found)]
         lines += ["\t\t" + " ".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
-    return "\n".join([*lines, "\t};"])
+    return [*lines, "\t};", ""]
 
 
-def _words(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
+def _runs(held: Mapping[int, int]) -> list[tuple[int, list[int]]]:
+    """Return the words of *held* that follow each other, with where the first of them is."""
+    runs: list[tuple[int, list[int]]] = []
+    for at, value in sorted(held.items()):
+        if not runs or at != runs[-1][0] + 8 * len(runs[-1][1]):
+            runs.append((at, []))
+        runs[-1][1].append(value)
+    return runs
+
+
+def _is_short(runs: Sequence[tuple[int, list[int]]]) -> bool:
+    return len(runs) <= _SHORT_TABLES and all(len(values) <= _WORDS for _, values in runs)
+
+
+def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) -> Mapping[int, int]:
+    """Return what else is in *memory* at first, words by offset, without what no vCPU of *vcpus* uses."""
     arch = programs[0].arch
     codes = [(address, address + len(image)) for address, image in layout.code(arch)]
     if BY_ARCHITECTURE[arch].copies_vectors:
@@ -181,9 +196,12 @@ def _is_unused_gate(at: int, memory: MemoryEvent, programs: Sequence[Program]) -
     return not any(start <= handler < start + size for start, size in starts)
 
 
-def loading(programs: Sequence[Program], tables: str) -> str:
-    """Return the function that puts the guest into memory, with *tables* among its declarations."""
-    lines = ["static void load_guest(uint8_t *memory)", "{", tables, ""]
+def loading(programs: Sequence[Program], tables: Mapping[int, int]) -> str:
+    """Return the function that puts the guest into memory, and the words of *tables* by their offset."""
+    runs = _runs(tables)
+    lines = ["static void load_guest(uint8_t *memory)", "{"]
+    if not _is_short(runs):
+        lines += _table_array(tables)
     for one in programs:
         if one.name in {"vector", "irq"}:
             continue
@@ -196,6 +214,14 @@ def loading(programs: Sequence[Program], tables: str) -> str:
         lines.append(f"\t\tmemcpy({every}, program_vector, sizeof(program_vector));")
         if has_handlers(programs, programs[0].arch):
             lines.append(f"\tmemcpy({irq}, program_irq, sizeof(program_irq));")
-    lines.append("\tfor (unsigned int i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)")
-    lines += ["\t\tmemcpy(memory + tables[i].at, &tables[i].value, sizeof(tables[i].value));", "}"]
-    return "\n".join(lines)
+    if _is_short(runs):
+        lines += [_table_copied(at, values) for at, values in runs]
+    else:
+        lines.append("\tfor (unsigned int i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)")
+        lines.append("\t\tmemcpy(memory + tables[i].at, &tables[i].value, sizeof(tables[i].value));")
+    return "\n".join([*lines, "}"])
+
+
+def _table_copied(at: int, values: Sequence[int]) -> str:
+    shown = ", ".join(hex(value) for value in values)
+    return f"\tmemcpy(memory + {at:#x}, (uint64_t[]){{ {shown} }}, {8 * len(values)}); /* {region(at)} */"

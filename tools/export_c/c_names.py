@@ -39,6 +39,9 @@ _YOUNG = {
 }
 """Constants that <linux/kvm.h> of a distribution may not have yet: they came after Linux 5.16."""
 
+_OLD_REGISTERS = ("KVM_REG_ARM_TIMER_", "KVM_REG_ARM_PTIMER_")
+"""Registers of arm64 that its <asm/kvm.h> has had since Linux 4.15."""
+
 
 @dataclass
 class Names:
@@ -86,7 +89,7 @@ class Names:
 
     def constant(self, name: str, value: int) -> str:
         """Return *name*, which the program defines where headers may not."""
-        if name in _YOUNG or not name.startswith("KVM_") or name.startswith("KVM_REG_ARM_PTIMER"):
+        if name in _YOUNG or not name.startswith("KVM_"):
             self.defines[name] = value
         return name
 
@@ -112,18 +115,24 @@ class Names:
     def register(self, reg_id: int) -> str:
         """Return the name of a register of arm64, by its id."""
         name = reg_name(reg_id)
-        if name in {"PC", "PSTATE"}:
-            return name
-        if name.startswith("X") and name[1:].isdigit():
-            return f"X({name[1:]})"
+        if core := core_register(name):
+            return core
         if not name.isidentifier():
             return hex(reg_id)
-        self.defines[name] = reg_id
+        if not name.startswith(_OLD_REGISTERS):
+            self.defines[name] = reg_id
         return name
 
     def errno(self, number: int) -> str:
         """Return the name of an errno."""
         return errno.errorcode.get(number, "NOT_HANDLED" if number == 0 else str(number))
+
+
+def core_register(name: str) -> str:
+    """Return what the runtime calls the register *name*, nothing where it is not a core register of arm64."""
+    if name.startswith("X") and name[1:].isdigit():
+        return f"CORE(regs[{name[1:]}])"
+    return f"CORE({name.lower()})" if name in {"PC", "PSTATE"} else ""
 
 
 def _is_object(event: Event) -> bool:

@@ -69,6 +69,7 @@ class Steps:
     has_guest: bool = True
     _modes: dict[tuple[tuple[str, StructureMember], ...], str] = field(default_factory=dict)
     _starts: bool = False
+    _finishes: bool = False
     _threads: set[str] = field(default_factory=set)
     _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
 
@@ -123,8 +124,8 @@ class Steps:
                 yield f"set_regs({self.names.of(vcpu)}.fd, {table}, {size});"
             case SetMode(vcpu):
                 yield f"{self._mode(event)}(&{self.names.of(vcpu)});"
-            case StartProgram(vcpu, address, count):
-                self._starts = True
+            case StartProgram(vcpu, address, count, finishes):
+                self._starts, self._finishes = True, finishes
                 program = program_at(address, self.names.arch)
                 yield f"start(&{self.names.of(vcpu)}, {address:#x} /* {program} */, {count});"
             case Close(owner):
@@ -139,7 +140,7 @@ class Steps:
         for members, name in self._modes.items():
             yield from mode_function(name, dict(members), self.names)
         if self._starts:
-            yield start_function()
+            yield start_function(self.names.arch, finishes=self._finishes)
         for name, lines in self._tables.values():
             yield f"static const struct reg {name}[] = {{"
             for at in range(0, len(lines), _REGISTERS):

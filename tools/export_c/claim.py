@@ -9,7 +9,8 @@ import inspect
 import io
 import os
 import textwrap
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -136,7 +137,7 @@ class Collector:
 
     def _outcome(self, item: pytest.Item) -> ExportOutcome:
         run = RUN.current
-        reason = self._skipped or _why_not(item)
+        reason = _does_other_work(item) or self._skipped or _why_not()
         if not reason and run.trouble is not None:
             reason = str(run.trouble)
         if reason:
@@ -144,11 +145,12 @@ class Collector:
         return ExportOutcome(item.nodeid, _claim(item))
 
 
-def _why_not(item: pytest.Item) -> str:
+def _does_other_work(item: pytest.Item) -> str:
     names = getattr(item, "fixturenames", ())
-    for name, reason in _OTHER_FIXTURES.items():
-        if name in names:
-            return reason
+    return next((reason for name, reason in _OTHER_FIXTURES.items() if name in names), "")
+
+
+def _why_not() -> str:
     run = RUN.current
     if not any(event.is_check() for event in run.events):
         return "what it checks is not a value or a refusal of a system call"
@@ -219,6 +221,11 @@ class _Backend:
     def backend(self, target: Target) -> Recorder:
         """The system calls of the target, each of them a step."""
         return Recorder(target.make_backend(), target.arch, RUN.current)
+
+    @pytest.fixture
+    def stalled(self) -> Callable[[int], AbstractContextManager[None]]:
+        """Hold up nothing: the KVM that a program meets reads its clocks as far apart as it does."""
+        return lambda _stall_ns: contextlib.nullcontext()
 
     @pytest.fixture
     def target_facts(self, target: Target) -> Probe:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a vCPU comes to start a guest program on x86: calls that say it at length become one step each."""
+"""How a vCPU comes to start a guest program: calls that say it at length become one step each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from fixtures.architectures import X86_64
+from fixtures.architectures import ARM64, X86_64
 from fixtures.guests import layout
 from fixtures.guests.x86 import state
 from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c import cpu_state_arm64
 from tools.export_c.c_calls import changes
 from tools.export_c.c_names import Names
-from tools.export_c.events import CallEvent, Event, SetMode, StartProgram, StructureMember
+from tools.export_c.events import CallEvent, Event, Registers, SetMode, StartProgram, StructureMember
 from tools.export_c.expressions import Constant
 from tools.export_c.places import members
 from tools.export_c.refusal import NotExportable
@@ -20,8 +22,8 @@ from tools.export_c.rolling import leaves
 _RIP, _COUNT = "rip", "rsi"
 
 
-def folded(events: Sequence[Event]) -> list[Event]:
-    """Return *events* with the calls that set segments and general registers as steps of their own."""
+def folded(events: Sequence[Event], arch: str) -> list[Event]:
+    """Return *events* on *arch* with the calls that set segments and general registers as one step each."""
     used = {id(leaf.event) for event in events for leaf in leaves(event)}
     bases = [id(event.base) for event in events if isinstance(event, CallEvent) and event.base is not None]
     kept: list[Event] = []
@@ -31,7 +33,7 @@ def folded(events: Sequence[Event]) -> list[Event]:
             kept[-1] = _mode(event)
         else:
             kept.append(_start(event) or event)
-    return kept
+    return BY_ARCHITECTURE[arch].with_finished_exits(kept)
 
 
 def mode_function(name: str, held: Mapping[str, StructureMember], names: Names) -> Iterator[str]:
@@ -54,8 +56,13 @@ def mode_function(name: str, held: Mapping[str, StructureMember], names: Names) 
     yield ""
 
 
-def start_function() -> str:
-    """Return the C function that makes a vCPU start a program, with the registers that `state.start` has."""
+def start_function(arch: str, *, finishes: bool) -> str:
+    """Return the C function that makes a vCPU of *arch* start a program, and *finishes* its exit before."""
+    return BY_ARCHITECTURE[arch].function(finishes=finishes)
+
+
+def _start_function_x86(*, finishes: bool) -> str:
+    assert not finishes, "no exit is a part of a start"
     first, second = (_general(vcpu=vcpu) for vcpu in (0, 1))
     given = [f".{_RIP} = program", f".{_COUNT} = count"]
     for member, value in first.items():
@@ -70,6 +77,19 @@ def start_function() -> str:
         "\t}));",
     ]
     return "\n".join([*lines, "}", ""])
+
+
+class StartForm(NamedTuple):
+    """How vCPUs of one architecture start guest programs."""
+
+    with_finished_exits: Callable[[list[Event]], list[Event]]
+    function: Callable[..., str]
+
+
+BY_ARCHITECTURE = {
+    X86_64.name: StartForm(lambda events: events, _start_function_x86),  # an exit by OUT is finished at once
+    ARM64.name: StartForm(cpu_state_arm64.with_finished_exits, cpu_state_arm64.start_function),
+}
 
 
 def _sets_mode(get: Event | None, put: Event) -> bool:
@@ -96,6 +116,8 @@ def _mode(put: Event) -> SetMode:
 
 
 def _start(event: Event) -> StartProgram | None:
+    if isinstance(event, Registers):
+        return cpu_state_arm64.start_step(event)
     if not isinstance(event, CallEvent) or event.request != kvm_x86.KVM_SET_REGS or event.failed():
         return None
     if event.refusal is not None or not isinstance(event.owner, CallEvent) or event.base is not None:

@@ -132,6 +132,7 @@ class StartProgram(Event):
     vcpu: CallEvent
     address: int
     count: int
+    finishes: bool = False  # completes the access with which the program before has left
 
 
 @dataclass(eq=False, slots=True)

@@ -20,7 +20,7 @@ def special(function: Any) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], A
     if function is pytest.raises:
         return _raises
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    return _BY_NAME.get((module, name))
+    return BY_NAME.get((module, name))
 
 
 def _refused(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> AbstractContextManager[None]:
@@ -115,10 +115,10 @@ def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> A
     return function(*arguments)
 
 
-_BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
+BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     ("fixtures.kvm.expect", "refused"): _refused,
     ("fixtures.kvm.guest", "Guest._await_rounds"): _await_rounds,
-    ("fixtures.kvm.arm64.vcpu", "Arm64Vcpu.require_reg"): _require_reg,
+    ("fixtures.kvm.one_reg", "OneRegVcpu.require_reg"): _require_reg,
     ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
     ("fixtures.kvm.threads", "together"): _together,
 }

@@ -24,7 +24,7 @@ _LOCAL = ("test_util.h", "kvm_util.h", "processor.h")
 def write(claim: Claim) -> str:
     """Return *claim* as C on libkvm; `NotExportable` where its steps have none."""
     arch = claim.target.arch
-    events = libkvm.reduced(folded(shortened(claim.events)))
+    events = libkvm.reduced(folded(shortened(claim.events), arch))
     program = rolled(events)
     names = Names(program, arch)
     programs = libkvm.programs_of(events, arch)
@@ -53,7 +53,7 @@ def write(claim: Claim) -> str:
             " */",
             *(f"#include <{name}>" for name in headers(text)),
             *(f'#include "{name}"' for name in _LOCAL),
-            *writer.layouts(events),
+            *writer.layouts(events, names),
             *_guarded(names),
             "",
             runtime,

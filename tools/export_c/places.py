@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fixtures.backends.process_memory import peek
 from fixtures.uapi import kvm
 from tools.export_c.events import CallEvent, Load, MemoryEvent
 from tools.export_c.expressions import Expression, StepValue
+from tools.export_c.own_memory import held_at
 
 VALUE = "@"
 """The member that stands for what a structure's pointer points at."""
@@ -83,7 +83,7 @@ class Filled:
         start = address - self.address
         if not 0 <= start <= len(self.contents) - size:
             return False
-        return peek(address, size) == self.contents[start : start + size]
+        return held_at(address, size) == self.contents[start : start + size]
 
     def overlaps(self, address: int, size: int) -> bool:
         """Return whether the *size* bytes at *address* are partly these."""
@@ -161,7 +161,7 @@ class Places:
         known = self._written.get(address)
         if known is None or known[0] != size:
             return None
-        held = peek(address, size)
+        held = held_at(address, size)
         if held is None or int.from_bytes(held, "little") != known[1]:
             del self._written[address]
             return None

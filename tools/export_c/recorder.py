@@ -8,7 +8,6 @@ import errno
 import threading
 from collections.abc import Callable
 
-from fixtures.backends.process_memory import peek
 from fixtures.backends.protocol import Backend, HostTime, Mapping
 from fixtures.guests import layout as guest_layout
 from fixtures.uapi import kvm
@@ -28,6 +27,7 @@ from tools.export_c.events import (
     Spin,
 )
 from tools.export_c.expressions import StepValue
+from tools.export_c.own_memory import held_at
 from tools.export_c.places import Filled, Places
 from tools.export_c.refusal import NotExportable
 from tools.export_c.symbolic import Number, of
@@ -139,6 +139,7 @@ class Recorder:
 
     def ioctl(self, fd: int, request: int, arg: int = 0) -> int:
         """ioctl(2)."""
+        fd = int(fd)  # the number of a device's descriptor is no condition of the run
         if self.run.silent or threading.get_ident() != self.run.thread:
             return self.inner.ioctl(fd, request, int(arg))
         call = self._begin(fd, request, arg)
@@ -220,7 +221,7 @@ class Recorder:
         return call
 
     def _plain_argument(self, request: int, arg: int) -> int | PointerArgument:
-        if fields(request).size and peek(arg, 1) is not None:
+        if fields(request).size and held_at(arg, 1) is not None:
             self.run.refuse(f"request {request:#x} has an argument that no header describes")
         if isinstance(arg, Number):
             return PointerArgument(value=of(arg), size=0)
@@ -228,7 +229,7 @@ class Recorder:
 
     def _take_structure(self, call: CallEvent, layout: type[ctypes.Structure], arg: int) -> None:
         place = self.run.places.find(arg)
-        if peek(arg, ctypes.sizeof(layout)) is None:
+        if held_at(arg, ctypes.sizeof(layout)) is None:
             call.argument = PointerArgument(offset=arg)
             return
         if place is not None and isinstance(place.owner, MemoryEvent):

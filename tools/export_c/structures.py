@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Mapping
 
-from fixtures.backends.process_memory import peek
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.ctype import sized
@@ -14,6 +13,7 @@ from fixtures.uapi.ioctl import IOC_READ, IOC_WRITE, Request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import events
 from tools.export_c.expressions import Constant
+from tools.export_c.own_memory import held_at
 from tools.export_c.places import Places, StructureMember, members
 from tools.export_c.refusal import NotExportable
 
@@ -153,7 +153,7 @@ def pointer(address: int, places: Places) -> events.PointerArgument:
     place = places.find(address)
     if place is not None and isinstance(place.owner, events.MemoryEvent):
         return events.PointerArgument(place.owner, place.offset)
-    held = peek(address, size)
+    held = held_at(address, size)
     if held is None:
         return events.PointerArgument(offset=address)
     value = places.written(address, size) or places.leaf(address, size)

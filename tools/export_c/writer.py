@@ -36,12 +36,13 @@ _LIMIT_S = 60
 _ALWAYS = ("finish", "said", "skip", "fail", "on_alarm")
 _WIDTH = 110
 _MEMBERS = 4  # of a structure, in one line
+_WITH_COUNTER_OFFSET = ("KVM_CAP_COUNTER_OFFSET", "KVM_ARM_SET_COUNTER_OFFSET")
 
 
 def write(claim: Claim) -> str:
     """Return *claim* as C; `NotExportable` where its steps have no C here."""
     arch = claim.target.arch
-    events = folded(shortened(claim.events))
+    events = folded(shortened(claim.events), arch)
     programs = c_guest.started(events, arch)
     form: tuple[str, ...] = ()
     if c_guest.has_bare_state(programs, arch):
@@ -51,7 +52,11 @@ def write(claim: Claim) -> str:
     names = Names(program, arch)
     vcpus = vcpus_of(events)
     memories = memories_of(events)
-    calls = Calls(names, memories={id(vm): names.of(memory) for memory, vm in memories})
+    calls = Calls(
+        names,
+        memories={id(vm): names.of(memory) for memory, vm in memories},
+        in_place=changed_in_place(events),
+    )
     steps = Steps(
         names,
         calls,
@@ -76,7 +81,7 @@ def write(claim: Claim) -> str:
         "",
         f"#define CLAIM {json.dumps(claim.title)}",
         '#define LATE "not ok 1 - " CLAIM " # TIMEOUT\\n"',
-        *layouts(events),
+        *layouts(events, names),
         *_defines(names),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
@@ -114,8 +119,8 @@ def _defines(names: Names) -> Iterator[str]:
             yield f"#define {name} {value:#x}"
 
 
-def layouts(events: Sequence[Event]) -> Iterator[str]:
-    """Yield the structures that no kernel header defines."""
+def layouts(events: Sequence[Event], names: Names) -> Iterator[str]:
+    """Yield the structures that no kernel header defines, and the constants that came with one."""
     found = {
         event.layout for event in events if isinstance(event, CallEvent | Load) and event.layout is not None
     }
@@ -127,6 +132,9 @@ def layouts(events: Sequence[Event]) -> Iterator[str]:
         yield ""
         yield "#ifndef KVM_ARM_SET_COUNTER_OFFSET /* before Linux 6.4 */"
         yield from _definition(kvm_arm64.kvm_arm_counter_offset, defined)
+        for name in _WITH_COUNTER_OFFSET:
+            if name in names.defines:
+                yield f"#define {name} {names.defines.pop(name):#x}"
         yield "#endif"
 
 
@@ -226,6 +234,18 @@ def memories_of(events: Sequence[Event]) -> list[tuple[MemoryEvent, CallEvent]]:
             if memory is not None and isinstance(event.owner, CallEvent):
                 found.setdefault(id(event.owner), (memory, event.owner))
     return list(found.values())
+
+
+def changed_in_place(events: Sequence[Event]) -> frozenset[int]:
+    """Return the ids of calls whose structure is that of a call before, which nothing else looks at."""
+    users: dict[int, set[int]] = {}
+    for event in events:
+        for leaf in leaves(event):
+            users.setdefault(id(leaf.event), set()).add(id(event))
+        if isinstance(event, CallEvent) and event.base is not None:
+            users.setdefault(id(event.base), set()).add(id(event))
+    derived = [one for one in events if isinstance(one, CallEvent) and one.base is not None]
+    return frozenset(id(one) for one in derived if users[id(one.base)] == {id(one)} and id(one) not in users)
 
 
 def used_in(events: Sequence[Event], names: Names) -> set[tuple[int, str]]:

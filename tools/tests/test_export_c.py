@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+import operator
 import shlex
 import subprocess
 import zipfile
@@ -12,12 +14,17 @@ import pytest
 
 from fixtures.lab import image
 from tools.export_c import in_lab
+from tools.export_c.expected import BY_NAME
 from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
 FREQUENCY = "kvmtests/arm64/test_counters_by_value.py::test_counter_frequency_is_the_hosts[sim-arm64-vhe]"
 EXCEPTION = "kvmtests/x86/test_pv_features.py::test_features_decide_one_by_one[sim-x86_64]"
+REGISTER = "kvmtests/arm64/test_timers.py::test_condition_is_unsigned_for_large_counts[sim-arm64-vhe-virtual]"
+STARTED_AGAIN = "kvmtests/arm64/test_timers.py::test_guest_sees_status_of_an_enabled_timer[{}-ENABLE-virtual]"
+DEVICE = "kvmtests/arm64/test_interrupt_numbers.py::test_bad_pointer_is_refused[{}-IRQ_VTIMER]"
+LONG_STRUCTURE = "kvmtests/x86/test_tsc_deadline.py::test_deadline_reads_back[sim-x86_64-far]"
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
 
 
@@ -37,6 +44,46 @@ def test_program_says_what_it_claims() -> None:
     assert "Source: Documentation/virt/kvm/devices/vcpu.rst" in text
     assert "test_guest_tsc_is_host_tsc_plus_offset[plus-180e9]' --target sim-x86_64" in text
     assert "/* loop: rdtsc; " in text
+
+
+@pytest.mark.parametrize("named", BY_NAME, ids="-".join)
+def test_function_that_is_treated_apart_exists(named: tuple[str, str]) -> None:
+    """What the recorder treats apart, by module and name, is a function that still has them."""
+    module, name = named
+    found = operator.attrgetter(name)(importlib.import_module(module))
+
+    assert (found.__module__, found.__qualname__) == named
+
+
+def test_claim_that_requires_a_register_has_a_program() -> None:
+    """The list of registers is no part of a program: the call that uses the register finds out."""
+    text = exported(REGISTER, "sim-arm64-vhe")
+
+    assert "must_reg(one_reg(vcpu_0.fd, KVM_SET_ONE_REG, KVM_REG_ARM_TIMER_CNT, " in text
+    assert "KVM_GET_REG_LIST" not in text
+
+
+def test_arm64_vcpu_starts_its_programs_by_one_function() -> None:
+    """A start sets the registers and finishes the exit before it, whatever program it is of."""
+    text = exported(STARTED_AGAIN.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    main = text.partition("int main(void)")[2]
+    assert main.count("start(&vcpu_0, ") == main.count("run_guest(&vcpu_0);") > 1
+    assert "finish_exit" not in main
+    assert "finish_exit(vcpu);" in text
+
+
+def test_descriptor_of_a_device_is_no_condition() -> None:
+    """The number of a descriptor, another one in each run, does not decide how a program continues."""
+    text = exported(DEVICE.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    assert "KVM_CREATE_DEVICE" in text
+    assert "device_0.fd ==" not in text
+
+
+def test_claim_with_a_long_structure_has_a_program() -> None:
+    """A structure of more than 1024 bytes, as that of a local APIC, is followed as any other."""
+    assert "KVM_SET_LAPIC" in exported(LONG_STRUCTURE, "sim-x86_64")
 
 
 @pytest.mark.thorough

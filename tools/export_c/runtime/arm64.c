@@ -11,16 +11,7 @@ static uint64_t host_counter(void)
 }
 
 /* @CORE */
-#define CORE(offset) (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | (offset) / 4)
-
-/* @X */
-#define X(n) CORE(8 * (n))
-
-/* @PC */
-#define PC CORE(offsetof(struct kvm_regs, regs.pc))
-
-/* @PSTATE */
-#define PSTATE CORE(offsetof(struct kvm_regs, regs.pstate))
+#define CORE(member) (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | offsetof(struct kvm_regs, regs.member) / 4)
 
 /* @reg */
 struct reg {

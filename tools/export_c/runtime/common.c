@@ -354,7 +354,7 @@ static void run_nothing(struct vcpu *vcpu)
 }
 
 /* @finish_exit */
-static void finish_exit(struct vcpu *vcpu)
+static void finish_exit(const struct vcpu *vcpu)
 {
 	vcpu->run->immediate_exit = 1; /* complete the access, run no guest instruction */
 	if (call(vcpu->fd, KVM_RUN, 0) != -EINTR)

@@ -21,6 +21,9 @@ LIBKVM = ("libkvm.c",)
 WITHOUT_HANDLERS = ("without_handlers.c",)
 """The pieces of programs whose guests have no exception handlers, likewise."""
 
+ONE_WAY_OUT = ("one_way_out.c",)
+"""The pieces of programs whose guests leave as guest programs end, and in no other way, likewise."""
+
 
 def pieces(arch: str, form: Iterable[str] = ()) -> dict[str, str]:
     """Return the pieces of C for programs of *arch* by the name that each defines, in their order."""

@@ -18,7 +18,7 @@ from fixtures.uapi.arm64 import kvm as kvm_arm64
 from tools.export_c import c_guest
 from tools.export_c.c_calls import Calls, layouts_used
 from tools.export_c.c_names import Names
-from tools.export_c.c_runtime import WITHOUT_HANDLERS, headers, needed
+from tools.export_c.c_runtime import ONE_WAY_OUT, WITHOUT_HANDLERS, headers, needed
 from tools.export_c.c_steps import Steps
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
@@ -69,6 +69,8 @@ def write(claim: Claim) -> str:
     body = list(_body(program.parts, steps, claim))
     guest = list(_guest(claim, programs, vcpus))
     text = "\n".join([*guest, *body])
+    if not form and "run_to" not in text:
+        form = ONE_WAY_OUT
     runtime = needed(arch, text, always=_ALWAYS, form=form)
     for name, value in (("LEAVES_BY", BY_ARCHITECTURE[arch][0]), ("MAILBOXES", f"{layout.mailbox(0):#x}")):
         runtime = runtime.replace(name, value)
@@ -166,9 +168,8 @@ def _definition(kind: type[ctypes.Structure], defined: set[str]) -> Iterator[str
 def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[CallEvent]) -> Iterator[str]:
     if not programs:
         return
-    for one in programs:
-        yield c_guest.code(one)
-        yield ""
+    yield from map(c_guest.code, programs)
+    yield ""
     ids = {one.argument for one in vcpus if isinstance(one.argument, int)}
     memory = next(one for one in claim.events if isinstance(one, MemoryEvent) and one.contents)
     yield c_guest.loading(programs, c_guest.tables(memory, ids, programs))

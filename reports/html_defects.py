@@ -28,11 +28,14 @@ class _Group:
 TITLES = {
     "A": "arm64 counters and timers",
     "C": "KVM_GET_CLOCK and KVM_SET_CLOCK",
+    "E": "vCPUs with EL2",
     "F": "what users of VMMs reported",
     "K": "by kind: exact pairs, age, views, frames, there and back, modes, sequences, combinations",
     "N": "beyond the catalogue: proposals, stolen time, traps, statistics, Xen",
     "P": "pvclock record and wall clock",
+    "R": "the time of riscv64",
     "T": "TSC",
+    "W": "changes under a guest that watches",
 }
 """What the first letters of ids stand for: each letter that docs/defects.md has."""
 

@@ -139,7 +139,7 @@ class Recorder:
 
     def ioctl(self, fd: int, request: int, arg: int = 0) -> int:
         """ioctl(2)."""
-        fd = int(fd)  # the number of a device's descriptor is no condition of the run
+        fd = int(fd)  # a program does not depend on the number of a device's descriptor
         if self.run.silent or threading.get_ident() != self.run.thread:
             return self.inner.ioctl(fd, request, int(arg))
         call = self._begin(fd, request, arg)

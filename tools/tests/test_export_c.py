@@ -56,7 +56,7 @@ def test_function_that_is_treated_apart_exists(named: tuple[str, str]) -> None:
 
 
 def test_claim_that_requires_a_register_has_a_program() -> None:
-    """The list of registers is no part of a program: the call that uses the register finds out."""
+    """A program does not carry the list of registers: the call that uses the register finds out."""
     text = exported(REGISTER, "sim-arm64-vhe")
 
     assert "must_reg(one_reg(vcpu_0.fd, KVM_SET_ONE_REG, KVM_REG_ARM_TIMER_CNT, " in text
@@ -73,7 +73,7 @@ def test_arm64_vcpu_starts_its_programs_by_one_function() -> None:
     assert "finish_exit(vcpu);" in text
 
 
-def test_descriptor_of_a_device_is_no_condition() -> None:
+def test_descriptor_of_a_device_decides_nothing() -> None:
     """The number of a descriptor, another one in each run, does not decide how a program continues."""
     text = exported(DEVICE.format("sim-arm64-vhe"), "sim-arm64-vhe")
 
@@ -185,7 +185,7 @@ def test_arm64_program_carries_the_guest_that_it_starts() -> None:
     """Every guest program whose registers are set is in the guest's memory."""
     text = exported(FREQUENCY, "sim-arm64-vhe")
 
-    assert "start_cntfrq" in text
+    assert "start(&vcpu_0, 0x100a0 /* cntfrq */, " in text
     assert "program_cntfrq, sizeof(program_cntfrq)" in text
 
 

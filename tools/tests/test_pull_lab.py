@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import jinja2
 import pytest
 
 from reports.tests import samples
+from reports.tests.clients import INSTALL_S, python_client
 from tools import pull_lab
 from tools.pull_lab_job import BadJob, PullJob, parse
 from tools.tests.test_ci_jobs import system_python
@@ -265,3 +267,18 @@ def test_configuration_keeps_the_pipelines_rules() -> None:
         assert entry["runtime"]["type"] == "lava" or entry["runtime"]["name"] in merged["runtimes"]
     (script,) = (entry["script"] for entry in merged["rootfs_configs"].values())
     assert (CONTRIB / "kernelci-core/config/rootfs/debos" / script).is_file()
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(INSTALL_S + 60)
+def test_kernelci_loads_the_root_file_system(pytestconfig: pytest.Config) -> None:
+    """kci_rootfs finds our root file system valid, and would build it for both architectures."""
+    program = python_client("kci_rootfs", pytestconfig, "kernel-ci")
+    configuration = CONTRIB / "kernelci-core/config/core/rootfs-configs-kvmtests.yaml"
+
+    def said(*words: str) -> str:
+        command = [program, f"--yaml-configs={configuration}", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert "script: scripts/trixie-kvmtests.sh" in said("validate", "--verbose")
+    assert said("list_variants").splitlines() == ["trixie-kvmtests amd64", "trixie-kvmtests arm64"]

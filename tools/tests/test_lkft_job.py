@@ -165,7 +165,7 @@ def test_rendered_job_runs_here(tmp_path: Path, pytestconfig: pytest.Config) -> 
     assert results.ended, (tmp_path / command.CONSOLE).read_text(errors="replace")[-2000:]
     assert len(results.cases) > 500
     assert results.test_s < 900
-    assert {result for _, result in results.cases} <= {"pass", "fail", "skip"}
+    assert {result for _, result in results.cases} <= {"pass", "skip"}
     assert not [name for name, _ in results.cases if name.endswith(f".{COMPLETE}")]  # of a run that broke off
 
 

@@ -93,7 +93,7 @@ def test_unaligned_address_is_refused(vcpu: Arm64Vcpu, distance: int) -> None:
 
 
 def test_address_outside_of_memory_is_refused(vcpu: Arm64Vcpu) -> None:
-    """An address without memory behind it gives EINVAL; none is set."""
+    """An address outside of all memory gives EINVAL; none is set."""
     with refused(errno.EINVAL):
         base(vcpu).set_u64(OUTSIDE_OF_MEMORY)
 

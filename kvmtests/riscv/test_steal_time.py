@@ -105,7 +105,7 @@ def test_flags_are_refused(vcpu: RiscvVcpu) -> None:
     [pytest.param(OUTSIDE_OF_MEMORY, 0, id="a-gap"), pytest.param(0, 1, id="beyond-64-bits")],
 )
 def test_address_outside_of_memory_is_refused(vcpu: RiscvVcpu, low: int, high: int) -> None:
-    """An address without memory behind it gives SBI_ERR_INVALID_ADDRESS; none is set."""
+    """An address outside of all memory gives SBI_ERR_INVALID_ADDRESS; none is set."""
     error = set_shmem(vcpu, low, high)
 
     assert (error, place(vcpu)[0]) == (SBI_ERR_INVALID_ADDRESS, SBI_STA_SHMEM_DISABLE)

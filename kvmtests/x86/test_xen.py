@@ -221,7 +221,7 @@ def test_unregistered_record_is_left_alone(vm: X86Vm, vcpu: X86Vcpu, kind: int) 
 
 @KINDS
 def test_record_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
-    """An address without memory behind it is refused with EFAULT."""
+    """An address outside of all memory is refused with EFAULT."""
     with refused(errno.EFAULT):
         set_vcpu(vcpu, kind, OUTSIDE_OF_MEMORY)
 

@@ -7,6 +7,7 @@ import ctypes
 
 import pytest
 
+from fixtures.counters import wrap
 from fixtures.guests import layout
 from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -61,9 +62,9 @@ def test_stop_is_announced_however_often(vcpus: list[X86Vcpu], times: int, parte
 @pytest.mark.usefixtures("settable_tsc", "stable_tsc")
 @pytest.mark.parametrize("flags", [0, 1, 0xFFFFFFFF])
 def test_flags_of_an_attribute_do_not_matter(vcpu: X86Vcpu, flags: int) -> None:
-    """KVM_SET_DEVICE_ATTR of the TSC offset takes any flags in kvm_device_attr."""
+    """KVM_SET_DEVICE_ATTR sets the TSC offset whatever the flags in kvm_device_attr are."""
     attribute = vcpu.tsc_offset_attribute
-    word = ctypes.c_uint64(vcpu.tsc_offset)
+    word = ctypes.c_uint64(wrap(vcpu.tsc_offset + 10**12))
 
     vcpu.handle.pass_structure(
         uapi.KVM_SET_DEVICE_ATTR,

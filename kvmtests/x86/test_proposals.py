@@ -183,9 +183,8 @@ def test_clock_guest_is_the_guests_record(vcpu: X86Vcpu, clock_guest: Guest) -> 
 
     vcpu.guest.read_kvmclock()
 
-    line, record = get_clock_guest(vcpu, getter), vcpu.guest.pvclock()
-    assert (line.tsc_timestamp, line.system_time_ns) == (record.tsc_timestamp, record.system_time_ns)
-    assert (line.tsc_to_system_mul, line.tsc_shift) == (record.tsc_to_system_mul, record.tsc_shift)
+    clock, record = get_clock_guest(vcpu, getter), vcpu.guest.pvclock()
+    assert clock.line == record.line
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

@@ -64,7 +64,7 @@ def test_get_clock_never_mixes_two_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 def test_guests_read_while_user_space_sets_the_clock(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """Every kvmclock that a guest reads belongs to one of the values that user space set around then."""
+    """Every kvmclock that a guest reads belongs to one of the values that user space sets."""
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
     vm.set_clock(0)

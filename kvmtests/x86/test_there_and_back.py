@@ -154,7 +154,7 @@ def test_each_nanosecond_of_a_clock_counts(vm: X86Vm, vcpu: X86Vcpu, clock_ns: i
 
 
 def test_enforcement_can_be_turned_off(vm: X86Vm, vcpu: X86Vcpu) -> None:
-    """With KVM_CAP_ENFORCE_PV_FEATURE_CPUID enabled and disabled again MSRs without their feature work."""
+    """With KVM_CAP_ENFORCE_PV_FEATURE_CPUID enabled and disabled again kvmclock works without its feature."""
     vm.require(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
     vcpu.set_cpuid(cpuid_without(vm.cpuid, kvm_para.KVM_CPUID_FEATURES, "eax", 0xFFFFFFFF))
     vcpu.enable_cap(uapi.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1)

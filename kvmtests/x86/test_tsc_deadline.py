@@ -16,7 +16,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.apicdef import APIC_LVTT
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from kvmtests.windows import timed
-from kvmtests.x86.apic import set_register, with_apic_timer
+from kvmtests.x86.apic import requested, set_register, with_apic_timer
 
 pytestmark = [
     pytest.mark.promise(architectural="Intel SDM 3A, APIC Timer: TSC-Deadline Mode"),
@@ -70,17 +70,19 @@ def test_interrupt_comes_once_and_not_early(apic_vcpu: X86Vcpu) -> None:
     assert deadline_tsc == before_tsc + SOON_TICKS
     assert handled_tsc in Window(deadline_tsc, before_tsc + span.width)
     assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
+    assert not requested(apic_vcpu)
 
 
 def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:
-    """A deadline that the guest's TSC has already passed interrupts at once, and once."""
-    _, (handled_tsc, before_tsc, deadline_tsc, interrupts) = timed(
+    """A deadline that the guest's TSC has already passed interrupts, once, and the register is 0 again."""
+    span, (handled_tsc, before_tsc, deadline_tsc, interrupts) = timed(
         apic_vcpu.vm, lambda: shoot(apic_vcpu, -1 % 2**64)
     )
 
     assert interrupts == 1
     assert deadline_tsc == before_tsc - 1
-    assert handled_tsc > deadline_tsc
+    assert handled_tsc in Window(before_tsc, before_tsc + span.width)
+    assert (apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE), requested(apic_vcpu)) == (0, False)
 
 
 @pytest.mark.usefixtures("settable_tsc")

@@ -186,7 +186,7 @@ def test_restored_adjust_and_offset_come_in_either_order(vcpus: list[X86Vcpu]) -
 
 @pytest.mark.usefixtures("stable_tsc")
 def test_guest_writes_concern_one_vcpu(vcpus: list[X86Vcpu]) -> None:
-    """What a guest writes to IA32_TSC and TSC_ADJUST moves the TSC of its own vCPU; the other's continues."""
+    """What a guest writes to IA32_TSC and TSC_ADJUST leaves TSC and TSC_ADJUST of the other vCPU alone."""
     first, other = vcpus
     start, adjust = other.guest.read_tsc(), other.get_msr(MSR_IA32_TSC_ADJUST)
 

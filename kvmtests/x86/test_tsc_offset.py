@@ -83,7 +83,7 @@ def test_vcpus_keep_different_offsets(vcpus: list[X86Vcpu]) -> None:
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("tsc_offset", NONZERO_OFFSETS)
 def test_same_offset_again_later_changes_nothing(vcpu: X86Vcpu, tsc_offset: int) -> None:
-    """Setting the same offset again, after any delay, keeps the guest on the same line."""
+    """Setting the same offset again, some time later, keeps the guest on the same line."""
     vcpu.tsc_offset = tsc_offset
     vcpu.guest.read_tsc()
     vcpu.vm.time.sleep_ns(5 * NSEC_PER_MSEC)

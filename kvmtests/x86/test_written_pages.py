@@ -20,6 +20,7 @@ from fixtures.guests.layout import PAGE_SIZE
 from fixtures.kvm.errors import KvmError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.memory_slot import MemorySlot
+from fixtures.kvm.values import Pvclock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
@@ -40,6 +41,7 @@ pytestmark = [
 GPA = 1 << 30  # beyond what the guest's page tables map
 CLOCK, STEAL, WALL, SPARE = range(4)
 RECORD_SIZE = 32
+CLOCK_NS = 10**15
 FILLED = b"\xa5" * PAGE_SIZE
 
 
@@ -68,6 +70,11 @@ def page(number: int) -> int:
     return GPA + number * PAGE_SIZE
 
 
+def written(before: list[bytes], slot: MemorySlot) -> list[int]:
+    """Return which pages of *slot* do not hold what they held *before*."""
+    return [number for number, old in enumerate(before) if slot.contents()[number] != old]
+
+
 def kvmclock_ctrl(vcpu: X86Vcpu) -> None:
     """Mark the guest as paused."""
     vcpu.kvmclock_ctrl()
@@ -75,7 +82,7 @@ def kvmclock_ctrl(vcpu: X86Vcpu) -> None:
 
 def set_clock(vcpu: X86Vcpu) -> None:
     """Set the clock."""
-    vcpu.vm.set_clock(10**15)
+    vcpu.vm.set_clock(CLOCK_NS)
 
 
 def set_offset(vcpu: X86Vcpu) -> None:
@@ -179,9 +186,7 @@ def test_entry_logs_the_pages_that_it_writes(
     enter(vcpu)
 
     logged = slot.take_log()
-    pairs = zip(before, slot.contents(), strict=True)
-    changed = {number for number, (old, new) in enumerate(pairs) if old != new}
-    assert changed <= set(logged) <= {CLOCK, STEAL}
+    assert set(written(before, slot)) <= set(logged) <= {CLOCK, STEAL}
 
 
 def test_set_clock_writes_the_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot) -> None:
@@ -193,27 +198,32 @@ def test_set_clock_writes_the_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot)
     enter(vcpu)
 
     assert {CLOCK} <= set(slot.take_log())
+    assert Pvclock.at(slot.memory, CLOCK * PAGE_SIZE).system_time_ns >= CLOCK_NS
 
 
 def test_registration_writes_kvmclocks_page_at_the_entry(vcpu: X86Vcpu, slot: MemorySlot) -> None:
     """Registering kvmclock writes nothing before the entry, and then its page alone."""
+    empty = slot.contents()
     vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, page(CLOCK) | KVM_MSR_ENABLED)
-    before = slot.take_log()
+    before, registered = slot.take_log(), slot.contents()
 
     enter(vcpu)
 
-    assert (before, slot.take_log()) == ([], [CLOCK])
+    assert (before, registered) == ([], empty)
+    assert (slot.take_log(), written(empty, slot)) == ([CLOCK], [CLOCK])
 
 
 def test_wall_clock_is_written_by_its_msr(vcpu: X86Vcpu, slot: MemorySlot) -> None:
     """Writing MSR_KVM_WALL_CLOCK_NEW writes and logs its page at once, and never again."""
+    empty = slot.contents()
     vcpu.set_msr(MSR_KVM_WALL_CLOCK_NEW, page(WALL))
-    at_once = slot.take_log()
+    at_once, contents = slot.take_log(), slot.contents()
 
     set_clock(vcpu)
     enter(vcpu)
 
-    assert (at_once, slot.take_log()) == ([WALL], [])
+    assert (at_once, written(empty, slot)) == ([WALL], [WALL])
+    assert (slot.take_log(), slot.contents()) == ([], contents)
 
 
 def test_disabled_areas_are_not_written(vcpu: X86Vcpu, slot: MemorySlot) -> None:
@@ -254,9 +264,9 @@ def test_record_across_pages_is_written_whole_or_not(vcpu: X86Vcpu, slot: Memory
 
     enter(vcpu)
 
-    written = [number for number in (0, 1) if slot.contents()[number] != FILLED]
-    assert written in ([], [0, 1])
-    assert set(written) <= set(slot.take_log()) <= {0, 1}
+    parts = written(2 * [FILLED] + 2 * [bytes(PAGE_SIZE)], slot)
+    assert parts in ([], [0, 1])
+    assert set(parts) <= set(slot.take_log()) <= {0, 1}
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
@@ -313,7 +323,7 @@ def test_slot_without_the_flag_has_no_log(vcpu: X86Vcpu, slot: MemorySlot) -> No
 def test_paused_vcpu_is_not_marked_preempted(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:
-    """preempted is what the last entry left, 0, after any call of user space."""
+    """Steal time, `preempted` included, is what the last entry left, after any call of user space."""
     vcpu.vm.require(uapi.KVM_CAP_STEAL_TIME)
     register(vcpu)
     vcpu.finish_exit()

@@ -60,7 +60,7 @@ def by_register(vcpu: Arm64Vcpu, counter: Counter) -> Reading:
 def test_counter_is_the_hosts_less_its_offset(
     vm: Arm64Vm, vcpus: list[Arm64Vcpu], aged: Aged, counter: Counter, age_s: int
 ) -> None:
-    """An offset of long ago holds for a vCPU that slept, one that never ran, and one that is new."""
+    """An offset of long ago holds for a vCPU that slept, and for one that never ran."""
     offset_counter(vcpus[0], counter, OFFSET)
     vcpus[0].guest.read_counter(counter)
 
@@ -68,6 +68,25 @@ def test_counter_is_the_hosts_less_its_offset(
 
     for vcpu in vcpus:
         reading = vcpu.guest.read_counter(counter)
+        assert reading.value in reading.window.shifted(-OFFSET)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_SET_COUNTER_OFFSET")
+@pytest.mark.generation("upstream")
+@pytest.mark.mode("vhe", "nvhe")
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("age_s", AGES)
+def test_offset_of_long_ago_holds_for_a_new_vcpu(
+    vm: Arm64Vm, vcpu: Arm64Vcpu, aged: Aged, counter: Counter, age_s: int
+) -> None:
+    """A vCPU made long after KVM_ARM_SET_COUNTER_OFFSET has its offset, and the first one keeps it."""
+    vm.require_counter_offset()
+    vm.set_counter_offset(OFFSET)
+
+    aged(vm, age_s)
+
+    for each in (vm.create_vcpu(1), vcpu):
+        reading = each.guest.read_counter(counter)
         assert reading.value in reading.window.shifted(-OFFSET)
 
 

@@ -97,5 +97,5 @@ def test_both_parts_belong_to_one_instant(vcpu: Arm64Vcpu, target_facts: Probe) 
 
 @pytest.mark.parametrize("argument", [2, 2**32 - 1], ids=["next", "all-bits"])
 def test_unknown_counter_is_not_supported(vcpu: Arm64Vcpu, argument: int) -> None:
-    """A counter other than 0 and 1 gives NOT_SUPPORTED, and no pair."""
+    """A counter other than 0 and 1 gives NOT_SUPPORTED."""
     assert call_ptp(vcpu, argument).x[0] == NOT_SUPPORTED

@@ -249,6 +249,7 @@ def test_last_value_wins_for_all_vcpus(two_hosts: TwoHosts[Arm64Vm]) -> None:
         before = moved.time.counter()
         moved.time.sleep_ns(1_000_000)
 
-    reading = heirs[0].guest.read_cntvct()
-    ran = reading.since(before, before)
-    assert reading.value in ran.shifted(saved).widened(ticks_at_hz(10_000, frequency_hz(heirs[0])))
+    margin = ticks_at_hz(10_000, frequency_hz(heirs[0]))
+    for heir in heirs:
+        reading = heir.guest.read_cntvct()
+        assert reading.value in reading.since(before, before).shifted(saved).widened(margin)

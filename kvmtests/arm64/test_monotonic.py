@@ -96,8 +96,9 @@ def test_readings_of_one_vcpu(vcpu: Arm64Vcpu, counter: Counter, readings: int) 
     cntvct = [count for triple in triples for count in (triple.first, triple.last)]
     middle = [triple.middle for triple in triples]
 
-    steps = [wrap(later - earlier) for line in (cntvct, middle) for earlier, later in pairwise(line)]
-    assert max(steps) < 2**63
+    for line in (cntvct, middle):
+        assert max(wrap(later - earlier) for earlier, later in pairwise(line)) < 2**63
+        assert 0 < wrap(line[-1] - line[0]) < 2**63
 
 
 @pytest.mark.stress

@@ -187,3 +187,5 @@ def test_gic_is_busy_while_a_vcpu_runs(
             register(gic).set_u64(0xF0)
 
     assert register(gic).get_u64() == before
+    register(gic).set_u64(before)
+    assert register(gic).get_u64() == before

@@ -153,7 +153,7 @@ def test_last_broadcast_wins(vcpu: Arm64Vcpu, counter: Counter) -> None:
 
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_same_offset_again_later_changes_nothing(vcpu: Arm64Vcpu, counter: Counter) -> None:
-    """Setting the same offset again, after any delay, keeps the guest on the same line."""
+    """Setting the same offset again, some time later, keeps the guest on the same line."""
     set_offset(vcpu, counter, 12345)
     vcpu.guest.read_counter(counter)
     vcpu.vm.time.sleep_ns(5 * NSEC_PER_MSEC)

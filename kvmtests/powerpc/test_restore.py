@@ -99,6 +99,7 @@ def test_restoring_twice_is_restoring_once(kvm: Kvm[PpcVm], source: PpcVcpu) -> 
 
     restore(restored, saved, tuple(CLOCKS))
 
+    assert save(restored) == saved
     reading = restored.guest.read_timebase()
     assert reading.value in reading.window.shifted(2**36)
 
@@ -106,7 +107,8 @@ def test_restoring_twice_is_restoring_once(kvm: Kvm[PpcVm], source: PpcVcpu) -> 
 def test_each_vcpu_is_restored_for_itself(kvm: Kvm[PpcVm], vcpus: list[PpcVcpu]) -> None:
     """Two vCPUs with different clocks keep them apart in the new VM."""
     for number, vcpu in enumerate(vcpus):
-        restore(vcpu, {"offset": (number + 1) << 36, "virtual": number, "deadline": 2**50}, tuple(CLOCKS))
+        clocks = {"offset": (number + 1) << 36, "virtual": number, "deadline": 2**50 + number}
+        restore(vcpu, clocks, tuple(CLOCKS))
     saved = [save(vcpu) for vcpu in vcpus]
     vm = kvm.create_vm()
     restored = [vm.create_vcpu(number) for number in range(len(vcpus))]
@@ -114,6 +116,7 @@ def test_each_vcpu_is_restored_for_itself(kvm: Kvm[PpcVm], vcpus: list[PpcVcpu])
     for vcpu, values in zip(restored, saved, strict=True):
         restore(vcpu, values, tuple(CLOCKS))
 
+    assert [save(vcpu) for vcpu in restored] == saved
     for number, vcpu in enumerate(restored):
         reading = vcpu.guest.read_timebase()
         assert reading.value in reading.window.shifted((number + 1) << 36)

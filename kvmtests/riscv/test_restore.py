@@ -93,11 +93,13 @@ def test_deadline_is_the_one_that_was_saved(
     """The heir's compare and state are those that were saved, also after it has run."""
     vcpu.guest.set_deadline(vcpu.time + 100 * second)
     registers = saved(vcpu)
+    deadline = registers["compare"], registers["state"]
     restore(heir, registers, order)
+    before = heir.compare, heir.state
 
     heir.guest.read_time()
 
-    assert (heir.compare, heir.state) == (registers["compare"], registers["state"])
+    assert before == (heir.compare, heir.state) == deadline
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -66,15 +66,18 @@ def test_steal_time_lies_nowhere_at_first(vcpu: RiscvVcpu) -> None:
     assert place(vcpu) == NOWHERE
 
 
-def test_record_starts_empty(vcpu: RiscvVcpu) -> None:
-    """The call that sets the address clears what lies there."""
+def test_record_starts_empty(vcpu: RiscvVcpu, run_delay: RunDelay) -> None:
+    """The call that sets the address clears all that lies there: steal time counts from then on."""
     at = layout.steal_time(vcpu.id)
     vcpu.vm.memory[at : at + 64] = bytes([0xFF]) * 64
+    before_ns = run_delay.so_far_ns()
 
-    assert set_shmem(vcpu, at) == SBI_SUCCESS
+    error = set_shmem(vcpu, at)
 
-    found = record(vcpu)
-    assert (found.sequence % 2, found.flags, found.preempted) == (0, 0, 0)
+    found, waited_ns = record(vcpu), run_delay.so_far_ns() - before_ns
+    assert (error, found.sequence % 2, found.flags, found.preempted) == (SBI_SUCCESS, 0, 0, 0)
+    assert found.steal <= waited_ns
+    assert not any(found.pad)
 
 
 def test_guest_sets_the_address(vcpus: list[RiscvVcpu]) -> None:

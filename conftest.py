@@ -7,6 +7,7 @@ pytest_plugins = [
     "fixtures.plugins.targets",
     "fixtures.plugins.left_out",
     "fixtures.plugins.kernel_changes",
+    "fixtures.plugins.capabilities",
     "fixtures.plugins.one_kind",
     "fixtures.plugins.reproduce",
     "fixtures.plugins.steps",

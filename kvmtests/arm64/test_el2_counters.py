@@ -29,7 +29,10 @@ from kvmtests.arm64.el2 import (
 )
 from kvmtests.windows import timed
 
-pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTVCT_EL0")
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTVCT_EL0"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
+]
 
 
 @pytest.fixture

@@ -23,7 +23,10 @@ from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT, SysReg
 from kvmtests.arm64.el2 import EL1, EL2, KINDS, el2_vcpus, guest_reads, guest_writes, read, write
 from kvmtests.windows import timed
 
-pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
+]
 VALUES = [
     pytest.param(sysreg.CNTVOFF_EL2, id="CNTVOFF_EL2"),
     pytest.param(sysreg.CNTHP_CVAL_EL2, id="CNTHP_CVAL_EL2"),

@@ -24,6 +24,7 @@ from kvmtests.arm64.el2 import EL1, EL2, VM_OFFSET, el2_vcpus, guest_reads, read
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTHP_CTL_EL2"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
     pytest.mark.thorough,
 ]
 ALL_ORDERS = [pytest.param(order, id=name) for name, order in EL2_ORDERS.items()]

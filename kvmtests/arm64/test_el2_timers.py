@@ -23,7 +23,10 @@ from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 from fixtures.uapi.arm64.sysreg import SysReg
 from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, guest_reads, guest_writes, read, write
 
-pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2")
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, CNTHP_CTL_EL2"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
+]
 
 AHEAD = 2**36
 """Ticks: a deadline that no test lives to see."""

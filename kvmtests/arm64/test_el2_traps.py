@@ -18,7 +18,10 @@ from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64.sysreg import SysReg
 from kvmtests.arm64.el2 import EL1, EL2, read, write
 
-pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTHCTL_EL2")
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, CNTHCTL_EL2"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
+]
 
 PHYSICAL_COUNTER = [
     pytest.param("cntpct", sysreg.CNTPCT_EL0, id="cntpct"),

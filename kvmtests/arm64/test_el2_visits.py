@@ -25,7 +25,10 @@ from fixtures.restore.parts import copy_memory, restore, save
 from kvmtests.arm64.el2 import EL1, EL2, KINDS, VM_OFFSET, el2_vcpus
 from kvmtests.windows import timed
 
-pytestmark = pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2, ERET and HVC")
+pytestmark = [
+    pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2, ERET and HVC"),
+    pytest.mark.requires("KVM_CAP_ARM_EL2"),
+]
 
 VISITS = 3
 AWAY = 2000

@@ -77,8 +77,8 @@ def failures(
 
 
 def likelihood(issue: KnownIssue, facts: Mapping[str, Fact]) -> Prediction:
-    """Return whether *issue* concerns a host with *facts*: maybe, where one that it needs is not given."""
-    return min(_condition(key, wanted, facts) for key, wanted in issue.when.items())
+    """Return whether *issue* shows on a host with *facts*: maybe, where one that it needs is not given."""
+    return issue.likelihood(min(_condition(key, wanted, facts) for key, wanted in issue.when.items()))
 
 
 def _concerns(case: str, facts: Mapping[str, Fact]) -> bool:

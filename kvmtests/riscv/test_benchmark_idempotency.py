@@ -19,15 +19,16 @@ pytestmark = [
 ]
 
 
-def line(vcpu: RiscvVcpu) -> int:
-    """Return the guest's time less the host's, by the narrowest of several readings."""
+def line(vcpu: RiscvVcpu) -> tuple[int, int]:
+    """Return the guest's time less the host's, by the narrowest reading, and how far off that may be."""
     reading = min((vcpu.guest.read_time() for _ in range(READINGS)), key=lambda one: one.window.width)
-    return signed(reading.value - reading.before - reading.window.width // 2)
+    half = reading.window.width // 2
+    return signed(reading.value - reading.before - half), half + 1
 
 
 def test_error_grows_with_the_delay(kvm: Kvm[RiscvVm], vcpu: RiscvVcpu, recorder: BenchmarkRecorder) -> None:
     """Error against injected delay: slope 1 with the value of the register time."""
-    kept = line(vcpu)
+    kept, uncertainty = line(vcpu)
 
     def by_value() -> Heir:
         heir = kvm.create_vm().create_vcpu(0)
@@ -36,6 +37,7 @@ def test_error_grows_with_the_delay(kvm: Kvm[RiscvVm], vcpu: RiscvVcpu, recorder
             restore=lambda value: setattr(heir, "time", value),
             read=heir.guest.read_time,
             line=kept,
+            uncertainty=uncertainty,
         )
 
     experiment(recorder, vcpu.vm, vcpu.frequency, {"by value": by_value})

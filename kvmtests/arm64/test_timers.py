@@ -17,17 +17,7 @@ from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.targets import Probe
 from kvmtests.arm64.counters import beyond_the_host, fitted, without_wrapping
-from kvmtests.arm64.timers import (
-    ENABLE,
-    IMASK,
-    ISTATUS,
-    PHYSICAL,
-    TIMERS,
-    VIRTUAL,
-    Timer,
-    require_lines,
-    require_timers_apart,
-)
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),
@@ -127,13 +117,13 @@ def test_guest_sees_status_of_an_enabled_timer(vcpu: Arm64Vcpu, timer: Timer, co
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 6.12")
+@pytest.mark.before("timers_are_system_registers")
 @pytest.mark.parametrize("timer", TIMERS)
 @pytest.mark.parametrize(
     "control", [0, ENABLE, IMASK, ENABLE | IMASK], ids=["off", "ENABLE", "IMASK", "ENABLE-IMASK"]
 )
 def test_user_space_sees_status_of_any_timer(vcpu: Arm64Vcpu, timer: Timer, control: int) -> None:
     """KVM_GET_ONE_REG of CTL has ISTATUS iff CVAL is reached, also if the timer is disabled."""
-    require_timers_apart(vcpu)
     timer.set(vcpu, "ctl", control)
     timer.set(vcpu, "cval", timer.get(vcpu, "cnt"))
     due = timer.get(vcpu, "ctl")

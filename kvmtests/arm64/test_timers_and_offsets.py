@@ -29,7 +29,6 @@ from kvmtests.arm64.timers import (
     TIMERS,
     Timer,
     require_lines,
-    require_timers_apart,
     unhurried_ns,
 )
 from kvmtests.windows import timed
@@ -203,10 +202,10 @@ def test_reset_stops_the_timer(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 6.12")
+@pytest.mark.before("timers_are_system_registers")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_reset_keeps_the_deadline(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """KVM_ARM_VCPU_INIT of a vCPU that has run leaves CVAL as it was."""
-    require_timers_apart(vcpu)
     cval = timer.count(vcpu)
     timer.arm(vcpu, cval)
 

@@ -85,7 +85,6 @@ PHYSICAL = Timer(
     cnt="KVM_REG_ARM_PTIMER_CNT",
     line_bit=kvm_arm64.KVM_ARM_DEV_EL1_PTIMER,
 )
-_PHYSICAL_COUNT = kvm_arm64.KVM_REG_ARM_PTIMER_CNT
 TIMERS = [pytest.param(VIRTUAL, id="virtual"), pytest.param(PHYSICAL, id="physical")]
 
 
@@ -94,28 +93,26 @@ def require_lines(vcpu: Arm64Vcpu) -> None:
     vcpu.require_capability(uapi.KVM_CAP_ARM_USER_IRQ, "KVM_CAP_ARM_USER_IRQ")
 
 
-def require_timers_apart(vcpu: Arm64Vcpu) -> None:
-    """Raise `CapabilityMissing` where KVM has the timers among the system registers, as Linux 7.3 does.
-
-    KVM_GET_REG_LIST then has them in the order of their encodings, the physical count first. CTL is kept
-    there with the ISTATUS of the last exit, and CVAL is reset as they are (arch/arm64/kvm/sys_regs.c).
-    """
-    ids, _ = vcpu.reg_list_with_room(4096)
-    counts = [reg_id for reg_id in ids if reg_id in (kvm_arm64.KVM_REG_ARM_TIMER_CNT, _PHYSICAL_COUNT)]
-    if counts[0] == _PHYSICAL_COUNT:
-        raise CapabilityMissing("timers that KVM keeps apart from the system registers")
+SLOWEST_NS = 200_000_000
+"""Ten times this are 2 s, which TVAL holds at 1 GHz and KVM_RUN is given several times over."""
 
 
 def unhurried_ns(vcpu: Arm64Vcpu) -> int:
-    """Return a time into which programming a timer fits many times over on this host: at least 10 ms.
+    """Return a time into which programming a timer fits many times over on this host: 10 ms to 2 s.
 
     A nearer deadline would have passed before the guest waits for it. It is made of the median of
-    several measurements: a VM's first entries are slow, and other programs may take the CPU.
+    several measurements: a VM's first entries are slow, and other programs may take the CPU. Where they
+    do so for long, it waits; `CapabilityMissing` if that does not end.
     """
-    costs_ns = []
-    for _ in range(5):
-        begin_ns = vcpu.vm.time.monotonic_raw_ns()
-        VIRTUAL.arm(vcpu, 0, 0)
-        vcpu.guest.read_cntvct()
-        costs_ns.append(vcpu.vm.time.monotonic_raw_ns() - begin_ns)
-    return max(10_000_000, 10 * round(median(costs_ns)))
+    for _ in range(20):
+        cost_ns = round(median(_programming_ns(vcpu) for _ in range(5)))
+        if cost_ns <= SLOWEST_NS:
+            return max(10_000_000, 10 * cost_ns)
+    raise CapabilityMissing("a host on which a timer is programmed within 200 ms")
+
+
+def _programming_ns(vcpu: Arm64Vcpu) -> int:
+    begin_ns = vcpu.vm.time.monotonic_raw_ns()
+    VIRTUAL.arm(vcpu, 0, 0)
+    vcpu.guest.read_cntvct()
+    return vcpu.vm.time.monotonic_raw_ns() - begin_ns

@@ -113,6 +113,7 @@ def test_nested_ktap_reads_back_with_the_same_verdicts(run: Run) -> None:
     ] == expected
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_flat_tap_reads_back_with_the_same_verdicts(run: Run) -> None:
@@ -127,6 +128,7 @@ def test_flat_tap_reads_back_with_the_same_verdicts(run: Run) -> None:
         assert [result.verdict for result in again.results] == expected
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_totals_line_counts_every_result_once(run: Run) -> None:
@@ -191,6 +193,7 @@ def test_output_of_a_pass_is_in_its_case() -> None:
     assert [out.text for out in root.iter("system-out")] == ["printed"]
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_kcidb_counts_agree(run: Run) -> None:
@@ -231,6 +234,7 @@ def test_squad_and_lava_say_the_same(run: Run) -> None:
     assert all(len(name) <= squad.NAME_LIMIT for entries in tests for name in entries)
 
 
+@pytest.mark.thorough
 @hostile
 @given(run=runs)
 def test_csv_holds_every_result(run: Run) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tools import make
 from tools.tests.fault_suite import is_running, wait_for
 from tools.tests.small_tree import furnish, plant, suite
+from tools.tests.usual import few_of
 
 RECORDS = """
 import json, sys
@@ -230,7 +231,10 @@ def test_former_name_of_a_command_works_and_says_the_new_one(checkout: Path) -> 
     assert (former.returncode, now.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("folder", ["with a space", "with:colon", "quote'd $(touch pwned)", "-dash"])
+@pytest.mark.parametrize(
+    "folder",
+    few_of(["with a space", "with:colon", "quote'd $(touch pwned)", "-dash"], {"quote'd $(touch pwned)"}),
+)
 def test_checkout_in_any_folder(checkout: Path, folder: str) -> None:
     """No character of a path keeps the commands from working, nor makes make complain."""
     tree = checkout.rename(checkout.with_name(folder))
@@ -246,7 +250,9 @@ def test_checkout_in_any_folder(checkout: Path, folder: str) -> None:
     assert not list(tree.parent.rglob("pwned"))
 
 
-@pytest.mark.parametrize("folder", ["plain", "with a space", "with:colon", "quote'd"])
+@pytest.mark.parametrize(
+    "folder", few_of(["plain", "with a space", "with:colon", "quote'd"], {"with a space"})
+)
 def test_make_from_elsewhere(checkout: Path, folder: str) -> None:
     """`make -f path/Makefile` works as `make -C path` does: paths start at the checkout."""
     tree = checkout.rename(checkout.with_name(folder))

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import jsonschema
 import pytest
+from _pytest.mark import ParameterSet
 
 from fixtures.precheck import document
 from fixtures.precheck.checks import BY_ARCHITECTURE
@@ -24,6 +26,7 @@ from fixtures.precheck.report import HostReport
 from tools.precheck import build, bundle
 from tools.precheck.closure import NotSelfContained, closure
 from tools.precheck.older_python import CannotLower, lower
+from tools.tests.usual import few_of
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300
@@ -50,9 +53,20 @@ def pythons() -> Iterator[str]:
         yield from [path for path in (*found, *([on_path] if on_path else [])) if _runs(path)][:1]
 
 
+@cache
 def _runs(python: str) -> bool:
     # pyenv puts programs on the path that only explain which versions there are.
     return subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0
+
+
+def _versions() -> list[ParameterSet]:
+    # The oldest and this one differ most; the versions between take as long again, each.
+    found = sorted(set(pythons()))
+    usual = {sys.executable, next((path for path in found if "3.9" in path), sys.executable)}
+    return few_of(found, usual)
+
+
+every_python = pytest.mark.parametrize("python", _versions())
 
 
 def run(python: str, program: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +90,7 @@ def test_bundle_is_the_same_whenever_it_is_built(program: Path, tmp_path: Path) 
     assert bundle.build(tree) == program.read_bytes()
 
 
-@pytest.mark.parametrize("python", sorted(set(pythons())))
+@every_python
 def test_every_python_builds_the_same_bundle(program: Path, python: str) -> None:
     """Python 3.11 and newer, which the tree needs, write the same bytes."""
     written = (
@@ -118,7 +132,7 @@ def test_bundle_has_no_simulator_and_no_tests(program: Path) -> None:
     assert methods == {zipfile.ZIP_STORED}
 
 
-@pytest.mark.parametrize("python", sorted(set(pythons())))
+@every_python
 def test_program_checks_this_host(program: Path, python: str) -> None:
     """Every Python from 3.9 on gives a valid report on this host, whether its KVM can be used or not."""
     done = run(python, program, "--format", "json", "--limit", "60")
@@ -133,7 +147,7 @@ def test_program_checks_this_host(program: Path, python: str) -> None:
         ]
 
 
-@pytest.mark.parametrize("python", sorted(set(pythons())))
+@every_python
 def test_program_compares(program: Path, python: str, tmp_path: Path) -> None:
     """Every Python from 3.9 on compares two reports, here of one host that cannot be used."""
     path = tmp_path / "none.json"
@@ -174,7 +188,7 @@ def test_output_fits_any_encoding(program: Path, tmp_path: Path, variables: dict
     assert done.stdout == b"unknown: a could not be checked: \\u03b1\n"
 
 
-@pytest.mark.parametrize("python", sorted(set(pythons())))
+@every_python
 def test_reader_that_is_gone_is_one_sentence(program: Path, python: str) -> None:
     """A pipe without a reader is status 2 and a sentence, without a traceback."""
     reading, writing = os.pipe()

@@ -49,6 +49,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NEAR)
 def test_check_and_claims_agree(verdicts: Verdicts, name: str) -> None:
     """On this host and on every simulated one each check finds what its claims say."""
@@ -61,6 +62,7 @@ def test_check_and_claims_agree(verdicts: Verdicts, name: str) -> None:
     assert list(disagreements(target.arch, report.findings, verdicts[name])) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in NEAR if name != "sim-x86_64-proposals"])
 def test_most_checks_have_a_claim(verdicts: Verdicts, name: str) -> None:
     """Claims judge all checks except those about facts: the comparison is not empty.

@@ -191,6 +191,7 @@ def test_outcome_comes_with_the_report() -> None:
     assert lost == Outcome(None, "the lab host's kernel panicked")
 
 
+@pytest.mark.thorough
 def test_suite_runs_as_it_does_inside(tmp_path: Path) -> None:
     """The suite that starts programs is collected and runs with just the plug-ins that a lab host loads."""
     (tmp_path / "programs").mkdir()

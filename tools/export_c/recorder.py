@@ -177,9 +177,12 @@ class Recorder:
             Number(after, StepValue(event, "after", 64)),
         )
 
-    def mmap(self, fd: int, length: int) -> Mapping:
+    def mmap(self, fd: int, length: int, offset: int = 0) -> Mapping:
         """mmap(2)."""
-        mapping = self.inner.mmap(fd, int(length))
+        mapping = self.inner.mmap(fd, int(length), int(offset))
+        if offset:
+            self.run.refuse("it maps a vCPU's ring of dirty pages, which KVM fills")
+            return mapping
         owner = self.run.owners.get(fd)
         if fd == -1:
             memory = MemoryEvent(int(length))

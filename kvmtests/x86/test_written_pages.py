@@ -9,15 +9,12 @@ Source: Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG; arch/x86/kvm/x86.c.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import NSEC_PER_MSEC
 from fixtures.guests.layout import PAGE_SIZE
-from fixtures.kvm.errors import KvmError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.memory_slot import MemorySlot
 from fixtures.kvm.values import Pvclock
@@ -31,7 +28,7 @@ from fixtures.uapi.x86.kvm_para import (
     MSR_KVM_SYSTEM_TIME_NEW,
     MSR_KVM_WALL_CLOCK_NEW,
 )
-from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from kvmtests.x86.paused import CLOCK_NS, EACH_CALL, set_clock
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG"),
@@ -41,7 +38,6 @@ pytestmark = [
 GPA = 1 << 30  # beyond what the guest's page tables map
 CLOCK, STEAL, WALL, SPARE = range(4)
 RECORD_SIZE = 32
-CLOCK_NS = 10**15
 FILLED = b"\xa5" * PAGE_SIZE
 
 
@@ -80,85 +76,6 @@ def written(before: list[bytes], slot: MemorySlot) -> list[int]:
     return [number for number, old in enumerate(before) if slot.contents()[number] != old]
 
 
-def kvmclock_ctrl(vcpu: X86Vcpu) -> None:
-    """Mark the guest as paused."""
-    vcpu.kvmclock_ctrl()
-
-
-def set_clock(vcpu: X86Vcpu) -> None:
-    """Set the clock."""
-    vcpu.vm.set_clock(CLOCK_NS)
-
-
-def set_offset(vcpu: X86Vcpu) -> None:
-    """Set a TSC offset."""
-    vcpu.tsc_offset = 2**40
-
-
-def set_value(vcpu: X86Vcpu) -> None:
-    """Set the TSC by value."""
-    vcpu.set_msr(MSR_IA32_TSC, 2**41)
-
-
-def set_adjust(vcpu: X86Vcpu) -> None:
-    """Set IA32_TSC_ADJUST."""
-    vcpu.set_msr(MSR_IA32_TSC_ADJUST, 2**41)
-
-
-def set_khz(vcpu: X86Vcpu) -> None:
-    """Set the frequency that the vCPU has, which KVM refuses where the TSC is not KVM's."""
-    with contextlib.suppress(KvmError):
-        vcpu.tsc_khz = vcpu.tsc_khz
-
-
-def create_vcpu(vcpu: X86Vcpu) -> None:
-    """Create another vCPU."""
-    vcpu.vm.create_vcpu(1)
-
-
-def save_all(vcpu: X86Vcpu) -> None:
-    """Read what a VMM reads when it saves a vCPU."""
-    _ = vcpu.regs, vcpu.sregs, vcpu.mp_state, vcpu.tsc_khz, vcpu.vm.clock()
-    for msr in (MSR_IA32_TSC, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_STEAL_TIME, MSR_KVM_WALL_CLOCK_NEW):
-        vcpu.get_msr(msr)
-
-
-def restore_all(vcpu: X86Vcpu) -> None:
-    """Write registers back that were read."""
-    vcpu.sregs, vcpu.regs = vcpu.sregs, vcpu.regs
-    vcpu.mp_state = vcpu.mp_state
-
-
-def run_with_immediate_exit(vcpu: X86Vcpu) -> None:
-    """KVM_RUN that does not enter the guest."""
-    vcpu.poke_without_entry()
-
-
-def pass_time(vcpu: X86Vcpu) -> None:
-    """Do nothing for 20 ms."""
-    vcpu.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
-
-
-OUTSIDE: list[Callable[[X86Vcpu], None]] = [
-    kvmclock_ctrl,
-    set_clock,
-    set_offset,
-    set_value,
-    set_adjust,
-    set_khz,
-    create_vcpu,
-    save_all,
-    restore_all,
-    run_with_immediate_exit,
-    pass_time,
-]
-
-
-def names(calls: list[Callable[[X86Vcpu], None]]) -> list[str]:
-    """Return ids of *calls*."""
-    return [call.__name__.replace("_", "-") for call in calls]
-
-
 def registered_and_paused(vcpu: X86Vcpu, slot: MemorySlot) -> list[bytes]:
     """`register`, then leave the guest with nothing in the log; return the pages of *slot*."""
     register(vcpu)
@@ -167,7 +84,7 @@ def registered_and_paused(vcpu: X86Vcpu, slot: MemorySlot) -> list[bytes]:
     return slot.contents()
 
 
-@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+@EACH_CALL
 def test_calls_of_a_paused_vcpu_write_no_page(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:
@@ -180,7 +97,7 @@ def test_calls_of_a_paused_vcpu_write_no_page(
     assert slot.contents() == before
 
 
-@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+@EACH_CALL
 def test_entry_logs_the_pages_that_it_writes(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:
@@ -324,7 +241,7 @@ def test_slot_without_the_flag_has_no_log(vcpu: X86Vcpu, slot: MemorySlot) -> No
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_STEAL_TIME")
-@pytest.mark.parametrize("call", OUTSIDE, ids=names(OUTSIDE))
+@EACH_CALL
 def test_paused_vcpu_is_not_marked_preempted(
     vcpu: X86Vcpu, slot: MemorySlot, call: Callable[[X86Vcpu], None]
 ) -> None:

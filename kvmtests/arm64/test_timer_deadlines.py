@@ -11,13 +11,13 @@ kvm_bg_timer_expire(); arch/arm64/kvm/arm.c: kvm_arch_vcpu_ioctl_run().
 
 from __future__ import annotations
 
-import os
 from statistics import median
 
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.cpus import allowed_cpus, pin
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
 from fixtures.targets import Target
@@ -176,9 +176,7 @@ def run_elsewhere(vcpu: Arm64Vcpu, timer: Timer, number: int, target: Target) ->
     """Return CTL and CVAL as the guest reads them in a new thread, on the *number*-th of the host's CPUs."""
 
     def read() -> tuple[int, int]:
-        if not target.simulated:  # a simulated thread has a CPU of its own
-            cpus = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+        pin(allowed_cpus(simulated=target.simulated), number)
         return timer.read(vcpu, "ctl").value, timer.read(vcpu, "cval").value
 
     return together(read)[0]

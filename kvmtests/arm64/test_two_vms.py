@@ -7,7 +7,6 @@ traps in VHE mode" of the series' v2.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from fixtures.counters import wrap
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
+from fixtures.kvm.cpus import kept_cpus, pin
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Target
 from kvmtests.arm64.counters import COUNTERS, offset_counter
@@ -38,13 +38,9 @@ PAIRS = [
 @pytest.fixture(autouse=True)
 def one_cpu(target: Target) -> Iterator[None]:
     """This thread stays on one CPU; on a simulated host each thread has its own."""
-    if target.simulated:
+    with kept_cpus(simulated=target.simulated) as cpus:
+        pin(cpus, 0)
         yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    yield
-    os.sched_setaffinity(0, allowed)
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ KVM reads a clock here and the TSC there; a rival takes the CPU in between, and 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from fixtures.counters import OutsideWindow, wrap
+from fixtures.kvm.cpus import kept_cpus, pin
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -26,9 +26,8 @@ ROUNDS = 100
 @pytest.fixture
 def cpus(target: Target) -> Iterator[list[int]]:
     """The CPUs that this thread may use, which it may change; a simulated host has its own."""
-    allowed = os.sched_getaffinity(0)
-    yield [] if target.simulated else sorted(allowed)
-    os.sched_setaffinity(0, allowed)
+    with kept_cpus(simulated=target.simulated) as cpus:
+        yield cpus
 
 
 @pytest.fixture
@@ -45,12 +44,6 @@ def clocked(vcpu: X86Vcpu) -> X86Vcpu:
     vcpu.guest.enable_kvmclock()
     enter_all([vcpu, vcpu])
     return vcpu
-
-
-def pin(cpus: list[int], number: int) -> None:
-    """Let the calling thread run on the *number*-th of *cpus* alone, modulo how many there are."""
-    if cpus:
-        os.sched_setaffinity(0, {cpus[number % len(cpus)]})
 
 
 def check_pair(vcpu: X86Vcpu) -> None:

@@ -155,7 +155,8 @@ class Calls:
             made = CallText("set_msr", f"{fd}, {shown}, {data}")
             yield self._result(call, made, where, used, f"({shown})")
             return
-        if not call.failed() and call.refusal is None and (id(call), "result") not in used:
+        plain = not call.failed() and call.refusal is None and not call.tolerated
+        if plain and (id(call), "result") not in used:
             text = f'read_msr({fd}, {shown}, "KVM_GET_MSRS({shown})")'
             if where:
                 yield f"{own}{where} = {text};"
@@ -277,6 +278,8 @@ class Calls:
             return f"must_refuse({made}, {self.names.errno(call.refusal.errno)}, {what})"
         if call.failed():
             return f"would_refuse({made}, {self.names.errno(-call.result)}, {what})"
+        if call.tolerated:
+            return f"would_succeed({made}, {what})"
         if made.function == "call":
             return f"MUST({made.arguments})"
         return f"{_MUST.get(made.function, 'must')}({made}, {what})"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fixtures.architectures import ARM64, X86_64
 from fixtures.guests import layout
 from fixtures.guests.program import ListingLine, Program
+from fixtures.guests.x86 import state
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import exceptions
@@ -26,10 +27,18 @@ class GuestForm(NamedTuple):
     code_bits: int  # of an element of their code's array
     copies_vectors: bool  # the program copies its exception vectors into place
     has_idt: bool  # and a GDT and a TSS, which only exceptions use
+    interrupts_end_in: str = ""  # the program with the handler of other programs' interrupts
 
 
 BY_ARCHITECTURE = {
-    X86_64.name: GuestForm(("faults",), "faults", 8, copies_vectors=False, has_idt=True),
+    X86_64.name: GuestForm(
+        ("faults",),
+        "faults",
+        8,
+        copies_vectors=False,
+        has_idt=True,
+        interrupts_end_in=state.PROGRAM_OF_TIMER_VECTOR,
+    ),
     ARM64.name: GuestForm(("mmu_on", "vector", "irq"), "irq", 32, copies_vectors=True, has_idt=False),
 }
 _VECTOR_STEP, _VECTORS, _IRQ_VECTOR = 0x80, 16, 5
@@ -54,9 +63,11 @@ def started(events: Sequence[Event], arch: str) -> list[Program]:
     programs = layout.BY_ARCHITECTURE[arch]
     if not any(isinstance(event, MemoryEvent) for event in events):
         return []
-    handlers = BY_ARCHITECTURE[arch].handlers
-    if not exceptions.possible(events, [programs[name] for name in found if name != handlers]):
-        del found[handlers]
+    form = BY_ARCHITECTURE[arch]
+    if not exceptions.possible(events, [programs[name] for name in found if name != form.handlers]):
+        del found[form.handlers]
+    elif form.interrupts_end_in and any(exceptions.takes_interrupts(programs[name]) for name in found):
+        found[form.interrupts_end_in] = None
     return [programs[name] for name in sorted(found, key=lambda name: layout.entry(arch, name))]
 
 

@@ -68,9 +68,10 @@ def headers(text: str) -> list[str]:
 _HEADERS = {
     "errno.h": "errno EINTR ENOENT EINVAL",
     "fcntl.h": "open",
-    "inttypes.h": "PRIu64 PRIx64",
+    "inttypes.h": "PRIu64 PRIx64 SCNu64",
     "linux/kvm.h": "kvm",
     "pthread.h": "pthread_t",
+    "sched.h": "sched_yield sched_setaffinity",
     "signal.h": "signal sigaction",
     "stdbool.h": "bool",
     "stddef.h": "offsetof",

@@ -15,6 +15,7 @@ from tools.export_c.c_calls import Calls
 from tools.export_c.c_expressions import condition, is_plain, literal, operands, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
+from tools.export_c.c_threads import Threads
 from tools.export_c.cpu_state import mode_function, start_function
 from tools.export_c.events import (
     Assumption,
@@ -22,16 +23,16 @@ from tools.export_c.events import (
     CheckEvent,
     ClockEvent,
     Close,
+    CopyMemory,
     Enter,
-    EnterTogether,
     Event,
     FinishEvent,
     Load,
     MemoryEvent,
+    ReadOn,
     Registers,
     SetMode,
     Sleep,
-    Spin,
     StartProgram,
     Store,
     StructureMember,
@@ -66,11 +67,11 @@ class Steps:
     memories: dict[int, CallEvent]  # by id of a memory: its VM
     vcpus: list[CallEvent]
     leaves_by: int
+    threads: Threads
     has_guest: bool = True
     _modes: dict[tuple[tuple[str, StructureMember], ...], str] = field(default_factory=dict)
     _starts: bool = False
     _finishes: bool = False
-    _threads: set[str] = field(default_factory=set)
     _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
 
     def loop(self, loop: Loop) -> Iterator[str]:
@@ -100,16 +101,24 @@ class Steps:
                 yield from self._store(event, name)
             case Load():
                 yield from self._load(event, where)
+            case ClockEvent():
+                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event)};"
+            case _:
+                yield from self._judging(event, name)
+                yield from self._simple(event)
+                yield from self.threads.step(event, name)
+        if isinstance(event, ReadOn) and event.entry is not None:
+            yield from self._instants(event.entry, "")
+
+    def _judging(self, event: Event, name: Callable[[StepValue], str]) -> Iterator[str]:
+        """Yield the statement of a step that only uses values of other ones."""
+        match event:
             case Assumption():
                 yield self._assumption(event, name)
             case CheckEvent():
                 yield _check(event, name)
-            case ClockEvent():
-                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event)};"
             case Sleep():
                 yield f"sleep_ns({word(event.duration_ns, name)});"
-            case _:
-                yield from self._simple(event)
 
     def _simple(self, event: Event) -> Iterator[str]:
         """Yield the statements of a step that uses no value of another one."""
@@ -130,10 +139,8 @@ class Steps:
                 yield f"start(&{self.names.of(vcpu)}, {address:#x} /* {program} */, {count});"
             case Close(owner):
                 yield f"close({self.calls.descriptor(owner)});"
-            case EnterTogether(entries):
-                yield self._together(entries)
-            case Spin(vcpu, phase):
-                yield self._spin(self.names.of(vcpu), phase)
+            case CopyMemory(into, source):
+                yield f"memcpy({self.names.of(into)}, {self.names.of(source)}, {into.size:#x});"
 
     def functions(self) -> Iterator[str]:
         """Yield the functions and tables that set registers for the steps written so far."""
@@ -208,23 +215,6 @@ class Steps:
             case CallEvent():
                 yield from self.calls.arrays(event, count, self.used)
 
-    def _together(self, entries: tuple[Enter, ...]) -> str:
-        if entries[0].reason != self.leaves_by:
-            raise NotExportable("vCPUs that run at once leave in another way than guest programs end")
-        vcpus = ", ".join(f"&{self.names.of(entry.vcpu)}" for entry in entries)
-        return f"run_at_once((struct vcpu *[]){{ {vcpus} }}, {len(entries)});"
-
-    def _spin(self, vcpu: str, phase: str) -> str:
-        thread = f"{vcpu}_thread"
-        match phase:
-            case "start":
-                kind = "" if thread in self._threads else "pthread_t "
-                self._threads.add(thread)
-                return f"{kind}{thread} = spin_start(&{vcpu});"
-            case "stop":
-                return f"spin_stop(&{vcpu}, {thread});"
-        return f"spin_begun(&{vcpu});"
-
     def _memory(self, event: MemoryEvent) -> Iterator[str]:
         name = self.names.of(event)
         yield f"uint8_t *{name} = guest_memory({event.size:#x});"
@@ -235,6 +225,8 @@ class Steps:
         vcpu = f"&{self.names.of(event.vcpu)}"
         if event.promised:
             yield f"run_guest_to_exception({vcpu});"
+        elif event.tolerated and event.reason == self.leaves_by:
+            yield f"run_guest_alike({vcpu}, {int(event.faulted)});"
         elif event.faulted:
             raise NotExportable("its guest takes an exception that no check expects")
         elif event.reason == self.leaves_by:
@@ -245,9 +237,14 @@ class Steps:
             raise NotExportable("KVM_RUN fails in it")
         else:
             yield f"run_to({vcpu}, {exit_reason_name(event.reason)});"
+        yield from self._instants(event, where)
+
+    def _instants(self, event: Enter, where: str) -> Iterator[str]:
+        """Yield what keeps the counter readings around *event* that later steps use."""
+        vcpu = self.names.of(event.vcpu)
         number = self.names.of(event).rpartition("_")[2]
         used = [member for member in ("before", "after") if (id(event), member) in self.used]
-        taken = [f"{member}_{number}{where} = {vcpu[1:]}.{member}" for member in used]
+        taken = [f"{member}_{number}{where} = {vcpu}.{member}" for member in used]
         if where:
             yield from (f"{one};" for one in taken)
         elif taken:
@@ -318,6 +315,8 @@ def _clock(event: ClockEvent) -> str:
     ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
     if event.name == "frequency":
         return "frequency_hz(kvm)"
+    if event.name == "run_delay":
+        return "run_delay_ns()"
     return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import statistics
+import struct
 from collections.abc import Callable
 from enum import EnumMeta
 from fractions import Fraction
@@ -13,12 +15,12 @@ from types import BuiltinMethodType
 from typing import Any
 
 from fixtures.counters import signed
-from tools.export_c import expected
-from tools.export_c.events import Load
+from tools.export_c import distinct, expected
+from tools.export_c.events import CopyMemory, Load, MemoryEvent
 from tools.export_c.expressions import Extreme, Signed, StepValue
 from tools.export_c.places import Filled
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import Ascending, Bytes, Condition, Number, every, of, some
+from tools.export_c.symbolic import Ascending, Bytes, CallBytes, Condition, Number, every, of, some
 from tools.export_c.tracking import read_number, write_bytes, write_number
 
 C_TYPES = (ctypes.Structure, ctypes.Union, ctypes._SimpleCData, ctypes.Array)
@@ -28,6 +30,7 @@ _CONCRETE = {statistics.median, statistics.mean, round}
 
 
 _HOST_MODULES = frozenset({"time", "posix", "os", "subprocess"})
+_GUESTS = "fixtures.guests"  # whose structures are new ones, and are made out of sight
 _HARMLESS = frozenset({"strerror"})
 
 
@@ -38,7 +41,10 @@ def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
     special = _special(function, arguments)
     if special is not None:
         return special(function, arguments, keywords)
-    return function(*arguments, **keywords)
+    result = function(*arguments, **keywords)
+    if isinstance(result, ctypes.Structure) and str(getattr(function, "__module__", "")).startswith(_GUESTS):
+        RUN.current.places.made(ctypes.addressof(result), ctypes.sizeof(result))
+    return result
 
 
 def _queries_the_host(function: Any) -> bool:
@@ -52,12 +58,14 @@ Special = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def _special(function: Any, arguments: tuple[Any, ...]) -> Special | None:
-    if isinstance(function, type):
+    if isinstance(function, type) and function is not contextlib.suppress:
         return _special_type(function, arguments)
     if isinstance(function, BuiltinMethodType):
         owner = function.__self__
         if isinstance(owner, memoryview) and function.__name__ == "tolist":
             return _tolist
+        if isinstance(owner, struct.Struct) and function.__name__ == "iter_unpack":
+            return _iter_unpack
         if owner is int and function.__name__ == "from_bytes":
             return _from_bytes
         if isinstance(owner, type) and issubclass(owner, C_TYPES) and function.__name__ == "from_buffer_copy":
@@ -76,10 +84,12 @@ def _special_type(function: type, arguments: tuple[Any, ...]) -> Special | None:
         return _convert
     if function is bytes and isinstance(first, memoryview | Bytes):
         return _bytes
+    if function is bytes and isinstance(first, ctypes.Array | ctypes.Structure):
+        return _bytes_of_call
     if function in {Fraction, float} and any(isinstance(one, Number) for one in arguments):
         return _fraction
     if function in {set, frozenset} and arguments:
-        return _set
+        return lambda _, values, __: distinct.made_of(list(values[0]))
     return None
 
 
@@ -127,10 +137,26 @@ def memory_written(view: memoryview, index: Any, value: Any) -> None:
     """Note that *value* was written to *view*[*index*]."""
     part = view[index] if isinstance(index, slice) else view[index : index + 1]
     start = address_of(part)
+    if isinstance(value, memoryview) and _copied(start, part.nbytes, value):
+        return
     if isinstance(value, int):
         write_number(start, part.nbytes, value)
     else:
         write_bytes(start, value if isinstance(value, Bytes) else bytes(value))
+
+
+def _copied(start: int, size: int, source: memoryview) -> bool:
+    """Note a copy of a whole guest memory; return whether it is one."""
+    places = RUN.current.places
+    into, of = places.find(start), places.find(address_of(source))
+    if into is None or of is None or into.offset or of.offset:
+        return False
+    if not isinstance(into.owner, MemoryEvent) or not isinstance(of.owner, MemoryEvent):
+        return False
+    if not into.owner.size == of.owner.size == size:
+        return False
+    RUN.current.add(CopyMemory(into.owner, of.owner))
+    return True
 
 
 def _construct(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -170,9 +196,18 @@ def _bytes(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> bytes:
     return Bytes(held, StepValue(event, "", 8))
 
 
+def _bytes_of_call(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> bytes:
+    held: bytes = function(arguments[0])
+    start, places = ctypes.addressof(arguments[0]), RUN.current.places
+    known = [leaf for at in range(len(held)) if (leaf := places.leaf(start + at, 1)) is not None]
+    return CallBytes(held, known) if len(known) == len(held) else held
+
+
 def _from_bytes(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
     source = arguments[0]
     value: int = function(*arguments, **keywords)
+    if isinstance(source, CallBytes) and arguments[1:] == ("little",) and not keywords:
+        return source.number()
     if isinstance(source, Bytes) and isinstance(source.expression, StepValue):
         first = source.expression.event
         assert isinstance(first, Load)
@@ -229,11 +264,18 @@ def _fraction(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> A
     return function(*map(without, arguments))
 
 
-def _set(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
-    values = list(arguments[0])
-    if any(isinstance(one, Number) for one in values):
-        RUN.current.refuse("it makes a set of values")
-    return function(values)
+def _len(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> int:
+    values = arguments[0]
+    if isinstance(values, distinct.Distinct):
+        return distinct.DistinctCount(values)
+    length: int = function(values)
+    return length
+
+
+def _iter_unpack(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    if isinstance(arguments[0], memoryview) and RUN.current.places.find(address_of(arguments[0])):
+        RUN.current.refuse("it goes through as many records as its guest found")
+    return function(*arguments)
 
 
 def _sorted(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -267,6 +309,7 @@ def _concrete(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any
 
 
 _FUNCTIONS: dict[str | None, tuple[Callable[[Any], bool], Special]] = {
+    "len": (lambda one: one is len, _len),
     "sorted": (lambda one: one is sorted, _sorted),
     "min": (lambda one: one is min, _extreme),
     "max": (lambda one: one is max, _extreme),

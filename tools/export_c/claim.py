@@ -16,10 +16,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from fixtures.facts import Fact
+from fixtures.kvm.run_delay import RunDelay
 from fixtures.plugins.targets import subject_of, target_of
+from fixtures.plugins.vms import own_delay
 from fixtures.targets import INSIDE, Probe, Target, probe
 from tools.export_c.events import ClockEvent, Event
 from tools.export_c.expressions import StepValue
+from tools.export_c.naming import with_target, without_target
+from tools.export_c.recorded_time import recorded_delay
 from tools.export_c.recorder import Recorder
 from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
@@ -28,7 +32,6 @@ from tools.export_c.symbolic import Number
 _OTHER_FIXTURES = {
     "two_hosts": "it moves a guest between two hosts",
     "recorder": "it measures",
-    "run_delay": "it watches how long a thread waits for a CPU",
 }
 """Fixtures whose work is not made of this KVM's system calls."""
 
@@ -179,24 +182,6 @@ def _claim(item: pytest.Item) -> Claim:
     )
 
 
-def without_target(nodeid: str, target: str) -> str:
-    """Return *nodeid* without the name of *target* among its parameters."""
-    name, bracket, parameters = nodeid.partition("[")
-    if not bracket:
-        return nodeid
-    kept = parameters.removesuffix("]").removeprefix(target).strip("-")
-    return f"{name}[{kept}]" if kept else name
-
-
-def with_target(nodeid: str, target: str) -> str:
-    """Return *nodeid* as pytest has it on *target*; reports and programs name a case without the target."""
-    name, bracket, parameters = nodeid.partition("[")
-    kept = parameters.removesuffix("]")
-    if not bracket or kept == target or kept.startswith(f"{target}-"):
-        return nodeid
-    return f"{name}[{target}-{kept}]"
-
-
 def _sources(doc: str) -> Iterator[str]:
     found = doc.partition("Source:")[2].partition("\n\n")[0]
     if found:
@@ -226,6 +211,11 @@ class _Backend:
     def stalled(self) -> Callable[[int], AbstractContextManager[None]]:
         """Hold up nothing: the KVM that a program meets reads its clocks as far apart as it does."""
         return lambda _stall_ns: contextlib.nullcontext()
+
+    @pytest.fixture
+    def run_delay(self, backend: Recorder, target: Target) -> RunDelay:
+        """How long this thread has waited for a CPU, and a way to make it wait: each use is a step."""
+        return recorded_delay(own_delay(backend.inner, target), RUN.current)
 
     @pytest.fixture
     def target_facts(self, target: Target) -> Probe:

@@ -65,6 +65,7 @@ class CallEvent(Event):
     elements: int = 0  # of an array of length 0 at the structure's end
     result: int = 0  # as recorded; negative errno
     refusal: Refusal | None = None
+    tolerated: bool = False  # the claim continues, whether it fails or not
     changed_bits: Mapping[tuple[int, str], tuple[int, int]] | None = None
     """Of a CPUID table: by leaf and register, the bits cleared and set."""
 
@@ -89,6 +90,7 @@ class Enter(Event):
     reason: int = 0  # as recorded; of a run that ended with EINTR: -1
     faulted: bool = False  # the guest took an exception
     promised: bool = False  # and a check says that it does
+    tolerated: bool = False  # the claim continues, whether it does or not
 
     def is_check(self) -> bool:
         """Return whether the claim promises how the guest ends."""
@@ -146,6 +148,14 @@ class Store(Event):
 
 
 @dataclass(eq=False, slots=True)
+class CopyMemory(Event):
+    """User space copies all of *source* into guest memory of the same size."""
+
+    into: MemoryEvent
+    source: MemoryEvent
+
+
+@dataclass(eq=False, slots=True)
 class Load(Event):
     """User space reads guest memory or kvm_run: *count* integers of *size* bytes, or as many bytes."""
 
@@ -160,7 +170,7 @@ class Load(Event):
 
 @dataclass(eq=False, slots=True)
 class ClockEvent(Event):
-    """A reading of a clock of the host: "counter", "realtime", "monotonic_raw"."""
+    """A reading of a clock of the host: "counter", "realtime", "monotonic_raw", "run_delay"."""
 
     name: str
 
@@ -185,6 +195,36 @@ class Spin(Event):
 
     vcpu: CallEvent
     phase: str
+
+
+@dataclass(eq=False, slots=True)
+class ReadOn(Event):
+    """A guest program of *vcpu* that ends by itself runs in a thread of its own, from "start" to "end"."""
+
+    vcpu: CallEvent
+    phase: str
+    entry: Enter | None = None  # at the end: what the steps after it know of its KVM_RUN
+
+
+@dataclass(eq=False, slots=True)
+class AwaitReadings(Event):
+    """User space waits until the guest of *vcpu* has made *count* readings more than *since*."""
+
+    vcpu: CallEvent
+    since: Expression
+    count: int
+
+
+@dataclass(eq=False, slots=True)
+class GiveWay(Event):
+    """The calling thread lets others have its CPU for a while."""
+
+
+@dataclass(eq=False, slots=True)
+class Pin(Event):
+    """The calling thread runs on the *number*-th of its CPUs alone, modulo how many there are."""
+
+    number: int
 
 
 @dataclass(eq=False, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fixtures.guests.program import Program
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
-from tools.export_c.events import CallEvent, Enter, EnterTogether, Event, SetMode, Spin
+from tools.export_c.events import CallEvent, Enter, EnterTogether, Event, ReadOn, SetMode, Spin
 from tools.export_c.expressions import Constant
 
 _INTERRUPTING = {
@@ -29,14 +29,14 @@ _TABLES = ("tr.", "gdt.", "idt.")
 
 def runs(events: Sequence[Event]) -> bool:
     """Return whether a guest runs at all."""
-    return any(isinstance(event, Enter | EnterTogether | Spin) for event in events)
+    return any(isinstance(event, Enter | EnterTogether | ReadOn | Spin) for event in events)
 
 
 def possible(events: Sequence[Event], programs: Sequence[Program]) -> bool:
     """Return whether *programs*, run as *events* say, need exception handlers or their tables."""
     for event in events:
         match event:
-            case Enter(promised=True) | Enter(faulted=True):
+            case Enter(promised=True) | Enter(faulted=True) | Enter(tolerated=True):
                 return True
             case CallEvent() if event.request in _INTERRUPTING:
                 return True
@@ -44,6 +44,11 @@ def possible(events: Sequence[Event], programs: Sequence[Program]) -> bool:
                 return True
     mnemonics = {line.mnemonic.split()[0] for one in programs for line in one.listing}
     return any(one.startswith(_LEADS_TO_TABLES) for one in mnemonics)
+
+
+def takes_interrupts(program: Program) -> bool:
+    """Return whether *program*, one of x86's, lets interrupts in."""
+    return any(line.mnemonic == "sti" for line in program.listing)
 
 
 def without_tables(event: Event) -> Event:

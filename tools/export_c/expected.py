@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tools.export_c import at_once
+from tools.export_c import at_once, meanwhile
 from tools.export_c.events import CallEvent, Enter, Refusal, Spin
 from tools.export_c.session import RUN
 
@@ -19,6 +20,8 @@ def special(function: Any) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], A
     """Return what stands for *function* while a claim is recorded, None for most functions."""
     if function is pytest.raises:
         return _raises
+    if function is contextlib.suppress:
+        return _suppress
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     return BY_NAME.get((module, name))
 
@@ -86,6 +89,30 @@ def _raises(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any])
     return _Raises(function(*arguments, **keywords), arguments[0])
 
 
+class _Suppress:
+    """`contextlib.suppress`: no promise that the calls inside succeed, nor that they fail."""
+
+    def __init__(self, inner: AbstractContextManager[None]) -> None:
+        self._inner = inner
+        self._first = 0
+
+    def __enter__(self) -> None:
+        self._first = len(RUN.current.events)
+        self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        for event in RUN.current.events[self._first :]:
+            if isinstance(event, CallEvent | Enter):
+                event.tolerated = True
+        return self._inner.__exit__(kind, error, trace)
+
+
+def _suppress(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    return _Suppress(function(*arguments))
+
+
 def _await_rounds(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     vcpu = RUN.current.vcpu(function.__self__.vcpu.handle.fd)
     with RUN.silence():
@@ -111,13 +138,15 @@ def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> A
     results = at_once.recorded(arguments)
     if results is not None:
         return results
-    RUN.current.refuse("it runs several vCPUs at once, and other work next to them")
-    return function(*arguments)
+    return meanwhile.with_other_work(function, arguments)
 
 
 BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     ("fixtures.kvm.expect", "refused"): _refused,
+    ("fixtures.kvm.cpus", "pin"): meanwhile.pin,
     ("fixtures.kvm.guest", "Guest._await_rounds"): _await_rounds,
+    ("fixtures.kvm.meanwhile", "await_readings"): meanwhile.await_readings,
+    ("fixtures.kvm.meanwhile", "run_meanwhile"): meanwhile.run_meanwhile,
     ("fixtures.kvm.one_reg", "OneRegVcpu.require_reg"): _require_reg,
     ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
     ("fixtures.kvm.threads", "together"): _together,

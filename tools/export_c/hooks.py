@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import Any, cast
 
 from fixtures.counters import Window
-from tools.export_c import calls
+from tools.export_c import calls, distinct
 from tools.export_c.events import CheckEvent
-from tools.export_c.expressions import Every
+from tools.export_c.expressions import Constant, Every
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import (
     Ascending,
     Bytes,
+    CallBytes,
     Condition,
     Number,
     equal,
@@ -28,9 +29,10 @@ from tools.export_c.symbolic import (
 )
 from tools.export_c.tracking import read_number, write_number
 
-__all__ = ["call", "negated", "read_item", "read_member"]
+__all__ = ["call", "negated", "read_item", "read_member", "set_of"]
 
 call = calls.call
+set_of = distinct.made_of
 
 
 def read_member(owner: Any, name: str) -> Any:
@@ -47,6 +49,8 @@ def read_member(owner: Any, name: str) -> Any:
 def read_item(owner: Any, index: Any) -> Any:
     """Return *owner*[*index*]."""
     value = owner[index]
+    if isinstance(owner, CallBytes) and isinstance(index, slice):
+        return CallBytes(value, owner.expressions[index])
     if isinstance(owner, memoryview) and type(value) is int:
         part = owner[index : index + 1]
         return read_number(calls.address_of(part), part.nbytes, value)
@@ -111,10 +115,15 @@ def check(value: Any, text: str, line: int) -> None:
     expression = condition.expression
     parts = expression.of if isinstance(expression, Every) else (expression,)
     for part in parts:
-        RUN.current.add(CheckEvent(part, text, line, condition.holds))
+        if isinstance(part, Constant):
+            calls.plain_check(bool(part.value), text)
+        else:
+            RUN.current.add(CheckEvent(part, text, line, condition.holds))
 
 
 def _one(operator: str, left: Any, right: Any) -> Any:
+    if distinct.concerns(left, right):
+        return distinct.compare(operator, left, right, same)
     match operator:
         case "==":
             return same(left, right)

@@ -83,12 +83,19 @@ def export(lab_host: LabHost, arguments: Sequence[str]) -> LabPrograms:
         raise NotExportable(of_system("the lab host cannot be set up", error)) from error
 
 
-def checkout(root: Path, arguments: Sequence[str]) -> Path:
-    """Make *root* a checkout with this tree's claims, the recorder, and a test that starts it; return it."""
-    (root / "fixtures").symlink_to(image.ROOT / "fixtures")
+def suite(root: Path) -> Path:
+    """Make *root* a checkout with this tree's claims, to which tests may be added; return it."""
+    for room in ("fixtures", "reports", "tools"):
+        (root / room).symlink_to(image.ROOT / room)
     for name in image.FILES:
         shutil.copy(image.ROOT / name, root / name)
     shutil.copytree(image.ROOT / "kvmtests", root / "kvmtests", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def checkout(root: Path, arguments: Sequence[str]) -> Path:
+    """Make *root* a checkout with this tree's claims, the recorder, and a test that starts it; return it."""
+    suite(root)
     text = _TEST.format(archive=ARCHIVE, arguments=list(arguments), name=_PROPERTY)
     (root / MODULE).write_text(text, encoding="utf-8")
     (root / MODULE).with_name(ARCHIVE).write_bytes(_recorder())

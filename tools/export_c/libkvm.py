@@ -14,12 +14,18 @@ from tools.export_c.c_calls import Calls
 from tools.export_c.c_guest import entries, program_at
 from tools.export_c.c_steps import Index, Steps
 from tools.export_c.events import (
+    AwaitReadings,
     CallEvent,
+    ClockEvent,
+    CopyMemory,
     Enter,
     EnterTogether,
     Event,
     FinishEvent,
+    GiveWay,
     MemoryEvent,
+    Pin,
+    ReadOn,
     Registers,
     SetMode,
     Spin,
@@ -172,11 +178,19 @@ class LibkvmSteps(Steps):
                 raise NotExportable("vCPUs of it run at once, which libkvm has no helper for")
             case Spin():
                 raise NotExportable("a vCPU of it spins, which libkvm has no helper for")
+            case ReadOn() | AwaitReadings():
+                raise NotExportable("a guest of it runs next to other work, which libkvm has no helper for")
+            case CopyMemory():
+                raise NotExportable("it copies guest memory, where libkvm has its own")
+            case Pin() | GiveWay():
+                raise NotExportable("it chooses CPUs for its threads")
+            case ClockEvent("run_delay"):
+                raise NotExportable("it watches how long a thread waits for a CPU")
             case _:
                 yield from super().event(event, index, looped=looped)
 
     def _enter(self, event: Enter, where: str) -> Iterator[str]:
-        if event.promised or event.reason != self.leaves_by:
+        if event.promised or event.tolerated or event.reason != self.leaves_by:
             raise NotExportable("its guest leaves in another way than by a ucall")
         wanted = self._loaded.get(id(event.vcpu), "")
         if len(self.programs) > 1 and wanted != self._selected:

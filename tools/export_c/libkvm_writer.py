@@ -40,6 +40,7 @@ def write(claim: Claim) -> str:
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
         leaves_by=writer.BY_ARCHITECTURE[arch][1],
+        threads=writer.threads_of(events, names, writer.BY_ARCHITECTURE[arch][1]),
         programs=programs,
     )
     body = "\n".join(_body(writer.statements(program.parts, steps), claim, has_kvm=_has_kvm(events)))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
@@ -105,6 +106,7 @@ class Places:
         """Nothing is known."""
         self._mapped: list[tuple[int, int, MemoryEvent | CallEvent]] = []
         self._filled: deque[Filled] = deque(maxlen=_KEPT)
+        self._lock = threading.RLock()  # vCPUs that run at once fill structures at once
         self._sizes: dict[int, int] = {}
         self._written: dict[int, tuple[int, int, Expression]] = {}
 
@@ -126,8 +128,9 @@ class Places:
 
     def fill(self, filled: Filled) -> None:
         """Know what an event left."""
-        self.forget(filled.address, len(filled.contents))
-        self._filled.append(filled)
+        with self._lock:
+            self.forget(filled.address, len(filled.contents))
+            self._filled.append(filled)
 
     def made(self, address: int, size: int) -> None:
         """User space has made an object of *size* bytes there."""
@@ -140,17 +143,16 @@ class Places:
 
     def forget(self, address: int, size: int) -> None:
         """A new object lies there."""
-        for one in [one for one in self._filled if one.overlaps(address, size)]:
-            self._filled.remove(one)
-        for start in [start for start in self._written if address <= start < address + size]:
-            del self._written[start]
+        with self._lock:
+            for one in [one for one in self._filled if one.overlaps(address, size)]:
+                self._filled.remove(one)
+            for start in [start for start in self._written if address <= start < address + size]:
+                del self._written[start]
 
     def filled(self, address: int, size: int) -> Filled | None:
         """Return what an event left at *address*, None where nothing is known, or it has changed since."""
-        for one in reversed(self._filled):
-            if one.covers(address, size):
-                return one
-        return None
+        with self._lock:
+            return next((one for one in reversed(self._filled) if one.covers(address, size)), None)
 
     def write(self, address: int, size: int, value: int, expression: Expression) -> None:
         """Know that user space wrote a value of a step there."""

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The seam of a run that is exported: every system call is a step, every clock reading a number of one."""
+"""The seam of a run that is exported: every system call is a step."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import threading
 from collections.abc import Callable
 
-from fixtures.backends.protocol import Backend, HostTime, Mapping
+from fixtures.backends.protocol import Backend, Mapping
 from fixtures.guests import layout as guest_layout
 from fixtures.uapi import kvm
 from fixtures.uapi.ioctl import Request, fields
@@ -17,94 +16,26 @@ from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import structures
 from tools.export_c.events import (
     CallEvent,
-    ClockEvent,
     Close,
     Enter,
     Event,
     MemoryEvent,
     PointerArgument,
-    Sleep,
+    ReadOn,
     Spin,
 )
 from tools.export_c.expressions import StepValue
 from tools.export_c.own_memory import held_at
-from tools.export_c.places import Filled, Places
-from tools.export_c.refusal import NotExportable
+from tools.export_c.places import Filled
+from tools.export_c.recorded_run import RecordedRun
+from tools.export_c.recorded_time import RecordedTime
 from tools.export_c.symbolic import Number, of
 
 _GETS_VALUE = frozenset({kvm.KVM_GET_DEVICE_ATTR, kvm.KVM_GET_ONE_REG})
 _DESCRIPTORS = frozenset({kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU})
 _RESULT_BITS = 31  # of what a call returns that did not fail
 _INTERRUPTED = -1
-
-
-class RecordedRun:
-    """The steps so far, and what is known about the places of their numbers."""
-
-    def __init__(self) -> None:
-        """Nothing has happened."""
-        self.events: list[Event] = []
-        self.places = Places()
-        self.in_claim = False
-        self.ended = False
-        self.thread = threading.get_ident()
-        self.silent = 0
-        self.owners: dict[int, Event | None] = {}  # of descriptors
-        self.trouble: NotExportable | None = None
-        self.plain_checks: list[tuple[str, bool]] = []  # of what is not a value of a step
-
-    def add(self, event: Event) -> None:
-        """Append a step, unless the harness does something that a step before stands for."""
-        if self.silent or self.ended:
-            return
-        event.claim = self.in_claim
-        self.events.append(event)
-
-    def vcpu(self, fd: int) -> CallEvent:
-        """Return the call that made the vCPU of *fd*."""
-        made = self.owners[fd]
-        assert isinstance(made, CallEvent)
-        return made
-
-    def refuse(self, reason: str) -> None:
-        """Remember the first reason why the run cannot be exported; it continues nevertheless."""
-        if not self.silent:
-            self.trouble = self.trouble or NotExportable(reason)
-
-
-class RecordedTime:
-    """`protocol.HostTime` whose readings are steps."""
-
-    def __init__(self, inner: HostTime, run: RecordedRun) -> None:
-        """Read the clocks of *inner*."""
-        self._inner = inner
-        self._run = run
-
-    def counter(self) -> int:
-        """The host counter."""
-        return self._reading("counter", self._inner.counter())
-
-    def realtime_ns(self) -> int:
-        """CLOCK_REALTIME."""
-        return self._reading("realtime", self._inner.realtime_ns())
-
-    def monotonic_raw_ns(self) -> int:
-        """CLOCK_MONOTONIC_RAW."""
-        return self._reading("monotonic_raw", self._inner.monotonic_raw_ns())
-
-    def glance(self) -> tuple[int, int]:
-        """Both clocks for a record: no step."""
-        return self._inner.glance()
-
-    def sleep_ns(self, duration_ns: int) -> None:
-        """A pause."""
-        self._run.add(Sleep(of(duration_ns)))
-        self._inner.sleep_ns(int(duration_ns))
-
-    def _reading(self, name: str, value: int) -> int:
-        event = ClockEvent(name)
-        self._run.add(event)
-        return Number(value, StepValue(event, "", 64))
+_LONG = 64  # bytes of a structure that is passed on as a whole
 
 
 class Recorder:
@@ -140,7 +71,7 @@ class Recorder:
     def ioctl(self, fd: int, request: int, arg: int = 0) -> int:
         """ioctl(2)."""
         fd = int(fd)  # a program does not depend on the number of a device's descriptor
-        if self.run.silent or threading.get_ident() != self.run.thread:
+        if self.run.silent or not self.run.follows_this_thread():
             return self.inner.ioctl(fd, request, int(arg))
         call = self._begin(fd, request, arg)
         try:
@@ -157,8 +88,9 @@ class Recorder:
     def timed_ioctl(self, fd: int, request: int, arg: int, /) -> tuple[int, int, int]:
         """KVM_RUN between two host counter readings."""
         vcpu = self.run.vcpu(fd)
-        if threading.get_ident() != self.run.thread:
-            self.run.events.append(Spin(vcpu, "start", claim=True))
+        if not self.run.follows_this_thread():
+            kind = ReadOn if id(vcpu) in self.run.reading else Spin
+            self.run.events.append(kind(vcpu, "start", claim=self.run.in_claim))
             return self.inner.timed_ioctl(fd, request, arg)
         before, result, after = self.inner.timed_ioctl(fd, request, arg)
         if self.run.silent:
@@ -248,13 +180,22 @@ class Recorder:
         contents = ctypes.string_at(arg, size)
         if structures.has_unnamed(layout, call.elements, contents):
             self.run.refuse(f"it fills a union in struct {layout.__name__}")
-        base = structures.base_of(layout, contents, self._left)
+        fresh = isinstance(call.request, Request) and structures.fills(call.request)
+        base = None if fresh else structures.base_of(layout, contents, self._left) or self._kept(layout, arg)
         call.base = base[0] if base else None
         call.members = structures.given(call, arg, contents, base[1] if base else None, self.run.places)
         if base is not None and layout is kvm_x86.kvm_cpuid2:
             call.changed_bits = structures.changed_bits(contents, base[1][:size])
         if layout is kvm.kvm_userspace_memory_region:
             self._give_memory(call)
+
+    def _kept(self, layout: type[ctypes.Structure], arg: int) -> tuple[CallEvent, bytes] | None:
+        """Return the call that left all of a long structure as it is passed now."""
+        size = ctypes.sizeof(layout)
+        known = self.run.places.filled(arg, size) if size >= _LONG else None
+        if known is None or known.layout is not layout or not isinstance(known.event, CallEvent):
+            return None
+        return known.event, ctypes.string_at(arg, size)
 
     def _end(self, call: CallEvent, arg: int, result: int) -> None:
         call.result = result

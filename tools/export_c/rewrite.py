@@ -17,11 +17,11 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
-ROOMS = ("kvmtests", "fixtures.kvm", "fixtures.migration")
+ROOMS = ("kvmtests", "fixtures.kvm", "fixtures.migration", "fixtures.restore")
 """The modules that read what KVM and guests left, and compute with it."""
 
-_APART = ("fixtures.kvm.watchdog",)
-"""It watches over time that passes, and reads nothing."""
+_APART = ("fixtures.kvm.cpus", "fixtures.kvm.watchdog", "fixtures.kvm.x86.cpuid")
+"""One watches over time that passes, and reads nothing. The other ones' calls are steps as a whole."""
 
 HOOKS = "_export_c_hooks"
 """The name under which rewritten modules know `hooks`."""
@@ -138,6 +138,14 @@ class _Bodies(ast.NodeTransformer):
         if not isinstance(node.ctx, ast.Load):
             return node
         return _hook("read_item", node, node.value, _index(node.slice))
+
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        node = self._deeper(node)
+        return _hook("set_of", node, ast.copy_location(ast.List(node.elts, ast.Load()), node))
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        node = self._deeper(node)
+        return _hook("set_of", node, ast.copy_location(ast.ListComp(node.elt, node.generators), node))
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id == "super":

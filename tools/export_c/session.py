@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tools.export_c.events import Assumption, CallEvent
 from tools.export_c.expressions import Compare, Constant, Expression, Not, StepValue
-from tools.export_c.recorder import RecordedRun
+from tools.export_c.recorded_run import RecordedRun
 from tools.export_c.symbolic import report_to
 
 

@@ -27,6 +27,7 @@ CHANGED_COPIES = frozenset(
 )
 """Structures that user space gets from KVM, changes, and passes back."""
 
+
 _COUNTS: dict[type[ctypes.Structure], str] = {
     kvm_x86.kvm_msrs: "nmsrs",
     kvm_x86.kvm_cpuid2: "nent",

@@ -177,6 +177,26 @@ class Bytes(bytes):
         return made
 
 
+class CallBytes(bytes):
+    """Bytes of a structure that a call filled in, with the expression of each of them."""
+
+    expressions: Sequence[Expression]
+
+    def __new__(cls, value: bytes, expressions: Sequence[Expression]) -> Self:
+        """Be *value*, byte by byte what *expressions* say."""
+        made = super().__new__(cls, value)
+        made.expressions = expressions
+        return made
+
+    def number(self) -> Number:
+        """Return the little-endian number that they are."""
+        found: Expression = Constant(0)
+        for at, one in enumerate(self.expressions):
+            byte = Binary("&", one, Constant(0xFF))
+            found = Binary("|", found, Binary("<<", byte, Constant(8 * at))) if at else byte
+        return Number(int.from_bytes(self, "little"), found)
+
+
 class Ascending(list[Any]):
     """What sorted() made of *origin*: equal to it where that never goes back."""
 

@@ -20,9 +20,10 @@ from tools.export_c.c_calls import Calls, layouts_used
 from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import ONE_WAY_OUT, WITHOUT_HANDLERS, headers, needed
 from tools.export_c.c_steps import Steps
+from tools.export_c.c_threads import ENDS, Threads
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
-from tools.export_c.events import CallEvent, Event, Load, MemoryEvent
+from tools.export_c.events import CallEvent, Event, Load, MemoryEvent, ReadOn, Spin
 from tools.export_c.exceptions import without_tables
 from tools.export_c.peephole import shortened
 from tools.export_c.places import is_signed
@@ -64,6 +65,7 @@ def write(claim: Claim) -> str:
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
         leaves_by=BY_ARCHITECTURE[arch][1],
+        threads=threads_of(events, names, BY_ARCHITECTURE[arch][1]),
         has_guest=bool(programs),
     )
     body = list(_body(program.parts, steps, claim))
@@ -87,6 +89,12 @@ def write(claim: Claim) -> str:
         *_defines(names),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
+
+
+def threads_of(events: Sequence[Event], names: Names, leaves_by: int) -> Threads:
+    """Return what writes the steps of *events* that concern threads."""
+    running = [one for one in events if isinstance(one, Spin | ReadOn)]
+    return Threads(names, frozenset(names.of(one.vcpu) for one in running if one.phase in ENDS), leaves_by)
 
 
 def opening(claim: Claim, build: str, form: str = "") -> Iterator[str]:

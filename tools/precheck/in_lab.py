@@ -150,16 +150,16 @@ def _collected(root: Path, lab_host: LabHost) -> list[str]:
 def _answers(mailbox: Mailbox, nodeids: Sequence[str]) -> LabAnswers:
     judged = {nodeid: mailbox.wait(nodeid) for nodeid in nodeids}
     bundled = judged.pop(nodeids[-1])
-    printed = dict(_properties(bundled)).get(PROPERTY)
+    printed = dict(properties(bundled)).get(PROPERTY)
     if not printed:
-        reason = bundled.loss or dict(_properties(bundled)).get("message", "and did not say why")
+        reason = bundled.loss or dict(properties(bundled)).get("message", "and did not say why")
         raise NoAnswer(f"the program printed nothing: {reason}")
     return LabAnswers(str(printed), {nodeid: verdict(each) for nodeid, each in judged.items()})
 
 
 def verdict(judged: Judged) -> str:
     """Return the verdict of one claim, as reports spell it; "error" for one that was lost."""
-    noted = dict(_properties(judged)).get("verdict")
+    noted = dict(properties(judged)).get("verdict")
     if noted:
         return str(noted)
     outcomes = {report["outcome"] for report in judged.reports}
@@ -168,7 +168,8 @@ def verdict(judged: Judged) -> str:
     return "skip" if "skipped" in outcomes else "pass"
 
 
-def _properties(judged: Judged) -> Iterator[tuple[str, Any]]:
+def properties(judged: Judged) -> Iterator[tuple[str, Any]]:
+    """Yield what a test noted of itself inside the lab host: names and values."""
     for report in judged.reports:
         yield from (tuple(each) for each in report.get("user_properties", ()))
 

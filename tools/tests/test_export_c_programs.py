@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.model import Verdict
-from tools.tests.exported import HAS_KVM, compiled, exported, judged, run
+from tools.tests.exported import HAS_KVM, compiled, export, exported, judged, run
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[{}-plus-180e9]"
 EQUALITY = "kvmtests/x86/test_tsc_offset.py::test_offset_reads_back[{}-plus-180e9]"
@@ -19,6 +19,16 @@ MONOTONY = "kvmtests/x86/test_clock_monotonic.py::test_kvmclock_within_one_vcpu[
 AT_ONCE = "kvmtests/x86/test_clock_monotonic.py::test_kvmclock_across_vcpus[{}]"
 AT_ONCE_ARM64 = "kvmtests/arm64/test_monotonic.py::test_counter_across_vcpus[{}-zero-virtual]"
 SPINNING = "kvmtests/arm64/test_counter_offset.py::test_running_vcpu_makes_the_vm_busy[{}]"
+MEANWHILE = "kvmtests/x86/test_running_others.py::test_clock_set_forward_takes_no_step_back[{}]"
+NEXT_TO_GUESTS = "kvmtests/x86/test_running_guest.py::test_running_guest_sees_the_set_clock[{}-together]"
+RIVAL = "kvmtests/x86/test_rival.py::test_tsc_keeps_its_line_next_to_a_rival[{}]"
+RESTORED = "kvmtests/x86/test_deadline_restored.py::test_restored_deadline_interrupts_once[{}-to-come-qemu]"
+SET = "kvmtests/x86/test_restore_by_value.py::test_one_value_gives_one_line[{}-c0-c1-w0-w1]"
+TOLERATED = (
+    "kvmtests/x86/test_running_others.py::test_moving_another_leaves_the_running_tsc[{}-by-vm-frequency]"
+)
+WATCHED = "kvmtests/x86/test_watched.py::test_watched_steal_time_grows[{}]"
+MEANWHILE_ARM64 = "kvmtests/arm64/test_running_others.py::test_counter_set_takes_at_most_that_step[{}]"
 TWO_VMS = "kvmtests/arm64/test_two_vms.py::test_vms_share_a_cpu[{}-plus-and-none-virtual]"
 
 SYMPTOMS = ("before the start of", "after the end of", "succeeded; the interface promises")
@@ -51,7 +61,9 @@ int ioctl(int fd, unsigned long request, ...)
 @pytest.mark.thorough
 @HAS_KVM
 @pytest.mark.parametrize(
-    "case", [WINDOW, EQUALITY, REFUSAL, MONOTONY, AT_ONCE], ids=lambda case: case.split("::")[1]
+    "case",
+    [WINDOW, EQUALITY, REFUSAL, MONOTONY, AT_ONCE, MEANWHILE, RIVAL, RESTORED],
+    ids=lambda case: case.split("::")[1],
 )
 def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
     """On this host the program ends as its claim does, and where that fails, with the same symptom."""
@@ -88,7 +100,9 @@ def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "case", [SPINNING, TWO_VMS, AT_ONCE_ARM64], ids=["spinning-vcpu", "two-vms", "at-once"]
+    "case",
+    [SPINNING, TWO_VMS, AT_ONCE_ARM64, MEANWHILE_ARM64],
+    ids=["spinning-vcpu", "two-vms", "at-once", "meanwhile"],
 )
 def test_arm64_program_is_cross_compiled(case: str, tmp_path: Path) -> None:
     """Programs for arm64 are C11 in which its compiler finds nothing to warn about."""
@@ -113,6 +127,75 @@ def test_vcpus_that_run_at_once_are_threads() -> None:
     assert "vcpu_0.mailbox->result[0]" in loop
     assert "vcpu_1.mailbox->result[0]" in loop
     assert "pthread_barrier_wait(&begin_together);" in text
+
+
+def test_guest_that_reads_on_is_a_thread() -> None:
+    """A guest runs in a thread while other calls are made, from its first reading to its end."""
+    text = exported(MEANWHILE.format("sim-x86_64"), "sim-x86_64")
+
+    _, _, main = text.partition("int main(void)")
+    steps = [
+        "= run_meanwhile(&vcpu_1);",
+        "await_readings(&vcpu_1, ",
+        "KVM_SET_CLOCK",
+        "pthread_join(vcpu_1_thread",
+    ]
+    places = [main.index(step) for step in steps]
+    assert places == sorted(places)
+    assert main.index("vcpu_1.mailbox->operand[5] = 1;") < places[-1]
+
+
+@pytest.mark.thorough
+def test_call_next_to_running_guests_is_made_while_they_run() -> None:
+    """Of calls and guests that begin together the guests are threads, and the call comes before they end."""
+    text = exported(NEXT_TO_GUESTS.format("sim-x86_64"), "sim-x86_64")
+
+    _, _, main = text.partition("int main(void)")
+    assert main.count("= run_meanwhile(&vcpu_") == main.count("pthread_join(vcpu_") == 2
+    assert main.rindex("= run_meanwhile") < main.index("KVM_SET_CLOCK") < main.index("pthread_join")
+
+
+def test_rival_takes_the_one_cpu() -> None:
+    """A rival is another VM's vCPU that spins until the end, on the CPU that the program stays on."""
+    text = exported(RIVAL.format("sim-x86_64"), "sim-x86_64")
+
+    _, _, main = text.partition("int main(void)")
+    assert main.index("pin(0);") < main.index("spin_start(&vcpu_0);") < main.index("in_claim = true;")
+    assert "create_vcpu(kvm, vm_1, 0, memory_1)" in main
+
+
+def test_restored_vcpu_gets_what_was_read() -> None:
+    """A vCPU that is restored in another VM gets the guest's memory and the structures that were read."""
+    text = exported(RESTORED.format("sim-x86_64"), "sim-x86_64")
+
+    _, _, main = text.partition("int main(void)")
+    assert "memcpy(memory_1, memory_0, 0x400000);" in main
+    assert "struct kvm_regs regs_2 = regs_1;" in main
+    assert "MUST(vcpu_1.fd, KVM_SET_SREGS, &sregs_1);" in main
+
+
+def test_set_of_equal_values_is_a_check() -> None:
+    """That there is one value in a set is that its values are equal."""
+    text = exported(SET.format("sim-x86_64"), "sim-x86_64")
+
+    assert "check(attribute_value_1, ==, attribute_value_2, " in text
+
+
+@pytest.mark.thorough
+def test_call_that_may_fail_decides_nothing() -> None:
+    """A call whose failure the claim suppresses ends in a skip where it fails unlike when it was recorded."""
+    text = exported(TOLERATED.format("sim-x86_64"), "sim-x86_64")
+
+    assert "would_succeed(call(vm_0, KVM_SET_TSC_KHZ, " in text
+
+
+@pytest.mark.thorough
+def test_records_that_a_guest_found_have_no_program() -> None:
+    """A claim about as many records as a guest found is refused, not written with those of one run."""
+    done = export(WATCHED.format("sim-x86_64"), "--target", "sim-x86_64")
+
+    assert done.returncode == 1
+    assert "as many records as its guest found" in done.stderr
 
 
 def test_two_vms_have_memories_of_their_own() -> None:

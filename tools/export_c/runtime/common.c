@@ -79,6 +79,14 @@ static void must_refuse(long result, int error, const char *what)
 	judge(result == -error, "%s failed with %s; the interface promises %s", what, strerror(-result), wanted);
 }
 
+/* @would_succeed */
+static long would_succeed(long result, const char *what)
+{
+	if (result < 0)
+		skip("%s returned %ld where the run that was recorded succeeded", what, result);
+	return result;
+}
+
 /* @would_refuse */
 static void would_refuse(long result, int error, const char *what)
 {
@@ -305,6 +313,15 @@ static void run_guest(struct vcpu *vcpu)
 		fail("the guest took exception %" PRIu64 " (error %#" PRIx64 ") at %#" PRIx64, fault[1], fault[2], fault[3]);
 }
 
+/* @run_guest_alike */
+static void run_guest_alike(struct vcpu *vcpu, bool faulted) /* with an exception where the recorded one took one */
+{
+	run_to(vcpu, LEAVES_BY);
+	if (!vcpu->mailbox->fault[0] == faulted)
+		skip("the guest took %s exception, unlike in the run that was recorded", faulted ? "no" : "an");
+	vcpu->mailbox->fault[0] = 0;
+}
+
 /* @run_guest_to_exception */
 static void run_guest_to_exception(struct vcpu *vcpu)
 {
@@ -372,14 +389,70 @@ static void *spin_in_thread(void *argument)
 	return NULL;
 }
 
-/* @spin_start */
-static pthread_t spin_start(struct vcpu *vcpu)
+/* @in_thread */
+static pthread_t in_thread(void *(*work)(void *), struct vcpu *vcpu)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, spin_in_thread, vcpu))
+	if (pthread_create(&thread, NULL, work, vcpu))
 		skip("no thread for a vCPU");
 	return thread;
+}
+
+/* @spin_start */
+#define spin_start(vcpu) in_thread(spin_in_thread, vcpu)
+
+/* @run_alone */
+static void *run_alone(void *vcpu)
+{
+	run_guest(vcpu);
+	return NULL;
+}
+
+/* @run_meanwhile */
+#define run_meanwhile(vcpu) in_thread(run_alone, vcpu)
+
+/* @await_readings */
+static void await_readings(const struct vcpu *vcpu, uint64_t since, uint64_t count)
+{
+	while (vcpu->mailbox->result[4] - since < count) /* the guest counts its readings there */
+		sleep_ns(1000000);
+}
+
+/* @pin */
+static void pin(unsigned int number) /* to a CPU of those that the program was given, modulo how many they are */
+{
+	static cpu_set_t given;
+	cpu_set_t chosen;
+	int cpu = 0;
+
+	if (!CPU_COUNT(&given) && sched_getaffinity(0, sizeof(given), &given))
+		skip("sched_getaffinity failed with %s", strerror(errno));
+	for (number %= CPU_COUNT(&given); !CPU_ISSET(cpu, &given) || number--; cpu++)
+		;
+	CPU_ZERO(&chosen);
+	CPU_SET(cpu, &chosen);
+	if (sched_setaffinity(0, sizeof(chosen), &chosen))
+		skip("sched_setaffinity failed with %s", strerror(errno));
+}
+
+/* @run_delay_ns */
+static uint64_t run_delay_ns(void) /* how long this thread has been ready to run without a CPU */
+{
+	FILE *file = fopen("/proc/thread-self/schedstat", "r");
+	uint64_t delay = 0;
+
+	if (!file || fscanf(file, "%*u %" SCNu64, &delay) != 1)
+		skip("/proc/thread-self/schedstat cannot be read");
+	fclose(file);
+	return delay;
+}
+
+/* @give_way */
+static void give_way(void)
+{
+	for (unsigned int i = 0; i < 1000; i++)
+		sched_yield();
 }
 
 /* @spin_begun */

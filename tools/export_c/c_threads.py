@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps that concern threads as statements of C: vCPUs that run meanwhile or at once, and CPUs for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tools.export_c.c_expressions import word
+from tools.export_c.c_names import Names
+from tools.export_c.events import AwaitReadings, EnterTogether, Event, GiveWay, Pin, ReadOn, Spin
+from tools.export_c.expressions import StepValue
+from tools.export_c.refusal import NotExportable
+
+ENDS = frozenset({"stop", "end"})
+"""Phases after which a vCPU's thread is no more."""
+
+
+@dataclass
+class Threads:
+    """Writes such steps; *stopped* has the names of vCPUs whose threads a step ends."""
+
+    names: Names
+    stopped: frozenset[str]
+    leaves_by: int
+    _begun: set[str] = field(default_factory=set)
+
+    def step(self, event: Event, name: Callable[[StepValue], str]) -> Iterator[str]:
+        """Yield the statements of *event*, nothing for a step of another kind."""
+        match event:
+            case EnterTogether():
+                yield self._together(event)
+            case Spin(vcpu, phase):
+                yield self._spin(self.names.of(vcpu), phase)
+            case ReadOn(vcpu, "start"):
+                yield f"{self._thread(self.names.of(vcpu))}run_meanwhile(&{self.names.of(vcpu)});"
+            case ReadOn(vcpu):
+                yield f"pthread_join({self.names.of(vcpu)}_thread, NULL);"
+            case AwaitReadings(vcpu, since, count):
+                yield f"await_readings(&{self.names.of(vcpu)}, {word(since, name)}, {count});"
+            case Pin(number):
+                yield f"pin({number});"
+            case GiveWay():
+                yield "give_way();"
+
+    def _together(self, event: EnterTogether) -> str:
+        if event.entries[0].reason != self.leaves_by:
+            raise NotExportable("vCPUs that run at once leave in another way than guest programs end")
+        vcpus = ", ".join(f"&{self.names.of(entry.vcpu)}" for entry in event.entries)
+        return f"run_at_once((struct vcpu *[]){{ {vcpus} }}, {len(event.entries)});"
+
+    def _spin(self, vcpu: str, phase: str) -> str:
+        match phase:
+            case "start":
+                return f"{self._thread(vcpu)}spin_start(&{vcpu});"
+            case "stop":
+                return f"spin_stop(&{vcpu}, {vcpu}_thread);"
+        return f"spin_begun(&{vcpu});"
+
+    def _thread(self, vcpu: str) -> str:
+        """Return what keeps the thread of *vcpu* that begins, nothing where no step ends it."""
+        if vcpu not in self.stopped:
+            return ""
+        kind = "" if vcpu in self._begun else "pthread_t "
+        self._begun.add(vcpu)
+        return f"{kind}{vcpu}_thread = "

@@ -223,7 +223,10 @@ class Steps:
 
     def _enter(self, event: Enter, where: str) -> Iterator[str]:
         vcpu = f"&{self.names.of(event.vcpu)}"
-        if event.promised:
+        if event.refusal is not None:
+            failed = f"call({vcpu[1:]}.fd, KVM_RUN, 0)"
+            yield f'must_refuse({failed}, {self.names.errno(event.refusal)}, "KVM_RUN");'
+        elif event.promised:
             yield f"run_guest_to_exception({vcpu});"
         elif event.tolerated and event.reason == self.leaves_by:
             yield f"run_guest_alike({vcpu}, {int(event.faulted)});"

@@ -91,10 +91,11 @@ class Enter(Event):
     faulted: bool = False  # the guest took an exception
     promised: bool = False  # and a check says that it does
     tolerated: bool = False  # the claim continues, whether it does or not
+    refusal: int | None = None  # the errno with which a check says that KVM_RUN fails
 
     def is_check(self) -> bool:
-        """Return whether the claim promises how the guest ends."""
-        return self.promised
+        """Return whether the claim promises how the guest ends, or that it does not run."""
+        return self.promised or self.refusal is not None
 
 
 @dataclass(eq=False, slots=True)

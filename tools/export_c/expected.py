@@ -47,7 +47,10 @@ class _ExpectedRefusal:
             return False
         calls = [one for one in RUN.current.events[self._first :] if isinstance(one, CallEvent)]
         refused = [one for one in calls if one.failed()] or calls
-        if not refused:
+        entries = [one for one in RUN.current.events[self._first :] if isinstance(one, Enter)]
+        if entries and not any(one.failed() for one in calls):
+            entries[-1].refusal = self._errno
+        elif not refused:
             RUN.current.refuse("it expects a refusal of something that is not an ioctl")
         else:
             refused[-1 if error is None else 0].refusal = Refusal(self._errno, promised=True)

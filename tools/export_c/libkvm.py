@@ -190,7 +190,7 @@ class LibkvmSteps(Steps):
                 yield from super().event(event, index, looped=looped)
 
     def _enter(self, event: Enter, where: str) -> Iterator[str]:
-        if event.promised or event.tolerated or event.reason != self.leaves_by:
+        if event.is_check() or event.tolerated or event.reason != self.leaves_by:
             raise NotExportable("its guest leaves in another way than by a ucall")
         wanted = self._loaded.get(id(event.vcpu), "")
         if len(self.programs) > 1 and wanted != self._selected:

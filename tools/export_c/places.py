@@ -54,7 +54,8 @@ def _inside(name: str, offset: int, kind: Any) -> list[StructureMember]:
             for one in _inside(f"{name}[{index}]", offset + step * index, element)
         ]
     if issubclass(kind, ctypes.Union):
-        return []
+        padding = dict(kind._fields_).get("pad")  # which covers all that Xen's unions hold
+        return _inside(f"{name}.pad", offset, padding) if padding is not None else []
     if issubclass(kind, ctypes.Structure):
         return [
             StructureMember(f"{name}.{one.name}", offset + one.offset, one.size, one.signed)

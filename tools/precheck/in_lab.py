@@ -139,6 +139,8 @@ def _lab_host(name: str) -> LabHost:
 
 def _collected(root: Path, lab_host: LabHost) -> list[str]:
     claims = modules_and_tests(lab_host.arch)
+    if not claims:
+        return []
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--target={lab_host.name}", *claims]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     found = [line for line in done.stdout.splitlines() if "::" in line]

@@ -18,7 +18,13 @@ from tools.export_c.expressions import StepValue
 from tools.export_c.places import VALUE
 from tools.export_c.rolling import RolledProgram
 
-_CLOCKS = {"counter": "host", "realtime": "realtime", "monotonic_raw": "raw", "frequency": "counter_hz"}
+_CLOCKS = {
+    "counter": "host",
+    "realtime": "realtime",
+    "monotonic_raw": "raw",
+    "frequency": "counter_hz",
+    "run_delay": "delay",
+}
 _OBJECTS = {kvm.KVM_CREATE_VM: "vm", kvm.KVM_CREATE_VCPU: "vcpu", kvm.KVM_CREATE_DEVICE: "device"}
 _SHORT: dict[type[ctypes.Structure], str] = {
     kvm.kvm_clock_data: "clock",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tools.export_c.c_expressions import word
 from tools.export_c.c_names import Names
-from tools.export_c.events import AwaitReadings, EnterTogether, Event, GiveWay, Pin, ReadOn, Spin
+from tools.export_c.events import AwaitReadings, CallEvent, EnterTogether, Event, GiveWay, Pin, ReadOn, Spin
 from tools.export_c.expressions import StepValue
 from tools.export_c.refusal import NotExportable
 
@@ -18,12 +18,12 @@ ENDS = frozenset({"stop", "end"})
 
 @dataclass
 class Threads:
-    """Writes such steps; *stopped* has the names of vCPUs whose threads a step ends."""
+    """Writes such steps; *stopped* has the ids of vCPUs whose threads a step ends."""
 
     names: Names
-    stopped: frozenset[str]
+    stopped: frozenset[int]
     leaves_by: int
-    _begun: set[str] = field(default_factory=set)
+    _begun: set[int] = field(default_factory=set)
 
     def step(self, event: Event, name: Callable[[StepValue], str]) -> Iterator[str]:
         """Yield the statements of *event*, nothing for a step of another kind."""
@@ -31,9 +31,9 @@ class Threads:
             case EnterTogether():
                 yield self._together(event)
             case Spin(vcpu, phase):
-                yield self._spin(self.names.of(vcpu), phase)
+                yield self._spin(vcpu, phase)
             case ReadOn(vcpu, "start"):
-                yield f"{self._thread(self.names.of(vcpu))}run_meanwhile(&{self.names.of(vcpu)});"
+                yield f"{self._thread(vcpu)}run_meanwhile(&{self.names.of(vcpu)});"
             case ReadOn(vcpu):
                 yield f"pthread_join({self.names.of(vcpu)}_thread, NULL);"
             case AwaitReadings(vcpu, since, count):
@@ -49,18 +49,19 @@ class Threads:
         vcpus = ", ".join(f"&{self.names.of(entry.vcpu)}" for entry in event.entries)
         return f"run_at_once((struct vcpu *[]){{ {vcpus} }}, {len(event.entries)});"
 
-    def _spin(self, vcpu: str, phase: str) -> str:
+    def _spin(self, vcpu: CallEvent, phase: str) -> str:
+        name = self.names.of(vcpu)
         match phase:
             case "start":
-                return f"{self._thread(vcpu)}spin_start(&{vcpu});"
+                return f"{self._thread(vcpu)}spin_start(&{name});"
             case "stop":
-                return f"spin_stop(&{vcpu}, {vcpu}_thread);"
-        return f"spin_begun(&{vcpu});"
+                return f"spin_stop(&{name}, {name}_thread);"
+        return f"spin_begun(&{name});"
 
-    def _thread(self, vcpu: str) -> str:
+    def _thread(self, vcpu: CallEvent) -> str:
         """Return what keeps the thread of *vcpu* that begins, nothing where no step ends it."""
-        if vcpu not in self.stopped:
+        if id(vcpu) not in self.stopped:
             return ""
-        kind = "" if vcpu in self._begun else "pthread_t "
-        self._begun.add(vcpu)
-        return f"{kind}{vcpu}_thread = "
+        kind = "" if id(vcpu) in self._begun else "pthread_t "
+        self._begun.add(id(vcpu))
+        return f"{kind}{self.names.of(vcpu)}_thread = "

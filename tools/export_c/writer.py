@@ -94,7 +94,7 @@ def write(claim: Claim) -> str:
 def threads_of(events: Sequence[Event], names: Names, leaves_by: int) -> Threads:
     """Return what writes the steps of *events* that concern threads."""
     running = [one for one in events if isinstance(one, Spin | ReadOn)]
-    return Threads(names, frozenset(names.of(one.vcpu) for one in running if one.phase in ENDS), leaves_by)
+    return Threads(names, frozenset(id(one.vcpu) for one in running if one.phase in ENDS), leaves_by)
 
 
 def opening(claim: Claim, build: str, form: str = "") -> Iterator[str]:

@@ -179,6 +179,9 @@ def tables(memory: MemoryEvent, vcpus: set[int], programs: Sequence[Program]) ->
     codes = [(address, address + len(image)) for address, image in layout.code(arch)]
     if BY_ARCHITECTURE[arch].copies_vectors:
         codes.append((layout.VECTORS, layout.VECTORS + _VECTORS * _VECTOR_STEP))
+        if not any("vbar_el2" in line.mnemonic for one in programs for line in one.listing):
+            first = layout.HYPERVISOR_VECTORS
+            codes.append((first, first + _VECTORS * _VECTOR_STEP))
     states = range(layout.tss(0), layout.tss(layout.MAX_VCPUS - 1) + (layout.tss(1) - layout.tss(0)))
     kept = {layout.tss(vcpu) // 0x80 for vcpu in vcpus}
     found = {}

@@ -264,6 +264,8 @@ def record(nodeids: list[str], target: str) -> list[ExportOutcome]:
     options = ["--target", target, "--assert=plain", "--quiet", "-p", "no:cacheprovider"]
     if INSIDE in os.environ:
         options += _INSIDE
+    if any("::" in one for one in nodeids):
+        options.append("--stress")  # one that is named is wanted, however long it takes
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(warned):
         pytest.main([*(with_target(one, target) for one in nodeids), *options], plugins=[collector])
     if not collector.outcomes:

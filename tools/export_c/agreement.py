@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fixtures.architectures import ARM64, X86_64, name_of_this_computer
 from fixtures.lab import availability
 from fixtures.lab.errors import LabError
 from fixtures.lab.fleet import Fleet
@@ -34,7 +35,9 @@ from tools.precheck.in_lab import properties, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-static")
-COMPILERS = {"arm64": "aarch64-linux-gnu-gcc", "x86_64": "gcc"}
+BY_ARCHITECTURE = {ARM64.name: "aarch64-linux-gnu-gcc", X86_64.name: "gcc"}
+"""The compiler for each."""
+
 ARCHIVE = "programs.zip"
 MODULE = "kvmtests/common/test_c_programs.py"
 PROPERTY = "programs"
@@ -133,7 +136,8 @@ def compared(folder: Path, target: str) -> list[Pair]:
         availability.check(lab_host)
     with tempfile.TemporaryDirectory(prefix="kvmtests-agreement-") as name:
         built = Path(name) / "programs"
-        compiled(folder, cases, COMPILERS[lab_host.arch if lab_host else "x86_64"], built)
+        arch = lab_host.arch if lab_host is not None else name_of_this_computer()
+        compiled(folder, cases, BY_ARCHITECTURE[arch], built)
         if lab_host is None:
             found, verdicts = _here(built, target, cases.values(), Path(name))
         else:
@@ -141,8 +145,13 @@ def compared(folder: Path, target: str) -> list[Pair]:
     return [
         Pair(case, verdicts[wanted], *found[name])
         for name, case in cases.items()
-        if (wanted := with_target(case, target)) in verdicts
+        if (wanted := _node(case, target)) in verdicts
     ]
+
+
+def _node(case: str, target: str) -> str:
+    """Return the node id of *case* on *target*, also of one that has no other parameters."""
+    return with_target(case, target) if "[" in case else f"{case}[{target}]"
 
 
 def case_of(text: str) -> str:
@@ -172,7 +181,7 @@ Verdicts = Mapping[str, str]
 
 
 def _here(built: Path, target: str, cases: Iterable[str], folder: Path) -> tuple[Found, Verdicts]:
-    nodeids = [with_target(case, target) for case in cases]
+    nodeids = [_node(case, target) for case in cases]
     words = ["-q", "-p", "no:cacheprovider", "--target", target, f"--report-dir={folder / 'report'}"]
     subprocess.run(
         [sys.executable, "-m", "pytest", *words, *nodeids], cwd=ROOT, capture_output=True, check=False
@@ -220,7 +229,7 @@ def _zipped(folder: Path) -> bytes:
 
 def _collected(root: Path, lab_host: LabHost, cases: Iterable[str]) -> list[str]:
     """Return those of *cases* that there are on *lab_host*, with its name."""
-    wanted = {with_target(case, lab_host.name) for case in cases}
+    wanted = {_node(case, lab_host.name) for case in cases}
     modules = sorted({case.partition("::")[0] for case in wanted})
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--target={lab_host.name}", *modules]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

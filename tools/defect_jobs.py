@@ -33,6 +33,8 @@ class Job:
     targets: tuple[str, ...]
     paths: tuple[str, ...]
     first: str = ""  # the test function that runs before all others, "module::function"
+    only: tuple[str, ...] = ()  # the test functions that run, in this order; all where there is none
+    enough: int = 0  # the run ends once so many test functions have failed; 0: it does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class JobOutcome:
     asked: tuple[str, ...] = ()  # the test functions, without their parameters
     seconds: float = 0.0
     trouble: str = ""  # why nothing follows from the run: pytest or its process failed
+    calls: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by rule, see tools.defect_calls
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """The test functions that did not pass."""
+        return frozenset(function_of(name) for name in self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,12 +71,19 @@ class JobOutcome:
 Work = Callable[[Job, Connection], None]
 
 
+def function_of(nodeid: str) -> str:
+    """Return the test function of a case, "module::function"."""
+    return nodeid.partition("[")[0]
+
+
 class FailureListener:
     """Collects failures; stops the run at the first hang, which would repeat in most claims."""
 
-    def __init__(self, first: str) -> None:
+    def __init__(self, first: str = "", only: tuple[str, ...] = (), enough: int = 0) -> None:
         self.outcome = JobOutcome()
         self._first = first
+        self._order = {function: place for place, function in enumerate(only)}
+        self._enough = enough
         self._started_s = time.monotonic()
         self._session: pytest.Session | None = None
 
@@ -76,14 +91,22 @@ class FailureListener:
         """Remember the session, which the first hang stops."""
         self._session = session
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the claim that should notice the defect before the others."""
-        items.sort(key=lambda item: item.nodeid.partition("[")[0] != self._first)
+        """Keep the claims that may run, in their order; put the one that should notice before the others."""
+        if self._order:
+            items[:] = [item for item in items if function_of(item.nodeid) in self._order]
+            items.sort(key=lambda item: self._order[function_of(item.nodeid)])
+        items.sort(key=lambda item: function_of(item.nodeid) != self._first)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which claims run."""
-        functions = dict.fromkeys(item.nodeid.partition("[")[0] for item in session.items)
-        self.outcome.asked = tuple(functions)
+        self.outcome.asked = tuple(dict.fromkeys(function_of(item.nodeid) for item in session.items))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Leave out the other cases of a claim that has failed, where only claims are counted."""
+        return True if self._enough and function_of(item.nodeid) in self.outcome.functions else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure of any phase."""
@@ -93,8 +116,12 @@ class FailureListener:
         verdict = str(noted.get("verdict", "fail"))
         after_s = time.monotonic() - self._started_s
         self.outcome.notices.append(Notice(report.nodeid, verdict, str(noted.get("message", "")), after_s))
-        if verdict == "timeout" and self._session is not None:
+        if self._session is None:
+            return
+        if verdict == "timeout":
             self._session.shouldstop = "a guest hangs"
+        elif self._enough and len(self.outcome.functions) >= self._enough:
+            self._session.shouldstop = "enough claims have failed"
 
 
 def warm_up(targets: Iterable[str]) -> str:
@@ -198,7 +225,11 @@ def _work_alone(work: Work, job: Job, pipe: Connection) -> None:
 
 def run_claims(job: Job, pipe: Connection) -> None:
     """Run pytest as *job* describes and send its `JobOutcome`."""
-    listener = FailureListener(job.first)
+    run_with(FailureListener(job.first, job.only, job.enough), job, pipe)
+
+
+def run_with(listener: FailureListener, job: Job, pipe: Connection) -> None:
+    """Run pytest as *job* describes with the plug-in *listener*, and send its outcome."""
     defect = ("--defect", job.defect) if job.defect else ()
     with _captured() as said:
         status = pytest.main([*job.paths, *_QUIET, *_named(job.targets), *defect], plugins=[listener])

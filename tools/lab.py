@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from fixtures.architectures import ARCHITECTURES
@@ -22,6 +23,7 @@ from fixtures.lab.parts import PartSet
 from fixtures.lab.vmlinux import bootable
 from fixtures.targets import all_targets, probe
 from reports import read_journal
+from reports.model import Run
 from reports.whole_file import write_file
 from tools import bisect_kernels, lab_knobs, lab_matrix, lab_times
 from tools.arguments import USAGE, Parser, Unusable, claims, jobs, paths
@@ -44,11 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.params:
         os.environ[knobs.VARIABLE] = arguments.params
     try:
-        knobs.given()
-        paths(arguments.pytest_arguments, ROOT)
-        lab_hosts = chosen(named(arguments), matrix=arguments.matrix, all_knobs=arguments.knobs)
-        fetch(lab_hosts, update=arguments.update)
-        prepare(lab_hosts)
+        lab_hosts, missing = ready(arguments)
     except (LabError, Unusable) as error:
         return _refuse(str(error))
     except OSError as error:
@@ -62,8 +60,21 @@ def main(argv: Sequence[str]) -> int:
     if arguments.migrate:
         return moves.main(arguments)
     status = run(pytest_arguments(arguments, lab_hosts))
-    conclude(arguments)
-    return status
+    conclude(arguments, missing)
+    return status or (USAGE if missing else 0)
+
+
+def ready(arguments: argparse.Namespace) -> tuple[list[LabHost], dict[str, str]]:
+    """Fetch and build what *arguments* name: return the lab hosts, and why others of a matrix are left out."""
+    knobs.given()
+    paths(arguments.pytest_arguments, ROOT)
+    missing: dict[str, str] = {}
+    lab_hosts = chosen(named(arguments), matrix=arguments.matrix, all_knobs=arguments.knobs)
+    if arguments.matrix:
+        lab_hosts, missing = fetched(lab_hosts, update=arguments.update)
+    fetch(lab_hosts, update=arguments.update)
+    prepare(lab_hosts)
+    return lab_hosts, missing
 
 
 def named(arguments: argparse.Namespace) -> Sequence[str]:
@@ -118,6 +129,27 @@ def fetch(lab_hosts: Sequence[LabHost], *, update: bool = False) -> None:
         parts.fetch(sets[name])
 
 
+def fetched(lab_hosts: Sequence[LabHost], *, update: bool = False) -> tuple[list[LabHost], dict[str, str]]:
+    """Download what *lab_hosts* lack, each by itself: return those that can boot, and why others cannot.
+
+    `LabError`, the first of them, if none can. The others run: an archive may have deleted one package.
+    """
+    found: list[LabHost] = []
+    missing: dict[str, str] = {}
+    failures: list[LabError] = []
+    for lab_host in lab_hosts:
+        try:
+            fetch([lab_host], update=update)
+            found.append(lab_host)
+        except LabError as error:
+            failures.append(error)
+            missing[lab_host.name] = str(error)
+            _say(f"lab: {lab_host.name} is left out: {error}.")
+    if failures and not found:
+        raise failures[0]
+    return found, missing
+
+
 def prepare(lab_hosts: Sequence[LabHost]) -> None:
     """Build what is built once, and say what is still in the way; `LabError`."""
     for lab_host in lab_hosts:
@@ -135,12 +167,13 @@ def keep_byte_code() -> None:
     sys.dont_write_bytecode = False
 
 
-def conclude(arguments: argparse.Namespace) -> None:
-    """Print where the time went, and write the pages that *arguments* name."""
+def conclude(arguments: argparse.Namespace, missing: Mapping[str, str]) -> None:
+    """Print where the time went, and write the pages that *arguments* name; *missing*: as of `fetched`."""
     if arguments.timing:
         lab_times.main([arguments.out])
-    pages = {
-        lab_matrix.FILE: (arguments.matrix, lab_matrix.page, "kernel by mode by subject"),
+    matrix = partial(lab_matrix.page, missing=missing)
+    pages: dict[str, tuple[bool, Callable[[Run], str], str]] = {
+        lab_matrix.FILE: (arguments.matrix, matrix, "kernel by mode by subject"),
         lab_knobs.FILE: (arguments.knobs, lab_knobs.page, "what KVM's parameters change"),
     }
     for name, (wanted, page, words) in pages.items():

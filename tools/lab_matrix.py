@@ -55,10 +55,13 @@ def print_page(name: str, doc: str, make: Callable[[Run], str], argv: Sequence[s
     return 0
 
 
-def page(run: Run) -> str:
-    """Return the page, in Markdown: what booted, a table for each architecture, the known issues met."""
+def page(run: Run, missing: Mapping[str, str] | None = None) -> str:
+    """Return the page, in Markdown: what booted, a table for each architecture, the known issues met.
+
+    *missing* has a sentence for each lab host that was not fetched: why not.
+    """
     lab_hosts = judged(run)
-    parts = [HEAD, _booted(lab_hosts)]
+    parts = [HEAD, _booted(lab_hosts, missing or {})]
     for arch in dict.fromkeys(target.arch for target, _ in lab_hosts):
         here = [(target, results) for target, results in lab_hosts if target.arch == arch]
         parts += [f"## {arch}\n", by_subject(here)]
@@ -72,7 +75,7 @@ def judged(run: Run) -> list[tuple[ReportTarget, list[Result]]]:
     return sorted(found, key=lambda each: (each[0].arch, each[0].name.partition("@")[0]))
 
 
-def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
+def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]], missing: Mapping[str, str]) -> str:
     heads = ["lab host", "kernel", "mode that came", "emulator", "claims", "seconds"]
     rows = []
     for target, results in lab_hosts:
@@ -80,6 +83,7 @@ def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]]) -> str:
         seconds = sum(result.duration_ns for result in results) / 1e9
         came = [facts.get("kernel", "did not boot"), target.mode or "-", _emulator(facts)]
         rows.append([target.name, *came, cell(results), f"{seconds:.0f}"])
+    rows += [[name, "not fetched", "-", "", f"{why}.", ""] for name, why in missing.items()]
     return table(rows, heads)
 
 

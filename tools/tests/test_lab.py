@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from fixtures.lab import availability, cache, knobs, own_kernel
-from fixtures.lab.errors import EmulatorMissing
-from fixtures.lab.hosts import LAB_HOSTS, MATRIX, STANDARD
+from fixtures.lab.errors import EmulatorMissing, PartsMissing
+from fixtures.lab.hosts import LAB_HOSTS, MATRIX, STANDARD, LabHost
 from tools import lab
 
 ARM64_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(64)
@@ -66,6 +67,58 @@ def test_matrix_has_every_kernel_for_every_lab_host() -> None:
 
     assert len(targets) == len(set(targets)) == len(MATRIX) * len(STANDARD)
     assert "lab-arm64-protected@newest" in targets
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *gone: str) -> list[str]:
+    """Let the archive have nothing for the lab hosts *gone*; return what pytest is given, once it is."""
+    given: list[str] = []
+
+    def fetch(lab_hosts: Sequence[LabHost], *, update: bool = False) -> None:
+        del update
+        for lab_host in lab_hosts:
+            if lab_host.name in gone:
+                raise PartsMissing("linux-image-x_1.deb: the archive answers 404")
+
+    def run(words: Sequence[str]) -> int:
+        given.extend(words)
+        return 0
+
+    monkeypatch.setattr(lab, "fetch", fetch)
+    monkeypatch.setattr(lab, "prepare", lambda _lab_hosts: None)
+    monkeypatch.setattr(lab, "keep_byte_code", lambda: None)
+    monkeypatch.setattr(lab, "run", run)
+    return given
+
+
+def test_matrix_goes_on_without_what_an_archive_has_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One kernel that cannot be fetched is left out with its reason and status 2; the others run."""
+    given = without(monkeypatch, "lab-ppc64le@6.12")
+    concluded: list[Mapping[str, str]] = []
+    monkeypatch.setattr(lab, "conclude", lambda _arguments, missing: concluded.append(missing))
+
+    status = lab.main(["--matrix", "--target", "lab-ppc64le"])
+
+    assert status == 2
+    assert [name for flag, name in itertools.pairwise(given) if flag == "--target"] == ["lab-ppc64le@newest"]
+    assert concluded == [{"lab-ppc64le@6.12": "linux-image-x_1.deb: the archive answers 404"}]
+    assert (
+        "lab-ppc64le@6.12 is left out: linux-image-x_1.deb: the archive answers 404."
+        in capsys.readouterr().out
+    )
+
+
+def test_matrix_of_nothing_that_can_be_fetched_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no kernel of the matrix can be fetched nothing runs, with status 2."""
+    given = without(monkeypatch, "lab-ppc64le@6.12", "lab-ppc64le@newest")
+
+    assert lab.main(["--matrix", "--target", "lab-ppc64le"]) == 2
+
+    assert given == []
+    assert capsys.readouterr().err == "lab: linux-image-x_1.deb: the archive answers 404.\n"
 
 
 def test_knobs_are_the_defaults_and_each_set() -> None:

@@ -86,6 +86,20 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
     assert "sim-x86_64" not in str(lines)
 
 
+def test_page_says_what_was_not_fetched() -> None:
+    """A lab host whose packages are not to be had is a row with the reason, next to those that ran."""
+    run = Run(
+        targets=(ReportTarget("lab-arm64-vhe@6.1", "lab", "arm64", "vhe"),),
+        results=(result("lab-arm64-vhe@6.1", "arm64.timers", 1, Verdict.PASS),),
+    )
+
+    text = lab_matrix.page(run, {"lab-arm64-vhe@6.12": "a package is gone"})
+
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["lab-arm64-vhe@6.12", "not fetched", "-", "", "a package is gone.", ""] in lines
+    assert ["subject", "vhe 6.1"] in lines
+
+
 def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the lab host's clock differs from ours, phases reported at once share what passed here."""
     now = [100.0]

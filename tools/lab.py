@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def ready(arguments: argparse.Namespace) -> tuple[list[LabHost], dict[str, str]]:
-    """Fetch and build what *arguments* name: return the lab hosts, and why others of a matrix are left out."""
+    """Fetch and build what *arguments* name: return the lab hosts, and why others are left out."""
     knobs.given()
     paths(arguments.pytest_arguments, ROOT)
     missing: dict[str, str] = {}

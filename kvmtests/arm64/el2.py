@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.architectures import ARM64
 from fixtures.guests import layout
+from fixtures.guests.arm64.programs import PROGRAMS
 from fixtures.guests.arm64.state import ExceptionLevel
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
-from fixtures.uapi.arm64 import sysreg
+from fixtures.kvm.errors import GuestFault
+from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64.kvm import ARM64_SYS_REG
 from fixtures.uapi.arm64.sysreg import SysReg
 
@@ -63,3 +66,26 @@ def guest_reads(vcpu: Arm64Vcpu, register: str) -> int:
 def guest_writes(vcpu: Arm64Vcpu, register: str, value: int) -> None:
     """Let the guest hypervisor write *register*."""
     vcpu.guest.enter(EL2).run(f"write_{register}", (value % 2**64,))
+
+
+def taken(vcpu: Arm64Vcpu, program: str) -> tuple[int, int]:
+    """Run *program* at EL1: the syndrome and the address of the exception that EL2 takes.
+
+    A handler of EL1 would find the same in its own registers: EL2's say that it was EL2.
+    """
+    with pytest.raises(GuestFault):
+        vcpu.guest.enter(EL1).run(program)
+    return read(vcpu, sysreg.ESR_EL2), read(vcpu, sysreg.ELR_EL2)
+
+
+def mrs(register: SysReg, program: str) -> tuple[int, int]:
+    """Return the syndrome of a trapped MRS of *register*, and where *program* has it."""
+    (offset, target) = next(
+        (4 * number, int(line.mnemonic.partition(",")[0].removeprefix("mrs x")))
+        for number, line in enumerate(PROGRAMS[program].listing)
+        if int.from_bytes(line.code, "little") >> 5 & 0xFFFF == register.key
+    )
+    iss = register.op0 << 20 | register.op2 << 17 | register.op1 << 14 | register.crn << 10
+    iss |= target << esr.ESR_ELx_SYS64_ISS_RT_SHIFT | register.crm << 1 | esr.ESR_ELx_SYS64_ISS_DIR_READ
+    syndrome = esr.ESR_ELx_EC_SYS64 << esr.ESR_ELx_EC_SHIFT | esr.ESR_ELx_IL | iss
+    return syndrome, layout.entry(ARM64.name, program) + offset

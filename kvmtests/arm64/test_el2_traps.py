@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.architectures import ARM64
-from fixtures.guests import layout
-from fixtures.guests.arm64.programs import PROGRAMS
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
-from fixtures.kvm.errors import GuestFault
-from fixtures.uapi.arm64 import esr, sysreg
+from fixtures.uapi.arm64 import sysreg
 from fixtures.uapi.arm64.sysreg import SysReg
-from kvmtests.arm64.el2 import EL1, EL2, read, write
+from kvmtests.arm64.el2 import EL1, EL2, mrs, read, taken, write
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, CNTHCTL_EL2"),
@@ -40,29 +36,6 @@ VIRTUAL_TIMER = [
     pytest.param("read_cntv_ctl", sysreg.CNTV_CTL_EL0, id="ctl"),
     pytest.param("read_cntv_cval", sysreg.CNTV_CVAL_EL0, id="cval"),
 ]
-
-
-def taken(vcpu: Arm64Vcpu, program: str) -> tuple[int, int]:
-    """Run *program* at EL1: the syndrome and the address of the exception that EL2 takes.
-
-    A handler of EL1 would find the same in its own registers: EL2's say that it was EL2.
-    """
-    with pytest.raises(GuestFault):
-        vcpu.guest.enter(EL1).run(program)
-    return read(vcpu, sysreg.ESR_EL2), read(vcpu, sysreg.ELR_EL2)
-
-
-def mrs(register: SysReg, program: str) -> tuple[int, int]:
-    """Return the syndrome of a trapped MRS of *register*, and where *program* has it."""
-    (offset, target) = next(
-        (4 * number, int(line.mnemonic.partition(",")[0].removeprefix("mrs x")))
-        for number, line in enumerate(PROGRAMS[program].listing)
-        if int.from_bytes(line.code, "little") >> 5 & 0xFFFF == register.key
-    )
-    iss = register.op0 << 20 | register.op2 << 17 | register.op1 << 14 | register.crn << 10
-    iss |= target << esr.ESR_ELx_SYS64_ISS_RT_SHIFT | register.crm << 1 | esr.ESR_ELx_SYS64_ISS_DIR_READ
-    syndrome = esr.ESR_ELx_EC_SYS64 << esr.ESR_ELx_EC_SHIFT | esr.ESR_ELx_IL | iss
-    return syndrome, layout.entry(ARM64.name, program) + offset
 
 
 @pytest.mark.parametrize(("program", "register"), PHYSICAL_COUNTER)

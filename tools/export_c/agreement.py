@@ -29,7 +29,7 @@ from fixtures.lab.fleet import Fleet
 from fixtures.lab.hosts import LabHost, find
 from fixtures.lab.runner import Plan
 from reports import read_journal
-from tools.export_c.in_lab import UNUSED, suite
+from tools.export_c.in_lab import suite
 from tools.export_c.naming import with_target
 from tools.precheck.in_lab import properties, verdict
 
@@ -43,6 +43,7 @@ MODULE = "kvmtests/common/test_c_programs.py"
 PROPERTY = "programs"
 STATUS_OF = {"pass": 0, "xpass": 0, "fail": 1, "xfail": 1, "changed": 1, "skip": 4}
 SKIPPED = 4
+UNUSED = ("reports.plugin", "fixtures.plugins.lab")
 _LIMIT_S = 120
 _WRITTEN_BY = re.compile(
     r"^ \* Written by: python -m tools\.export_c '?(\S+?)'? --target (\S+)$", re.MULTILINE
@@ -68,7 +69,7 @@ def outcome(program):
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst")
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_RUN")
 def test_programs(target, request):
     with zipfile.ZipFile(Path(__file__).with_name({ARCHIVE!r})) as archive:
         archive.extractall(FOLDER)

@@ -39,6 +39,8 @@ _RESULTS = {kvm.KVM_CHECK_EXTENSION: "capability", kvm.KVM_GET_TSC_KHZ: "tsc_khz
 
 _YOUNG = {
     "KVM_ARM_SET_COUNTER_OFFSET": kvm_arm64.KVM_ARM_SET_COUNTER_OFFSET,
+    "KVM_CAP_ARM_EL2": kvm.KVM_CAP_ARM_EL2,
+    "KVM_CAP_ARM_EL2_E2H0": kvm.KVM_CAP_ARM_EL2_E2H0,
     "KVM_CAP_COUNTER_OFFSET": kvm.KVM_CAP_COUNTER_OFFSET,
     "KVM_CAP_VM_TSC_CONTROL": kvm.KVM_CAP_VM_TSC_CONTROL,
     **{name: value for name, value in vars(series).items() if name.startswith("KVM_") and name.isupper()},

@@ -25,6 +25,7 @@ from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
 from tools.export_c.events import CallEvent, Event, Load, MemoryEvent, ReadOn, Spin
 from tools.export_c.exceptions import without_tables
+from tools.export_c.operands import without_repeated
 from tools.export_c.peephole import shortened
 from tools.export_c.places import is_signed
 from tools.export_c.rolling import Loop, leaves, rolled
@@ -68,7 +69,7 @@ def write(claim: Claim) -> str:
         threads=threads_of(events, names, BY_ARCHITECTURE[arch][1]),
         has_guest=bool(programs),
     )
-    body = list(_body(program.parts, steps, claim))
+    body = list(_body(without_repeated(program.parts, programs), steps, claim))
     guest = list(_guest(claim, programs, vcpus))
     text = "\n".join([*guest, *body])
     if not form and "run_to" not in text:

@@ -99,7 +99,9 @@ def show(name: str, answers: LabAnswers) -> bool:
     for difference in differences:
         print(f"{name}: DIFFERS: {difference}")
     if not differences:
-        print(f"{name}: the {len(answers.verdicts)} claims say the same\n", flush=True)
+        count = len(answers.verdicts)
+        said = f"the {count} claims say the same" if count else "there are no claims to compare with"
+        print(f"{name}: {said}\n", flush=True)
     return not differences
 
 

@@ -38,7 +38,7 @@ FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-static"
 BY_ARCHITECTURE = {ARM64.name: "aarch64-linux-gnu-gcc", X86_64.name: "gcc"}
 """The compiler for each."""
 
-ARCHIVE = "programs.zip"
+ARCHIVE = "programs.pyz"  # a name that lab hosts take along
 MODULE = "kvmtests/common/test_c_programs.py"
 PROPERTY = "programs"
 STATUS_OF = {"pass": 0, "xpass": 0, "fail": 1, "xfail": 1, "changed": 1, "skip": 4}
@@ -214,7 +214,8 @@ def _in_lab(built: Path, lab_host: LabHost, cases: Iterable[str], folder: Path) 
         judged = mailbox.wait(runner)
         found = dict(properties(judged)).get(PROPERTY)
         if found is None:
-            raise NothingRan(f"no program ran in {lab_host.name}: {judged.loss or judged.reports}")
+            reason = judged.loss or dict(properties(judged)).get("message", "and did not say why")
+            raise NothingRan(f"no program ran in {lab_host.name}: {reason}")
         return found, {claim: verdict(mailbox.wait(claim)) for claim in claims}
     finally:
         fleet.close()

@@ -49,6 +49,7 @@ class Claim:
     name: str
     sentence: str
     sources: tuple[str, ...]
+    promise: str
     target: Target
     fixtures: tuple[str, ...]
     source: str
@@ -56,14 +57,14 @@ class Claim:
 
     @property
     def code(self) -> str:
-        """The claim's source, without the docstring that `sentence` has."""
+        """The claim's source, without the docstring that `sentence` has, and without pytest's marks."""
         function = ast.parse(textwrap.dedent(self.source)).body[0]
         assert isinstance(function, ast.FunctionDef)
         lines = textwrap.dedent(self.source).splitlines()
         if ast.get_docstring(function) is not None:
             said = function.body[0]
             lines[said.lineno - 1 : said.end_lineno] = []
-        return "\n".join(lines)
+        return "\n".join(lines[function.lineno - 1 :])
 
     @property
     def case(self) -> str:
@@ -175,11 +176,19 @@ def _claim(item: pytest.Item) -> Claim:
         name=item.name,
         sentence=inspect.getdoc(item.function) or "",
         sources=tuple(_sources(module)),
+        promise=_promise(item),
         target=target,
         fixtures=tuple(item.fixturenames),
         source=inspect.getsource(item.function),
         events=tuple(run.events),
     )
+
+
+def _promise(item: pytest.Item) -> str:
+    """Return what the claim rests on, and where that is said; "" where no mark says so."""
+    mark = item.get_closest_marker("promise")
+    said = mark.kwargs.items() if mark is not None else ()
+    return "; ".join(f"{kind.replace('_', ' ').capitalize()}: {text}" for kind, text in said)
 
 
 def _sources(doc: str) -> Iterator[str]:

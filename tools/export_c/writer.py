@@ -103,9 +103,11 @@ def opening(claim: Claim, build: str, form: str = "") -> Iterator[str]:
     command = ["python", "-m", "tools.export_c", claim.case, "--target", claim.target.name]
     yield "// SPDX-License-Identifier: GPL-2.0-only"
     yield "/*"
-    for paragraph in (claim.sentence, *(f"Source: {source}" for source in claim.sources)):
-        yield from _comment(paragraph)
-        yield " *"
+    yield from _comment(claim.sentence)
+    yield " *"
+    for line in (claim.promise, *(f"Source: {source}" for source in claim.sources)):
+        yield from _comment(line)
+    yield " *"
     yield " * The claim, as kvmtests has it:"
     yield from (
         f" *{'     ' + line if line else ''}" for line in claim.code.replace("*/", "* /").splitlines()

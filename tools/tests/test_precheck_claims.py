@@ -17,6 +17,7 @@ from fixtures.lab.mailbox import Cause, Judged, Loss
 from fixtures.precheck import document
 from fixtures.precheck.checks import BY_ARCHITECTURE, look
 from fixtures.precheck.finding import Check, CheckFinding, Status, good
+from fixtures.precheck.report import UNKNOWN
 from fixtures.targets import all_targets, probe
 from reports import read_journal
 from tools.precheck import bundle, in_lab
@@ -80,6 +81,23 @@ def test_most_checks_have_a_claim(verdicts: Verdicts, name: str) -> None:
     facts = {"clocksource", "tsc-stable", "counter-width"}
     # The series moves the physical counter by an attribute alone.
     assert set(without) <= (facts | {"physical-value"} if "series" in name else facts)
+
+
+UNCHECKED = [
+    name for name, target in all_targets().items() if target.simulated and target.arch not in BY_ARCHITECTURE
+]
+
+
+@pytest.mark.parametrize("name", UNCHECKED)
+def test_host_without_checks_is_one_sentence(name: str) -> None:
+    """On an architecture without checks the report says so, and that nothing can be said of the host."""
+    target = all_targets()[name]
+
+    report = look(target.make_backend(), target.arch, target.own_facts, 120.0)
+
+    assert (report.exit_status, report.findings) == (UNKNOWN, ())
+    assert target.arch in report.reason
+    assert modules_and_tests(target.arch) == []
 
 
 CHECK = Check(

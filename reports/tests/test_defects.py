@@ -140,7 +140,7 @@ json_values = st.recursive(
 
 
 @pytest.mark.thorough
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.fixed_dictionaries({"version": st.just(1), "defects": st.lists(json_values, max_size=4)}), json_values
 )
@@ -153,7 +153,7 @@ def test_any_json_makes_a_page_or_a_sentence(record: dict[str, object], more: ob
     assert "".join(html_defects.page(found)).endswith("</html>")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_other_files_are_refused_with_a_sentence(content: bytes) -> None:
     """A file that is not a defects.json gives DefectsError and nothing else."""

@@ -14,7 +14,8 @@ from .model import Result, Run, Verdict
 from .text import clean
 
 _ROOT = Path(__file__).resolve().parents[1]
-_REFERENCE = re.compile(r"\((docs/findings/[a-z0-9-]+\.md)\)\Z")
+_REFERENCE = re.compile(r" ?\((docs/findings/[a-z0-9-]+\.md)\)(?=\Z|; )")  # doubts follow, if any
+_INLINE = re.compile(r"\*\*(?P<strong>.+?)\*\*|`(?P<code>[^`]+)`|\[(?P<link>[^\]]+)\]\([^)]*\)")
 _STYLED = re.compile(r"\|| {4}|[-*] |\d+\. ")
 
 
@@ -24,6 +25,16 @@ class Block:
 
     kind: str  # "heading", "text" or "lines"
     text: str
+
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """Its text in pieces, each "strong", "code", or "" for the rest; a link is its words."""
+        found, at = [], 0
+        for match in _INLINE.finditer(self.text):
+            kind = str(match.lastgroup)
+            found += [("", self.text[at : match.start()]), ("" if kind == "link" else kind, match[kind])]
+            at = match.end()
+        return [*found, ("", self.text[at:])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ def _issue(name: str, results: list[Result]) -> ShownIssue:
     seen = Counter((result.target, result.verdict) for result in results)
     return ShownIssue(
         name=name,
-        reason=reason[: found.start()].rstrip() if found else reason,
+        reason=reason[: found.start()] + reason[found.end() :] if found else reason,
         reference=reference,
         page=_page(reference) if reference else (),
         targets=tuple(

@@ -206,6 +206,34 @@ def test_known_issue_has_its_page_and_counts_for_each_target() -> None:
     assert '<th scope="row">host</th><td class="number">1</td><td class="number">·</td>' in text
 
 
+def test_known_issue_with_a_doubt_has_its_page() -> None:
+    """What leaves a prediction open follows the page's name, and stays with the reason."""
+    reason = "it jumps (docs/findings/khz-change-jumps.md); it shows now and then"
+    known = Result("x.py::t", "t", "host", "a", Verdict.XFAIL, known_issue="k", reason=reason)
+
+    (issue,) = html_known.known_issues(Run(targets=(ReportTarget("host"),), results=(known,)))
+
+    assert (issue.reason, issue.reference) == (
+        "it jumps; it shows now and then",
+        "docs/findings/khz-change-jumps.md",
+    )
+    assert issue.page
+
+
+def test_words_of_a_page_are_styled() -> None:
+    """Bold words and code in a page of docs/findings are so in the report; of a link the words remain."""
+    block = html_known.Block("text", "**Seen** by `make lab` in [the lab](../lab.md).")
+
+    assert [piece for piece in block.pieces if piece[1]] == [
+        ("strong", "Seen"),
+        ("", " by "),
+        ("code", "make lab"),
+        ("", " in "),
+        ("", "the lab"),
+        ("", "."),
+    ]
+
+
 @pytest.mark.parametrize(
     "reference", ["../../etc/passwd", "docs/findings/../words.md", "docs/findings/none.md", "README.md"]
 )

@@ -208,7 +208,10 @@ def _boots(kernel: Path, arch: str) -> bool:
 
 
 def _matrix(lab_host: LabHost) -> list[str]:
-    """Return the kernels of the matrix that Debian has for *lab_host*."""
+    """Return the kernels of the matrix that Debian has for *lab_host*, or just the one that its name has."""
+    _, _, named_kernel = lab_host.name.partition("@")
+    if named_kernel:
+        return [named_kernel]
     return [suffix for suffix in MATRIX if suffix in {NEWEST, *BY_ARCHITECTURE[lab_host.arch].suites}]
 
 

@@ -69,6 +69,11 @@ def test_matrix_has_every_kernel_for_every_lab_host() -> None:
     assert "lab-arm64-protected@newest" in targets
 
 
+def test_named_kernel_stays_in_a_matrix() -> None:
+    """A lab host that is named with its kernel is one row of the matrix, not all of them."""
+    assert asked("--matrix", "--target", "lab-arm64-nested@newest") == ["lab-arm64-nested@newest"]
+
+
 def without(monkeypatch: pytest.MonkeyPatch, *gone: str) -> list[str]:
     """Let the archive have nothing for the lab hosts *gone*; return what pytest is given, once it is."""
     given: list[str] = []

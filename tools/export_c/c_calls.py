@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
+from fixtures.uapi.ioctl import Request
 from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c import structures
 from tools.export_c.c_expressions import literal, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_names import Names
@@ -38,6 +40,9 @@ class CallText(NamedTuple):
     def __str__(self) -> str:
         return f"{self.function}({self.arguments})"
 
+
+_INLINE = 110
+"""Characters of a structure that stands in its call."""
 
 _MUST = {"one_reg": "must_reg", "get_msr": "must_msr", "set_msr": "must_msr"}
 """By the function that makes a call: what sees to it that it succeeds."""
@@ -216,6 +221,10 @@ class Calls:
             return
         inside = where if _any(call, used) else ""
         members = self._members(call, name)
+        given = f"&(({kind}){{ {members} }})"
+        if call.base is None and not _any(call, used) and not _is_kept(call) and len(given) <= _INLINE:
+            yield self._result(call, self._made(call, given), where, used)
+            return
         if call.base is not None:
             if id(call) in self.in_place:
                 own = self.names.of(call.base)
@@ -288,6 +297,11 @@ class Calls:
         if call.request == kvm_x86.KVM_GET_MSRS:
             return True
         return call.layout in _VALUES and (id(call), VALUE) in used
+
+
+def _is_kept(call: CallEvent) -> bool:
+    """Return whether KVM fills the structure of *call*, which later steps may pass on."""
+    return not isinstance(call.request, Request) or structures.fills(call.request)
 
 
 def _any(call: CallEvent, used: Used) -> bool:

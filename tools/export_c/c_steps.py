@@ -217,7 +217,7 @@ class Steps:
 
     def _memory(self, event: MemoryEvent) -> Iterator[str]:
         name = self.names.of(event)
-        yield f"uint8_t *{name} = guest_memory({event.size:#x});"
+        yield f"uint8_t *{name} = map(-1, {event.size:#x});"
         if event.contents and self.has_guest:
             yield f"load_guest({name});"
 

@@ -236,9 +236,6 @@ static bool file_names(const char *path, const char *name)
 	return strstr(line, name) != NULL;
 }
 
-/* @guest_memory */
-#define guest_memory(size) map(-1, size)
-
 /* @map */
 static void *map(int fd, size_t size) /* without a file: new memory */
 {

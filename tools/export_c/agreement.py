@@ -183,7 +183,15 @@ Verdicts = Mapping[str, str]
 
 def _here(built: Path, target: str, cases: Iterable[str], folder: Path) -> tuple[Found, Verdicts]:
     nodeids = [_node(case, target) for case in cases]
-    words = ["-q", "-p", "no:cacheprovider", "--target", target, f"--report-dir={folder / 'report'}"]
+    words = [
+        "-q",
+        "--stress",
+        "-p",
+        "no:cacheprovider",
+        "--target",
+        target,
+        f"--report-dir={folder / 'report'}",
+    ]
     subprocess.run(
         [sys.executable, "-m", "pytest", *words, *nodeids], cwd=ROOT, capture_output=True, check=False
     )
@@ -233,7 +241,8 @@ def _collected(root: Path, lab_host: LabHost, cases: Iterable[str]) -> list[str]
     """Return those of *cases* that there are on *lab_host*, with its name."""
     wanted = {_node(case, lab_host.name) for case in cases}
     modules = sorted({case.partition("::")[0] for case in wanted})
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--target={lab_host.name}", *modules]
+    words = ["--collect-only", "-q", "--stress", f"--target={lab_host.name}"]
+    command = [sys.executable, "-m", "pytest", *words, *modules]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     found = [line for line in done.stdout.splitlines() if line in wanted]
     if not found:

@@ -135,8 +135,9 @@ class _Likelihood:
         )
 
 
-def page(verdicts: Sequence[RuleVerdict], claims: int) -> str:
+def page(verdicts: Sequence[RuleVerdict], recorded: Recorded) -> str:
     """Return docs/thin-places.md: the rules that hang on one test function, and why they do."""
+    claims = len({function for outcome in recorded.outcomes.values() for function in outcome.asked})
     judged = [verdict for verdict in verdicts if verdict.judged]
     found = [verdict for verdict in judged if verdict.thin]
     tried = sum(len(verdict.tried) for verdict in judged)
@@ -145,7 +146,7 @@ def page(verdicts: Sequence[RuleVerdict], claims: int) -> str:
     )
     counts = (
         f"{len(found)} of {len(judged)} rules are thin; {tried} defects were tried, "
-        f"with {claims} claims{open_ones}.\n"
+        f"with {claims} claims on {', '.join(recorded.outcomes)}{open_ones}.\n"
     )
     rows = (
         (

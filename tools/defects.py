@@ -127,8 +127,7 @@ def _find_thin(
         print(f"defects: stopped by {stop.by} before any defect was judged")
         return USAGE
     verdicts = defect_thin.judge(wanted, recorded, arguments.jobs, limit_s, stop)
-    claims = len({function for outcome in recorded.outcomes.values() for function in outcome.asked})
-    text = defect_thin.page(verdicts, claims)
+    text = defect_thin.page(verdicts, recorded)
     try:
         print(text, write_file(Path(arguments.out) / "thin.md", [text]), sep="\n")
     except ReportError as error:

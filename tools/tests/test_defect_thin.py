@@ -71,16 +71,19 @@ def test_rule_of_one_function_is_thin(run: Callable[..., list[RuleVerdict]]) -> 
     verdicts = run(C01=(OWN,), C02=(OWN,))
 
     assert verdicts[0].thin
-    text = page(verdicts, 2)
-    assert "1 of 1 rules are thin; 2 defects were tried, with 2 claims." in text
+    text = page(verdicts, recorded(OWN, OTHER))
+    assert "1 of 1 rules are thin; 2 defects were tried, with 2 claims on sim-x86_64." in text
     assert f"| `{RULE}` | C01, C02 | `x86/test_set_clock.py` `{OWN.partition('::')[2]}` |" in text
 
 
 def test_rules_left_open_are_counted() -> None:
     """A rule with a defect that was not tried is not called thin: it is said that it was not judged."""
-    text = page([RuleVerdict(RULE, ("C01", "C02"), ["C01"], {OWN})], 2)
+    text = page([RuleVerdict(RULE, ("C01", "C02"), ["C01"], {OWN})], recorded(OWN, OTHER))
 
-    assert "0 of 0 rules are thin; 0 defects were tried, with 2 claims; 1 rules were not judged." in text
+    assert (
+        "0 of 0 rules are thin; 0 defects were tried, with 2 claims on sim-x86_64; 1 rules were not judged."
+        in text
+    )
 
 
 def test_likely_claims_run_first() -> None:

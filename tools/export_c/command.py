@@ -88,12 +88,17 @@ def _write(outcome: ExportOutcome, folder: Path | None, write: Callable[[Claim],
     try:
         if outcome.claim is None:
             raise NotExportable(outcome.reason)
-        text = write(outcome.claim)
+        text = _in_ascii(write(outcome.claim))
     except NotExportable as reason:
         print(f"export_c: {outcome.nodeid} has no program: {reason}", file=sys.stderr)
         return False
     _keep(text, folder, f"{file_name(outcome.claim.case)}.c")
     return True
+
+
+def _in_ascii(text: str) -> str:
+    """Return *text*, which has a claim's source in comments, with ASCII alone: µs becomes us."""
+    return text.replace("µ", "u").encode("ascii", "replace").decode("ascii")
 
 
 def _keep(text: str, folder: Path | None, name: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.lab import image
-from tools.export_c import in_lab
+from tools.export_c import command, in_lab
 from tools.export_c.expected import BY_NAME
 from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
 
@@ -169,6 +169,11 @@ def test_what_has_no_program_says_why() -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("export_c: ")
     assert "Traceback" not in done.stderr
+
+
+def test_program_is_ascii() -> None:
+    """A claim's text with another character than ASCII's gives a program all the same."""
+    assert command._in_ascii("within 5 µs – or so") == "within 5 us ? or so"
 
 
 @pytest.mark.thorough

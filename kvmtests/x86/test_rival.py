@@ -6,36 +6,16 @@ KVM reads a clock here and the TSC there; a rival takes the CPU in between, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fixtures.counters import OutsideWindow, wrap
-from fixtures.kvm.cpus import kept_cpus, pin
-from fixtures.kvm.system import Kvm
+from fixtures.kvm.cpus import pin
 from fixtures.kvm.x86.vcpu import X86Vcpu
-from fixtures.kvm.x86.vm import X86Vm
-from fixtures.targets import Target
 from kvmtests.x86.clocks import enter_all
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("tsc_clocksource", "stable_tsc")]
 
 ROUNDS = 100
-
-
-@pytest.fixture
-def cpus(target: Target) -> Iterator[list[int]]:
-    """The CPUs that this thread may use, which it may change; a simulated host has its own."""
-    with kept_cpus(simulated=target.simulated) as cpus:
-        yield cpus
-
-
-@pytest.fixture
-def rival(kvm: Kvm[X86Vm], cpus: list[int]) -> Iterator[None]:
-    """A guest of another VM that never leaves its CPU by itself, which is the only one of this thread."""
-    pin(cpus, 0)
-    with kvm.create_vm().create_vcpu(0).guest.spinning():
-        yield
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ from tools.arguments import Parser
 
 SCRIPTS_AT_A_TIME = 10
 LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
+KINDS_KEPT = 7  # actions of different names in it, at least
+SCRIPTS_OF_A_SEED = 3  # that are kept: those of one seed are alike
+DRAWN_OF_A_SEED = 100
 USAGE = 2
 NOTHING_RAN = 4
 
@@ -188,19 +191,31 @@ def smallest(error: Disagreed, check_script: Callable[[Script], None]) -> Disagr
 
 
 def keep_drawn(target: Target, facts: Mapping[str, Fact], arguments: argparse.Namespace) -> None:
-    """Write scripts drawn for *target* into files, for lab hosts, which cannot draw scripts."""
+    """Write scripts drawn for *target* into files, for lab hosts, which cannot draw scripts.
+
+    Most that hypothesis draws look at one thing again and again; kept are those that do many.
+    """
     from fixtures.agreement import strategies
 
-    found: dict[str, Script] = {}
-
-    def take(script: Script) -> None:
-        if len(script.actions) >= LEAST_KEPT and len(found) < arguments.keep:
-            found.setdefault(str(script), script)
-
     drawn = strategies.scripts(target.arch, int(facts["counter_hz"]) // 1000, most=MOST_KEPT, facts=facts)
-    strategies.each(drawn, arguments.seed, arguments.keep * 10, take)
-    for number, script in enumerate(found.values()):
-        save(arguments.out / f"drawn-{number:02}.json", script, seed=arguments.seed)
+    written, seed = 0, arguments.seed
+    while written < arguments.keep:
+        found: dict[str, Script] = {}
+
+        def take(script: Script, found: dict[str, Script] = found) -> None:
+            if _is_worth_keeping(script):
+                found.setdefault(str(script), script)
+
+        strategies.each(drawn, seed, DRAWN_OF_A_SEED, take)
+        for script in list(found.values())[: min(SCRIPTS_OF_A_SEED, arguments.keep - written)]:
+            save(arguments.out / f"drawn-{written:02}.json", script, seed=seed)
+            written += 1
+        seed += 1
+
+
+def _is_worth_keeping(script: Script) -> bool:
+    kinds = {action.name for action in script.actions}
+    return len(script.actions) >= LEAST_KEPT and len(kinds) >= KINDS_KEPT
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.thorough,
 ]
 
-DE_FACTO = "Linux 6.12 to 6.18"
+DE_FACTO = "Linux 6.12 to 7.3"
 MOST = 8  # entries of one round of `fill`, and more
 
 

@@ -173,7 +173,7 @@ def test_both_logs_agree(kvm: Kvm[X86Vm], guest: RingedGuest, target_facts: Prob
     assert slot.take_log() == sorted({page for _, page in guest.ring.harvest()}) == [PAGE]
 
 
-@pytest.mark.promise(de_facto="Linux 6.12 to 6.18")
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @each(REGISTERED)
 def test_registration_alone_writes_nothing(guest: RingedGuest, target_facts: Probe, writer: Writer) -> None:
     """What user space registers for a paused vCPU is written at its next entry, not before."""

@@ -39,7 +39,7 @@ class Carried:
     point: Point
     value: int
     kept: Window  # on the line that it had
-    late: Window  # behind it by the time between saving and restoring
+    late: Window  # less by the time between saving and restoring
 
     def check(self, method: str) -> None:
         """Raise `OutsideWindow` unless the counter lost just what *method* loses."""

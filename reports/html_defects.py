@@ -28,14 +28,17 @@ class _Group:
 TITLES = {
     "A": "arm64 counters and timers",
     "C": "KVM_GET_CLOCK and KVM_SET_CLOCK",
+    "D": "what KVM writes to memory, and the logs that say so",
     "E": "vCPUs with EL2",
     "F": "what users of VMMs reported",
     "K": "by kind: exact pairs, age, views, frames, there and back, modes, sequences, combinations",
     "N": "beyond the catalogue: proposals, stolen time, traps, statistics, Xen",
     "P": "pvclock record and wall clock",
     "R": "the time of riscv64",
+    "S": "single facts of claims' sentences",
     "T": "TSC",
     "W": "changes under a guest that watches",
+    "Y": "Hyper-V's synthetic timers",
 }
 """What the first letters of ids stand for: each letter that docs/defects.md has."""
 

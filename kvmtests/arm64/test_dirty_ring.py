@@ -14,7 +14,7 @@ import pytest
 from fixtures.guests.layout import PAGE_SIZE
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
-from fixtures.kvm.dirty_ring import DirtyRing, WrittenPage, enable_small_rings, require_dirty_rings
+from fixtures.kvm.dirty_ring import RingInMemory, WrittenPage, enable_small_rings, require_dirty_rings
 from fixtures.kvm.expect import refused
 from fixtures.kvm.memory_slot import MemorySlot
 from fixtures.kvm.system import Kvm
@@ -33,22 +33,22 @@ SLOT, PAGES, PAGE = 5, 8, 3
 STOLEN = WrittenPage(SLOT, PAGE)
 
 
-class RingedGuest(NamedTuple):
+class Arm64RingGuest(NamedTuple):
     """vCPU 0 of a VM with dirty rings, and memory that only KVM writes, whose writes are logged."""
 
     vcpu: Arm64Vcpu
     slot: MemorySlot
-    ring: DirtyRing
+    ring: RingInMemory
 
 
 @pytest.fixture
-def guest(vm: Arm64Vm) -> RingedGuest:
+def guest(vm: Arm64Vm) -> Arm64RingGuest:
     """A guest whose memory KVM logs in dirty rings, on a KVM that offers stolen time."""
     vm.require(uapi.KVM_CAP_STEAL_TIME)
     size = enable_small_rings(vm)
     slot = logged_slot(vm)
     vcpu = vm.create_vcpu(0)
-    return RingedGuest(vcpu, slot, DirtyRing(vcpu, size))
+    return Arm64RingGuest(vcpu, slot, RingInMemory(vcpu, size))
 
 
 def logged_slot(vm: Arm64Vm) -> MemorySlot:
@@ -74,7 +74,7 @@ def changed(before: list[bytes], slot: MemorySlot) -> set[int]:
     return {number for number, (old, new) in enumerate(pairs) if old != new}
 
 
-def test_first_write_is_in_the_ring(guest: RingedGuest) -> None:
+def test_first_write_is_in_the_ring(guest: Arm64RingGuest) -> None:
     """PV_TIME_ST fills the record in: its page of its slot is in the ring, and no other page is."""
     guest.slot.memory[:] = b"\xa5" * len(guest.slot.memory)
     before = guest.slot.contents()
@@ -88,7 +88,7 @@ def test_first_write_is_in_the_ring(guest: RingedGuest) -> None:
     assert set(guest.ring.harvest()) == {STOLEN}
 
 
-def test_entry_is_in_the_ring(guest: RingedGuest) -> None:
+def test_entry_is_in_the_ring(guest: Arm64RingGuest) -> None:
     """Entries that add to stolen time put its page into the ring, and no other page."""
     register(guest.vcpu)
     guest.ring.harvest()
@@ -102,7 +102,7 @@ def test_entry_is_in_the_ring(guest: RingedGuest) -> None:
 
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
-def test_address_alone_writes_nothing(guest: RingedGuest) -> None:
+def test_address_alone_writes_nothing(guest: Arm64RingGuest) -> None:
     """Setting the record's address writes no page."""
     guest.slot.memory[:] = b"\xa5" * len(guest.slot.memory)
     before = guest.slot.contents()
@@ -112,7 +112,7 @@ def test_address_alone_writes_nothing(guest: RingedGuest) -> None:
     assert (guest.ring.harvest(), changed(before, guest.slot)) == ([], set())
 
 
-def test_paused_vcpu_writes_nothing(guest: RingedGuest) -> None:
+def test_paused_vcpu_writes_nothing(guest: Arm64RingGuest) -> None:
     """Registers that user space reads and writes while the vCPU is paused leave the ring and pages alone."""
     register(guest.vcpu)
     guest.vcpu.finish_exit()
@@ -126,7 +126,7 @@ def test_paused_vcpu_writes_nothing(guest: RingedGuest) -> None:
     assert (guest.ring.harvest(), changed(before, guest.slot)) == ([], set())
 
 
-def test_both_logs_agree(kvm: Kvm[Arm64Vm], guest: RingedGuest) -> None:
+def test_both_logs_agree(kvm: Kvm[Arm64Vm], guest: Arm64RingGuest) -> None:
     """KVM_GET_DIRTY_LOG of a VM without rings has the pages that are in the ring of one with rings."""
     other = kvm.create_vm()
     slot, vcpu = logged_slot(other), other.create_vcpu(0)
@@ -138,7 +138,7 @@ def test_both_logs_agree(kvm: Kvm[Arm64Vm], guest: RingedGuest) -> None:
 
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
-def test_reset_counts_what_was_harvested(guest: RingedGuest) -> None:
+def test_reset_counts_what_was_harvested(guest: Arm64RingGuest) -> None:
     """KVM_RESET_DIRTY_RINGS returns how many entries it took back, whose flags are 0 then."""
     register(guest.vcpu)
     harvested = len(guest.ring.harvest())
@@ -148,7 +148,7 @@ def test_reset_counts_what_was_harvested(guest: RingedGuest) -> None:
 
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
-def test_rings_come_before_vcpus_and_replace_the_bitmap(vm: Arm64Vm, guest: RingedGuest) -> None:
+def test_rings_come_before_vcpus_and_replace_the_bitmap(vm: Arm64Vm, guest: Arm64RingGuest) -> None:
     """A VM that has a vCPU gets no other rings, EINVAL; with rings KVM_GET_DIRTY_LOG is ENXIO."""
     with refused(errno.EINVAL):
         vm.enable_dirty_rings(64 * PAGE_SIZE, require_dirty_rings(vm))

@@ -109,11 +109,11 @@ def test_registers_can_be_written(vcpu: Arm64Vcpu, timer: Timer) -> None:
     timer.set(vcpu, "ctl", IMASK)
     timer.set(vcpu, "cval", 0x0123_4567_89AB_CDEF)
     wrote, _ = timed(vcpu.vm, lambda: timer.set(vcpu, "cnt", 2**40))
-    read, count = timed(vcpu.vm, lambda: timer.get(vcpu, "cnt"))
+    read, count_ticks = timed(vcpu.vm, lambda: timer.get(vcpu, "cnt"))
 
     assert timer.get(vcpu, "ctl") & ~ISTATUS == IMASK
     assert timer.get(vcpu, "cval") == 0x0123_4567_89AB_CDEF
-    assert count - 2**40 in Window(read.first - wrote.last, read.last - wrote.first)
+    assert count_ticks - 2**40 in Window(read.first - wrote.last, read.last - wrote.first)
 
 
 def test_list_without_room_says_how_much_it_takes(vcpu: Arm64Vcpu) -> None:

@@ -67,8 +67,8 @@ def check_rising(counts: list[int], bits: int) -> None:
 def check_timer(vcpu: Arm64Vcpu, timer: Timer, cval: int) -> None:
     """Fail unless the guest's timer, masked, has *cval* and is not due, and TVAL is CVAL less the count."""
     access = timer.read(vcpu, "tval")
-    counted = access.before + (cval - access.value - access.before) % 2**32
-    assert counted in Window(access.before, access.after, vcpu.vm.counter_bits)
+    counted_ticks = access.before + (cval - access.value - access.before) % 2**32
+    assert counted_ticks in Window(access.before, access.after, vcpu.vm.counter_bits)
     assert timer.read(vcpu, "cval").value == cval
     assert timer.read(vcpu, "ctl").value == ENABLE | IMASK
 

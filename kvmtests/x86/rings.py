@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fixtures.guests.layout import PAGE_SIZE
-from fixtures.kvm.dirty_ring import DirtyRing, WrittenPage, enable_small_rings
+from fixtures.kvm.dirty_ring import RingInMemory, WrittenPage, enable_small_rings
 from fixtures.kvm.memory_slot import MemorySlot
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -18,21 +18,21 @@ SLOT = 5
 PAGES = 8
 
 
-class RingedGuest(NamedTuple):
+class X86RingGuest(NamedTuple):
     """vCPU 0 of a VM with dirty rings, and memory that only KVM writes, whose writes are logged."""
 
     vcpu: X86Vcpu
     slot: MemorySlot
-    ring: DirtyRing
+    ring: RingInMemory
     size: int  # bytes of each ring
 
 
-def ringed_guest(vm: X86Vm) -> RingedGuest:
+def ringed_guest(vm: X86Vm) -> X86RingGuest:
     """Give *vm*, which has no vCPU, rings as small as its KVM takes; `CapabilityMissing` without rings."""
     size = enable_small_rings(vm)
     slot = logged_slot(vm)
     vcpu = vm.create_vcpu(0)
-    return RingedGuest(vcpu, slot, DirtyRing(vcpu, size), size)
+    return X86RingGuest(vcpu, slot, RingInMemory(vcpu, size), size)
 
 
 def logged_slot(vm: X86Vm) -> MemorySlot:

@@ -84,7 +84,7 @@ def count_msr(timer: int) -> int:
     return msr_index.HV_X64_MSR_STIMER0_COUNT + 2 * timer
 
 
-def reference_time(vcpu: X86Vcpu) -> int:
+def reference_time_100ns(vcpu: X86Vcpu) -> int:
     """Return the reference counter now, 100 ns."""
     return vcpu.get_msr(msr_index.HV_X64_MSR_TIME_REF_COUNT)
 
@@ -103,7 +103,7 @@ def arm_by_user_space(vcpu: X86Vcpu, config: int, count: int, timer: int = 0) ->
 
 def arm_ahead(vcpu: X86Vcpu, config: int, ahead: int, timer: int = 0) -> int:
     """`arm_timer` for a time *ahead*, in 100 ns, of the reference counter; return that time."""
-    count = reference_time(vcpu) + ahead
+    count = reference_time_100ns(vcpu) + ahead
     arm_timer(vcpu, config, count, timer)
     return count
 

@@ -14,12 +14,12 @@ import errno
 import pytest
 
 from fixtures.guests.layout import PAGE_SIZE
-from fixtures.kvm.dirty_ring import DirtyRing, require_dirty_rings
+from fixtures.kvm.dirty_ring import RingInMemory, require_dirty_rings
 from fixtures.kvm.exits import Exit, IoExit
 from fixtures.kvm.expect import refused
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_EXIT_DIRTY_RING_FULL, KVM_MEM_LOG_DIRTY_PAGES
-from kvmtests.x86.rings import RingedGuest, ringed_guest, write_wall_clock, written
+from kvmtests.x86.rings import X86RingGuest, ringed_guest, write_wall_clock, written
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_DIRTY_LOG_RING"),
@@ -31,12 +31,12 @@ MOST = 8  # entries of one round of `fill`, and more
 
 
 @pytest.fixture
-def guest(vm: X86Vm) -> RingedGuest:
+def guest(vm: X86Vm) -> X86RingGuest:
     """A guest whose memory KVM logs in dirty rings."""
     return ringed_guest(vm)
 
 
-def fill(guest: RingedGuest) -> Exit:
+def fill(guest: X86RingGuest) -> Exit:
     """Let KVM write and the guest run until it leaves otherwise, or no entry is free; return how it left.
 
     KVM's own writes wait for no room: the last `MOST` entries stay unused, whatever KVM does.
@@ -51,14 +51,14 @@ def fill(guest: RingedGuest) -> Exit:
     return left
 
 
-def guest_ran(guest: RingedGuest) -> bool:
+def guest_ran(guest: X86RingGuest) -> bool:
     """KVM_RUN, and return whether the guest has read its TSC."""
     guest.vcpu.guest.mailbox.result[0] = 0
     guest.vcpu.run()
     return bool(guest.vcpu.guest.mailbox.result[0])
 
 
-def test_writes_are_in_order(guest: RingedGuest) -> None:
+def test_writes_are_in_order(guest: X86RingGuest) -> None:
     """Entries are in the order of the writes."""
     for page in (3, 1, 2):
         write_wall_clock(guest.vcpu, page)
@@ -66,17 +66,17 @@ def test_writes_are_in_order(guest: RingedGuest) -> None:
     assert list(dict.fromkeys(guest.ring.harvest())) == [written(3), written(1), written(2)]
 
 
-def test_write_is_in_the_ring_of_its_vcpu(guest: RingedGuest) -> None:
+def test_write_is_in_the_ring_of_its_vcpu(guest: X86RingGuest) -> None:
     """There is a ring for each vCPU: a write while one is loaded is in its ring, and in no other."""
     other = guest.vcpu.vm.create_vcpu(1)
-    other_ring = DirtyRing(other, guest.size)
+    other_ring = RingInMemory(other, guest.size)
 
     write_wall_clock(other, 2)
 
     assert (set(guest.ring.harvest()), set(other_ring.harvest())) == (set(), {written(2)})
 
 
-def test_page_is_in_the_ring_again(guest: RingedGuest) -> None:
+def test_page_is_in_the_ring_again(guest: X86RingGuest) -> None:
     """A page that is written again after its entry was handed back has an entry again."""
     write_wall_clock(guest.vcpu, 1)
     guest.ring.harvest()
@@ -87,7 +87,7 @@ def test_page_is_in_the_ring_again(guest: RingedGuest) -> None:
     assert set(guest.ring.harvest()) == {written(1)}
 
 
-def test_reset_counts_what_was_harvested(guest: RingedGuest) -> None:
+def test_reset_counts_what_was_harvested(guest: X86RingGuest) -> None:
     """KVM_RESET_DIRTY_RINGS returns how many entries it took back, 0 if there are no more."""
     write_wall_clock(guest.vcpu, 1)
     write_wall_clock(guest.vcpu, 2)
@@ -97,7 +97,7 @@ def test_reset_counts_what_was_harvested(guest: RingedGuest) -> None:
     assert [guest.vcpu.vm.reset_dirty_rings() for _ in range(2)] == [harvested, 0]
 
 
-def test_reset_leaves_what_was_not_harvested(guest: RingedGuest) -> None:
+def test_reset_leaves_what_was_not_harvested(guest: X86RingGuest) -> None:
     """Entries that user space has not read stay as they are: not all must be harvested at once."""
     for page in (1, 2, 3):
         write_wall_clock(guest.vcpu, page)
@@ -111,7 +111,7 @@ def test_reset_leaves_what_was_not_harvested(guest: RingedGuest) -> None:
     assert set(guest.ring.harvest()) >= {written(2), written(3)}
 
 
-def test_entries_are_unused_after_the_reset(guest: RingedGuest) -> None:
+def test_entries_are_unused_after_the_reset(guest: X86RingGuest) -> None:
     """Entries that were handed back have no flag, and those after them never had one."""
     write_wall_clock(guest.vcpu, 1)
     guest.ring.harvest()
@@ -121,7 +121,7 @@ def test_entries_are_unused_after_the_reset(guest: RingedGuest) -> None:
     assert {guest.ring.entry(index).flags for index in range(guest.ring.entries)} == {0}
 
 
-def test_writes_continue_after_the_reset(guest: RingedGuest) -> None:
+def test_writes_continue_after_the_reset(guest: X86RingGuest) -> None:
     """Writes after a reset go where those before it ended, around the ring and on."""
     seen = 0
 
@@ -133,10 +133,10 @@ def test_writes_continue_after_the_reset(guest: RingedGuest) -> None:
         seen += len(harvested)
 
 
-def test_reset_is_of_all_rings(guest: RingedGuest) -> None:
+def test_reset_is_of_all_rings(guest: X86RingGuest) -> None:
     """KVM_RESET_DIRTY_RINGS takes back what was harvested from the rings of all vCPUs."""
     vcpus = [guest.vcpu, guest.vcpu.vm.create_vcpu(1)]
-    rings = [guest.ring, DirtyRing(vcpus[1], guest.size)]
+    rings = [guest.ring, RingInMemory(vcpus[1], guest.size)]
     for vcpu in vcpus:
         write_wall_clock(vcpu, vcpu.id)
     harvested = [len(ring.harvest()) for ring in rings]
@@ -145,7 +145,7 @@ def test_reset_is_of_all_rings(guest: RingedGuest) -> None:
     assert [ring.entry(0).flags for ring in rings] == [0, 0]
 
 
-def test_full_ring_keeps_the_guest_out(guest: RingedGuest) -> None:
+def test_full_ring_keeps_the_guest_out(guest: X86RingGuest) -> None:
     """KVM_RUN ends with KVM_EXIT_DIRTY_RING_FULL, before the last entry is used, and no guest code runs."""
     left = fill(guest)
 
@@ -155,7 +155,7 @@ def test_full_ring_keeps_the_guest_out(guest: RingedGuest) -> None:
 
 
 @pytest.mark.promise(de_facto=DE_FACTO)
-def test_harvest_alone_frees_nothing(guest: RingedGuest) -> None:
+def test_harvest_alone_frees_nothing(guest: X86RingGuest) -> None:
     """A ring whose entries were harvested, and not handed back, is as full as before."""
     fill(guest)
     guest.ring.harvest()
@@ -163,7 +163,7 @@ def test_harvest_alone_frees_nothing(guest: RingedGuest) -> None:
     assert guest.vcpu.run().reason == KVM_EXIT_DIRTY_RING_FULL
 
 
-def test_reset_lets_the_guest_in(guest: RingedGuest) -> None:
+def test_reset_lets_the_guest_in(guest: X86RingGuest) -> None:
     """After its ring was harvested and reset the guest runs, and further writes are in the ring."""
     fill(guest)
     harvested = guest.ring.harvest()
@@ -177,7 +177,7 @@ def test_reset_lets_the_guest_in(guest: RingedGuest) -> None:
     assert set(guest.ring.harvest()) == {written(2)}
 
 
-def test_slot_without_the_flag_is_in_no_ring(guest: RingedGuest) -> None:
+def test_slot_without_the_flag_is_in_no_ring(guest: X86RingGuest) -> None:
     """Writes to a slot without KVM_MEM_LOG_DIRTY_PAGES are in no ring; with the flag again they are."""
     guest.slot.insert(0)
     write_wall_clock(guest.vcpu, 1)
@@ -190,7 +190,7 @@ def test_slot_without_the_flag_is_in_no_ring(guest: RingedGuest) -> None:
 
 
 @pytest.mark.promise(de_facto=DE_FACTO)
-def test_entries_outlive_their_slot(guest: RingedGuest) -> None:
+def test_entries_outlive_their_slot(guest: X86RingGuest) -> None:
     """Entries of a slot that was removed can be harvested and handed back, and the guest runs on."""
     write_wall_clock(guest.vcpu, 1)
     guest.slot.remove()
@@ -202,7 +202,7 @@ def test_entries_outlive_their_slot(guest: RingedGuest) -> None:
     guest.vcpu.guest.read_tsc()
 
 
-def test_rings_replace_the_bitmap(guest: RingedGuest) -> None:
+def test_rings_replace_the_bitmap(guest: X86RingGuest) -> None:
     """With rings KVM_GET_DIRTY_LOG is refused, ENXIO, and the writes are in the ring."""
     write_wall_clock(guest.vcpu, 1)
 

@@ -31,7 +31,7 @@ from fixtures.uapi.x86.kvm_para import (
 from fixtures.uapi.x86.msr_index import HV_X64_MSR_REFERENCE_TSC
 from kvmtests.x86.hyperv import enlighten, require_hyperv
 from kvmtests.x86.paused import EACH_CALL, set_clock
-from kvmtests.x86.rings import RingedGuest, address, logged_slot, ringed_guest, write_wall_clock, written
+from kvmtests.x86.rings import X86RingGuest, address, logged_slot, ringed_guest, write_wall_clock, written
 from kvmtests.x86.xen import require_xen, set_vcpu
 
 pytestmark = [
@@ -116,7 +116,7 @@ EVERY = [*REGISTERED, Writer("clock-pairing", prepare_pairing, register_nowhere,
 
 
 @pytest.fixture
-def guest(vm: X86Vm) -> RingedGuest:
+def guest(vm: X86Vm) -> X86RingGuest:
     """A guest whose memory KVM logs in dirty rings."""
     return ringed_guest(vm)
 
@@ -133,7 +133,7 @@ def changed(before: list[bytes], slot: MemorySlot) -> set[int]:
 
 
 @each(EVERY)
-def test_ring_has_just_what_was_written(guest: RingedGuest, target_facts: Probe, writer: Writer) -> None:
+def test_ring_has_just_what_was_written(guest: X86RingGuest, target_facts: Probe, writer: Writer) -> None:
     """What KVM writes changes the page where it is registered, and the ring has that page, no other."""
     writer.prepare(guest.vcpu, target_facts)
     before = guest.slot.contents()
@@ -146,7 +146,7 @@ def test_ring_has_just_what_was_written(guest: RingedGuest, target_facts: Probe,
 
 
 @each(EVERY)
-def test_each_further_write_is_in_the_ring(guest: RingedGuest, target_facts: Probe, writer: Writer) -> None:
+def test_each_further_write_is_in_the_ring(guest: X86RingGuest, target_facts: Probe, writer: Writer) -> None:
     """After the ring was reset the next write of the same page is in the ring."""
     writer.prepare(guest.vcpu, target_facts)
     writer.register(guest.vcpu, address(PAGE))
@@ -161,7 +161,7 @@ def test_each_further_write_is_in_the_ring(guest: RingedGuest, target_facts: Pro
 
 
 @each(EVERY)
-def test_both_logs_agree(kvm: Kvm[X86Vm], guest: RingedGuest, target_facts: Probe, writer: Writer) -> None:
+def test_both_logs_agree(kvm: Kvm[X86Vm], guest: X86RingGuest, target_facts: Probe, writer: Writer) -> None:
     """KVM_GET_DIRTY_LOG of a VM without rings has the pages that are in the ring of one with rings."""
     other = kvm.create_vm()
     slot, vcpu = logged_slot(other), other.create_vcpu(0)
@@ -175,7 +175,7 @@ def test_both_logs_agree(kvm: Kvm[X86Vm], guest: RingedGuest, target_facts: Prob
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @each(REGISTERED)
-def test_registration_alone_writes_nothing(guest: RingedGuest, target_facts: Probe, writer: Writer) -> None:
+def test_registration_alone_writes_nothing(guest: X86RingGuest, target_facts: Probe, writer: Writer) -> None:
     """What user space registers for a paused vCPU is written at its next entry, not before."""
     writer.prepare(guest.vcpu, target_facts)
     before = guest.slot.contents()
@@ -186,7 +186,7 @@ def test_registration_alone_writes_nothing(guest: RingedGuest, target_facts: Pro
     assert changed(before, guest.slot) == set()
 
 
-def test_wall_clock_is_in_the_ring_at_once(guest: RingedGuest) -> None:
+def test_wall_clock_is_in_the_ring_at_once(guest: X86RingGuest) -> None:
     """A write of MSR_KVM_WALL_CLOCK_NEW by user space is in the ring at once; an entry adds nothing to it."""
     before = guest.slot.contents()
     write_wall_clock(guest.vcpu, PAGE)
@@ -200,7 +200,7 @@ def test_wall_clock_is_in_the_ring_at_once(guest: RingedGuest) -> None:
 
 @EACH_CALL
 def test_calls_of_a_paused_vcpu_leave_the_ring_empty(
-    guest: RingedGuest, call: Callable[[X86Vcpu], None]
+    guest: X86RingGuest, call: Callable[[X86Vcpu], None]
 ) -> None:
     """Whatever a VMM does while the vCPU is paused, no page is in its ring, and none has changed."""
     guest.vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, address(0) | KVM_MSR_ENABLED)

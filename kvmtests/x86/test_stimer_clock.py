@@ -23,7 +23,7 @@ from kvmtests.x86.stimers import (
     arm_ahead,
     armed_state,
     message,
-    reference_time,
+    reference_time_100ns,
     sleep,
     with_synic,
 )
@@ -59,11 +59,11 @@ def set_ahead(vcpu: X86Vcpu, ahead_ns: int) -> None:
 
 def test_set_clock_moves_the_reference_counter(timed: X86Vcpu) -> None:
     """With the TSC page or without, KVM_SET_CLOCK moves the counter that timers are measured by."""
-    before = reference_time(timed)
+    before = reference_time_100ns(timed)
 
     set_ahead(timed, 3600 * NSEC_PER_SEC)
 
-    assert HOUR <= reference_time(timed) - before < 2 * HOUR
+    assert HOUR <= reference_time_100ns(timed) - before < 2 * HOUR
     assert timed.guest.rdmsr(msr_index.HV_X64_MSR_TIME_REF_COUNT).value - before >= HOUR
 
 
@@ -90,8 +90,8 @@ def test_timer_expires_once_the_counter_is_there_again(timed: X86Vcpu) -> None:
     seen = sleep(timed)
 
     assert seen.outcome == ONCE
-    assert message(timed).expiration == count
-    assert message(timed).delivery >= count
+    assert message(timed).expiration_100ns == count
+    assert message(timed).delivery_100ns >= count
 
 
 def test_counter_set_past_the_count_expires(timed: X86Vcpu) -> None:
@@ -101,7 +101,7 @@ def test_counter_set_past_the_count_expires(timed: X86Vcpu) -> None:
     set_ahead(timed, 2 * 3600 * NSEC_PER_SEC)
     seen = interrupts(timed)
 
-    assert reference_time(timed) > count
+    assert reference_time_100ns(timed) > count
     assert seen.outcome == ONCE
 
 
@@ -113,5 +113,5 @@ def test_count_written_after_the_move_counts(timed: X86Vcpu) -> None:
     seen = sleep(timed)
 
     assert seen.outcome == ONCE
-    assert message(timed).expiration == count
-    assert count <= message(timed).delivery <= reference_time(timed)
+    assert message(timed).expiration_100ns == count
+    assert count <= message(timed).delivery_100ns <= reference_time_100ns(timed)

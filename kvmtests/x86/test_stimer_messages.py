@@ -40,7 +40,7 @@ from kvmtests.x86.stimers import (
     arm_timer,
     armed_state,
     message,
-    reference_time,
+    reference_time_100ns,
     require_direct_mode,
     sleep,
     with_synic,
@@ -83,14 +83,14 @@ def test_message_is_whole(timed: X86Vcpu, timer: int) -> None:
 
 def test_delivery_is_when_the_message_came(timed: X86Vcpu) -> None:
     """DeliveryTime is the reference time of the entry that delivered, not of the timer's time."""
-    arm_by_user_space(timed, ONE_SHOT, reference_time(timed))
+    arm_by_user_space(timed, ONE_SHOT, reference_time_100ns(timed))
     timed.vm.time.sleep_ns(20 * NSEC_PER_MSEC)
 
-    before = reference_time(timed)
+    before = reference_time_100ns(timed)
     timed.guest.read_tsc()
-    after = reference_time(timed)
+    after = reference_time_100ns(timed)
 
-    assert message(timed).delivery in Window(before, after)
+    assert message(timed).delivery_100ns in Window(before, after)
 
 
 @pytest.mark.usefixtures("tsc_clocksource", "settable_tsc", "stable_tsc")
@@ -103,7 +103,7 @@ def test_delivery_is_the_pages_time(timed: X86Vcpu) -> None:
     after = timed.guest.read_reference_time()  # the entry delivers
 
     assert before.sequence != 0
-    assert message(timed).delivery in Window(before.time_100ns, after.time_100ns).widened(1)
+    assert message(timed).delivery_100ns in Window(before.time_100ns, after.time_100ns).widened(1)
 
 
 def test_message_goes_to_the_sources_slot(timed: X86Vcpu) -> None:
@@ -131,7 +131,7 @@ def test_slot_in_use_is_not_overwritten(timed: X86Vcpu) -> None:
 
     seen = message(timed)
     assert seen == replace(first, flags=HV_MESSAGE_FLAG_PENDING)
-    assert (first.timer, first.expiration) == (0, PAST)
+    assert (first.timer, first.expiration_100ns) == (0, PAST)
 
 
 @pytest.mark.promise(architectural=SLOTS)
@@ -142,13 +142,13 @@ def test_message_that_waits_comes_at_eom(timed: X86Vcpu) -> None:
     assert interrupts(timed).count == 1
     take_message(timed, SOURCE)
 
-    before = reference_time(timed)
+    before = reference_time_100ns(timed)
     timed.guest.wrmsr(msr_index.HV_X64_MSR_EOM, 0)
     seen, came = interrupts(timed), take_message(timed, SOURCE)
 
     assert seen.outcome == ONCE
-    assert (came.timer, came.expiration) == (1, PAST + 1)
-    assert came.delivery in Window(before, reference_time(timed))
+    assert (came.timer, came.expiration_100ns) == (1, PAST + 1)
+    assert came.delivery_100ns in Window(before, reference_time_100ns(timed))
     timed.guest.wrmsr(msr_index.HV_X64_MSR_EOM, 0)
     assert interrupts(timed).outcome == (0, 0, False)
 
@@ -234,7 +234,7 @@ def test_direct_timer_interrupts_without_a_message(direct: X86Vcpu) -> None:
     seen = sleep(direct)
 
     assert (seen.count, seen.requested) == (1, False)
-    assert reference_time(direct) >= count
+    assert reference_time_100ns(direct) >= count
     assert not any(take_message(direct, source).there for source in range(16))
     assert armed_state(direct) == (DIRECT & ~HV_STIMER_ENABLE, count)
 
@@ -255,11 +255,11 @@ def test_direct_timer_is_not_early(direct: X86Vcpu) -> None:
 
     direct.guest.read_tsc()
     early = requested(direct)
-    after = reference_time(direct)
+    after = reference_time_100ns(direct)
 
     assert not early or after >= count
     assert sleep(direct).count == 1
-    assert reference_time(direct) >= count
+    assert reference_time_100ns(direct) >= count
 
 
 @pytest.mark.promise(architectural="Hyper-V TLFS, Timers: Direct Synthetic Timers")

@@ -40,7 +40,7 @@ from kvmtests.x86.stimers import (
     config_msr,
     count_msr,
     message,
-    reference_time,
+    reference_time_100ns,
     sleep,
     with_synic,
     without_synic,
@@ -116,8 +116,8 @@ def test_restored_one_shot_expires_once(
     seen = sleep(destination)
 
     assert seen.outcome == ONCE
-    assert message(destination).expiration == count
-    assert message(destination).delivery in Window(count, reference_time(destination))
+    assert message(destination).expiration_100ns == count
+    assert message(destination).delivery_100ns in Window(count, reference_time_100ns(destination))
     assert armed_state(destination) == (MESSAGE, count)
 
 
@@ -165,7 +165,7 @@ def test_restored_message_still_waits(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tu
     destination.guest.read_tsc()
 
     assert (first.timer, first.another_waits) == (0, True)
-    assert (message(destination).timer, message(destination).expiration) == (1, 2)
+    assert (message(destination).timer, message(destination).expiration_100ns) == (1, 2)
 
 
 @in_each_order
@@ -182,15 +182,15 @@ def test_message_is_not_sent_again(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple
 
 
 @in_each_order
-def test_restored_periodic_timer_goes_on(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
-    """A periodic timer starts a period when it is restored, and goes on with its period."""
+def test_restored_periodic_timer_continues(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
+    """A periodic timer starts a period when it is restored, and continues with its period."""
     arm_timer(timed, PERIODIC, 2 * MSEC)
 
     destination = moved(kvm, timed, order)
     times = []
     for _ in range(3):
         assert sleep(destination).count == 1
-        times.append(take_message(destination, SOURCE).expiration)
+        times.append(take_message(destination, SOURCE).expiration_100ns)
 
     assert armed_state(destination) == (PERIODIC, 2 * MSEC)
     assert times == sorted(set(times))

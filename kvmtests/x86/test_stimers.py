@@ -31,7 +31,7 @@ from kvmtests.x86.stimers import (
     config_msr,
     count_msr,
     message,
-    reference_time,
+    reference_time_100ns,
     sleep,
     with_synic,
 )
@@ -81,8 +81,8 @@ def test_one_shot_expires_once_and_not_early(timed: X86Vcpu, timer: int) -> None
 
     assert seen.outcome == ONCE
     assert message(timed).timer == timer
-    assert message(timed).expiration == count
-    assert message(timed).delivery in Window(count, reference_time(timed))
+    assert message(timed).expiration_100ns == count
+    assert message(timed).delivery_100ns in Window(count, reference_time_100ns(timed))
 
 
 def test_one_shot_is_disabled_by_expiring(timed: X86Vcpu) -> None:
@@ -103,12 +103,12 @@ def test_time_in_the_past_expires_at_once(timed: X86Vcpu) -> None:
     arm_timer(timed, ONE_SHOT, 1)
 
     assert interrupts(timed).outcome == ONCE
-    assert message(timed).expiration == 1
+    assert message(timed).expiration_100ns == 1
 
 
 def test_timer_that_is_not_enabled_stays_silent(timed: X86Vcpu) -> None:
     """A count without the enable bit starts nothing."""
-    arm_timer(timed, MESSAGE, reference_time(timed))
+    arm_timer(timed, MESSAGE, reference_time_100ns(timed))
 
     assert interrupts(timed).outcome == (0, 0, False)
     assert not message(timed).there
@@ -119,9 +119,9 @@ def test_count_starts_an_auto_enabled_timer(timed: X86Vcpu, config: int) -> None
     """With AutoEnable the guest's write of a count that is not 0 enables the timer, which expires once."""
     timed.guest.wrmsr(config_msr(0), config)
 
-    timed.guest.wrmsr(count_msr(0), reference_time(timed) + HOUR)
+    timed.guest.wrmsr(count_msr(0), reference_time_100ns(timed) + HOUR)
     armed = armed_state(timed)[0]
-    timed.guest.wrmsr(count_msr(0), reference_time(timed) + MSEC)
+    timed.guest.wrmsr(count_msr(0), reference_time_100ns(timed) + MSEC)
 
     assert armed == config | HV_STIMER_ENABLE
     assert sleep(timed).outcome == ONCE
@@ -131,7 +131,7 @@ def test_count_starts_an_auto_enabled_timer(timed: X86Vcpu, config: int) -> None
 @pytest.mark.parametrize("config", [ONE_SHOT, PERIODIC, ONE_SHOT | HV_STIMER_AUTOENABLE])
 def test_count_of_zero_disables(timed: X86Vcpu, config: int) -> None:
     """The guest's write of 0 to the count disables the timer, whatever AutoEnable says; it stays silent."""
-    period_or_time = SECOND + reference_time(timed) * (not config & PERIOD)
+    period_or_time = SECOND + reference_time_100ns(timed) * (not config & PERIOD)
     arm_timer(timed, config, period_or_time)
 
     timed.guest.wrmsr(count_msr(0), 0)
@@ -156,19 +156,19 @@ def test_count_written_again_counts(timed: X86Vcpu) -> None:
     """A count that replaces another one, an hour ahead, is the time at which the timer expires."""
     arm_ahead(timed, ONE_SHOT, HOUR)
 
-    later = reference_time(timed) + 20 * MSEC
+    later = reference_time_100ns(timed) + 20 * MSEC
     timed.guest.wrmsr(count_msr(0), later)
     seen = sleep(timed)
 
     assert seen.outcome == ONCE
-    assert message(timed).expiration == later
-    assert message(timed).delivery >= later
+    assert message(timed).expiration_100ns == later
+    assert message(timed).delivery_100ns >= later
 
 
 @pytest.mark.parametrize("before", [0, ONE_SHOT], ids=["disabled-before", "enabled-before"])
 def test_timer_without_a_source_is_disabled(timed: X86Vcpu, before: int) -> None:
     """A configuration that enables a timer for messages and names source 0 leaves it disabled."""
-    arm_timer(timed, before, reference_time(timed) + HOUR)
+    arm_timer(timed, before, reference_time_100ns(timed) + HOUR)
 
     timed.guest.wrmsr(config_msr(0), HV_STIMER_ENABLE)
 
@@ -181,21 +181,21 @@ def periods(vcpu: X86Vcpu, number: int) -> list[tuple[int, int]]:
     for _ in range(number):
         assert sleep(vcpu).count == 1
         taken = take_message(vcpu, SOURCE)
-        seen.append((taken.expiration, taken.delivery))
+        seen.append((taken.expiration_100ns, taken.delivery_100ns))
     return seen
 
 
 def test_periodic_timer_keeps_its_period(timed: X86Vcpu) -> None:
     """A periodic timer's times are whole periods apart, none is early, and it stays enabled."""
-    start = reference_time(timed)
+    start = reference_time_100ns(timed)
     arm_timer(timed, PERIODIC, 2 * MSEC)
-    armed = reference_time(timed)
+    armed = reference_time_100ns(timed)
 
     seen = periods(timed, 6)
 
-    first = seen[0][0]
-    assert first in Window(start, armed).shifted(2 * MSEC)
-    assert [(time - first) % (2 * MSEC) for time, _ in seen] == [0] * 6
+    first_100ns = seen[0][0]
+    assert first_100ns in Window(start, armed).shifted(2 * MSEC)
+    assert [(time - first_100ns) % (2 * MSEC) for time, _ in seen] == [0] * 6
     assert len({time for time, _ in seen}) == 6
     assert all(delivery >= time for time, delivery in seen)
     assert armed_state(timed) == (PERIODIC, 2 * MSEC)
@@ -203,10 +203,10 @@ def test_periodic_timer_keeps_its_period(timed: X86Vcpu) -> None:
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 def test_missed_periods_are_skipped(timed: X86Vcpu) -> None:
-    """After many periods outside of KVM_RUN there is one message, for the first; then they go on in phase."""
+    """After many periods outside of KVM_RUN there is one message, for the first; the next are in phase."""
     arm_timer(timed, PERIODIC, 2 * MSEC)
     timed.vm.time.sleep_ns(21 * NSEC_PER_MSEC)
-    entry = reference_time(timed)
+    entry = reference_time_100ns(timed)
 
     (first, _), (second, _), (third, _) = periods(timed, 3)
 
@@ -222,11 +222,12 @@ def test_period_starts_when_the_timer_is_enabled(timed: X86Vcpu) -> None:
     interrupts(timed)
     take_message(timed, SOURCE)  # of a period that has passed meanwhile, if there is one
 
-    before = reference_time(timed)
+    before = reference_time_100ns(timed)
     timed.guest.wrmsr(config_msr(0), PERIODIC)
-    after = reference_time(timed)
+    after = reference_time_100ns(timed)
 
-    assert periods(timed, 1)[0][0] in Window(before, after).shifted(3 * MSEC)
+    ((expired_100ns, _),) = periods(timed, 1)
+    assert expired_100ns in Window(before, after).shifted(3 * MSEC)
 
 
 def test_timers_of_two_vcpus_are_their_own(vm: X86Vm) -> None:

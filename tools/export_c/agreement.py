@@ -86,7 +86,7 @@ class NothingRan(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Agreement:
     """A claim's verdict, and the exit status and last line of its program, on one target."""
 
     case: str
@@ -127,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
     return int(not all(one.agrees for one in pairs))
 
 
-def compared(folder: Path, target: str) -> list[Pair]:
+def compared(folder: Path, target: str) -> list[Agreement]:
     """Return what each program of *folder* and its claim say on *target*; `NothingRan`, `LabError`."""
     cases = {path.stem: case_of(path.read_text(encoding="ascii")) for path in sorted(folder.glob("*.c"))}
     if not cases:
@@ -144,7 +144,7 @@ def compared(folder: Path, target: str) -> list[Pair]:
         else:
             found, verdicts = _in_lab(built, lab_host, cases.values(), Path(name))
     return [
-        Pair(case, verdicts[wanted], *found[name])
+        Agreement(case, verdicts[wanted], *found[name])
         for name, case in cases.items()
         if (wanted := _node(case, target)) in verdicts
     ]

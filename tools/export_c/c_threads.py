@@ -13,7 +13,7 @@ from tools.export_c.expressions import StepValue
 from tools.export_c.refusal import NotExportable
 
 ENDS = frozenset({"stop", "end"})
-"""Phases after which a vCPU's thread is no more."""
+"""Phases after which a vCPU's thread has ended."""
 
 
 @dataclass

@@ -36,7 +36,7 @@ def noticing(**noticed: tuple[str, ...]) -> Callable[[Job, Connection], None]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[RuleVerdict]]:
-    """Judge C01 and C02, two defects of one rule, by claims that fail as they are told."""
+    """Judge C01 and C02, two defects of one rule, by claims that fail as the test says."""
 
     def judged(**noticed: tuple[str, ...]) -> list[RuleVerdict]:
         monkeypatch.setattr(

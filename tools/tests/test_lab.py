@@ -95,7 +95,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *gone: str) -> list[str]:
     return given
 
 
-def test_matrix_goes_on_without_what_an_archive_has_not(
+def test_matrix_continues_without_what_an_archive_has_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One kernel that cannot be fetched is left out with its reason and status 2; the others run."""

@@ -87,7 +87,7 @@ def test_page_counts_claims_by_kernel_and_subject() -> None:
 
 
 def test_page_says_what_was_not_fetched() -> None:
-    """A lab host whose packages are not to be had is a row with the reason, next to those that ran."""
+    """A lab host whose packages are not available is a row with the reason, next to those that ran."""
     run = Run(
         targets=(ReportTarget("lab-arm64-vhe@6.1", "lab", "arm64", "vhe"),),
         results=(result("lab-arm64-vhe@6.1", "arm64.timers", 1, Verdict.PASS),),

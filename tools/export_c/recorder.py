@@ -96,11 +96,12 @@ class Recorder:
         if self.run.silent:
             return before, result, after
         run = kvm.kvm_run.from_address(self._maps[fd])
-        if result == -errno.EINTR and not run.immediate_exit:
-            return before, result, after  # a signal of this process: the harness enters again
+        self._forget_signal(vcpu)
         event = Enter(
             vcpu, run.exit_reason if result == 0 else _INTERRUPTED if result == -errno.EINTR else result
         )
+        if result == -errno.EINTR and not run.immediate_exit:
+            event.refusal = errno.EINTR  # an interrupt line that rose, or a signal of this process
         event.faulted = self._guest_faulted(vcpu)
         self.run.add(event)
         return (
@@ -108,6 +109,12 @@ class Recorder:
             result,
             Number(after, StepValue(event, "after", 64)),
         )
+
+    def _forget_signal(self, vcpu: CallEvent) -> None:
+        """Drop the last step if it is *vcpu*'s KVM_RUN and ended with EINTR: the harness enters again."""
+        match self.run.events[-1:]:
+            case [Enter(vcpu=last, refusal=errno.EINTR)] if last is vcpu:
+                self.run.events.pop()
 
     def mmap(self, fd: int, length: int, offset: int = 0) -> Mapping:
         """mmap(2)."""

@@ -155,6 +155,16 @@ def test_call_next_to_running_guests_is_made_while_they_run() -> None:
     assert main.rindex("= run_meanwhile") < main.index("KVM_SET_CLOCK") < main.index("pthread_join")
 
 
+def test_interrupt_line_ends_the_run() -> None:
+    """A KVM_RUN that ends with EINTR, since a line rose, is in the program, which demands that."""
+    claim = "kvmtests/arm64/test_timer_deadlines.py::test_timer_ends_the_run_of_a_busy_guest[{}-physical]"
+
+    text = exported(claim.format("sim-arm64-vhe"), "sim-arm64-vhe")
+
+    _, _, main = text.partition("in_claim = true;")
+    assert 'must_refuse(call(vcpu_0.fd, KVM_RUN, 0), EINTR, "KVM_RUN");' in main
+
+
 def test_rival_takes_the_one_cpu() -> None:
     """A rival is another VM's vCPU that spins until the end, on the CPU that the program stays on."""
     text = exported(RIVAL.format("sim-x86_64"), "sim-x86_64")

@@ -17,6 +17,7 @@ from tools.export_c import exceptions
 from tools.export_c.c_names import region
 from tools.export_c.events import CallEvent, Event, MemoryEvent, Registers, StartProgram
 from tools.export_c.expressions import Constant
+from tools.export_c.refusal import NotExportable
 
 
 class GuestForm(NamedTuple):
@@ -28,6 +29,7 @@ class GuestForm(NamedTuple):
     copies_vectors: bool  # the program copies its exception vectors into place
     has_idt: bool  # and a GDT and a TSS, which only exceptions use
     interrupts_end_in: str = ""  # the program with the handler of other programs' interrupts
+    needs_more: tuple[str, ...] = ()  # programs that take more of the CPU's state than C programs set up
 
 
 BY_ARCHITECTURE = {
@@ -38,6 +40,7 @@ BY_ARCHITECTURE = {
         copies_vectors=False,
         has_idt=True,
         interrupts_end_in=state.PROGRAM_OF_TIMER_VECTOR,
+        needs_more=("vmlaunch",),
     ),
     ARM64.name: GuestForm(("mmu_on", "vector", "irq"), "irq", 32, copies_vectors=True, has_idt=False),
 }
@@ -51,7 +54,10 @@ _FOR_EXCEPTIONS = {"GDT", "IDT", "TSS"}
 
 
 def started(events: Sequence[Event], arch: str) -> list[Program]:
-    """Return the guest programs that *events* start, and those they cannot do without; none if none runs."""
+    """Return the guest programs that *events* start, and those they cannot do without; none if none runs.
+
+    `NotExportable` if one of them does not run in a C program.
+    """
     if not exceptions.runs(events):
         return []
     found: dict[str, None] = dict.fromkeys(BY_ARCHITECTURE[arch].always)
@@ -61,6 +67,11 @@ def started(events: Sequence[Event], arch: str) -> list[Program]:
             if address in names:
                 found[names[address]] = None
     programs = layout.BY_ARCHITECTURE[arch]
+    for name in BY_ARCHITECTURE[arch].needs_more:
+        if name in found:
+            raise NotExportable(
+                f"its guest program {name} takes an invalid opcode exception when a C program starts it"
+            )
     if not any(isinstance(event, MemoryEvent) for event in events):
         return []
     form = BY_ARCHITECTURE[arch]

@@ -48,9 +48,12 @@ class CallRecorder(FailureListener):
         self._running = function_of(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Also note how long each claim takes."""
+        """Also note how long each claim takes, and whether it passes."""
         super().pytest_runtest_logreport(report)
-        self._seconds[function_of(report.nodeid)] += report.duration
+        function = function_of(report.nodeid)
+        self._seconds[function] += report.duration
+        if report.when == "call" and report.passed:
+            self.outcome.held |= {function}
 
     def pytest_sessionfinish(self) -> None:
         """Fill the outcome: the callers of each rule, those first that take the least time."""

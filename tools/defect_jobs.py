@@ -56,6 +56,8 @@ class JobOutcome:
     seconds: float = 0.0
     trouble: str = ""  # why nothing follows from the run: pytest or its process failed
     calls: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by rule, see tools.defect_calls
+    held: frozenset[str] = frozenset()  # the test functions with a case that passed, see tools.defect_calls
+    assertions: tuple[str, ...] = ()  # those that failed, see tools.defect_assertions
 
     @property
     def functions(self) -> frozenset[str]:

@@ -4,12 +4,14 @@
 A run with a defect ends as soon as two test functions have failed, and a rule that two hold needs no
 further defect. Only claims that call the rule run, the likely ones first: the claim that is there for the
 defect, its module, modules that are there for defects of the same part of the simulator, then the rest.
+What was judged is kept in thin.json, on which a later run can build.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 
 from fixtures.defects import thin
@@ -49,6 +51,11 @@ class Recorded:
     """What a run without a defect showed of each target."""
 
     outcomes: Mapping[str, JobOutcome]
+
+    @property
+    def claims(self) -> dict[str, tuple[str, ...]]:
+        """The test functions that ran, by target."""
+        return {target: outcome.asked for target, outcome in self.outcomes.items()}
 
     @property
     def troubles(self) -> list[str]:
@@ -135,18 +142,53 @@ class _Likelihood:
         )
 
 
-def page(verdicts: Sequence[RuleVerdict], recorded: Recorded) -> str:
+@dataclass(frozen=True, slots=True)
+class ThinRules:
+    """What one run or several found, in the order of the table of defects."""
+
+    claims: Mapping[str, Sequence[str]]  # by target, the test functions that ran
+    verdicts: Sequence[RuleVerdict]
+
+    def upon(self, earlier: ThinRules) -> ThinRules:
+        """Return what *earlier* found, replaced where this one judged a rule again."""
+        verdicts = {verdict.rule: verdict for verdict in (*earlier.verdicts, *self.verdicts)}
+        order = dict.fromkeys(defect.rule for defect in ROWS)
+        return ThinRules(
+            {**earlier.claims, **self.claims}, [verdicts[rule] for rule in order if rule in verdicts]
+        )
+
+    def text(self) -> str:
+        """Return thin.json, which `parse` reads."""
+        verdicts = [{**asdict(verdict), "functions": sorted(verdict.functions)} for verdict in self.verdicts]
+        return json.dumps({"claims": self.claims, "verdicts": verdicts}, indent=1) + "\n"
+
+
+def parse(text: str) -> ThinRules:
+    """Return what thin.json holds; ValueError for any other text."""
+    try:
+        found = json.loads(text)
+        verdicts = [
+            RuleVerdict(
+                one["rule"], tuple(one["defects"]), one["tried"], set(one["functions"]), one["troubles"]
+            )
+            for one in found["verdicts"]
+        ]
+        return ThinRules({target: tuple(names) for target, names in found["claims"].items()}, verdicts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("this JSON holds no thin places") from error
+
+
+def page(found: ThinRules) -> str:
     """Return docs/thin-places.md: the rules that hang on one test function, and why they do."""
-    claims = len({function for outcome in recorded.outcomes.values() for function in outcome.asked})
-    judged = [verdict for verdict in verdicts if verdict.judged]
-    found = [verdict for verdict in judged if verdict.thin]
+    claims = len({function for functions in found.claims.values() for function in functions})
+    judged = [verdict for verdict in found.verdicts if verdict.judged]
+    thin_ones = [verdict for verdict in judged if verdict.thin]
     tried = sum(len(verdict.tried) for verdict in judged)
-    open_ones = (
-        f"; {len(verdicts) - len(judged)} rules were not judged" if len(judged) < len(verdicts) else ""
-    )
+    left = len(found.verdicts) - len(judged)
     counts = (
-        f"{len(found)} of {len(judged)} rules are thin; {tried} defects were tried, "
-        f"with {claims} claims on {', '.join(recorded.outcomes)}{open_ones}.\n"
+        f"{len(thin_ones)} of {len(judged)} rules are thin; {tried} defects were tried, "
+        f"with {claims} claims on {', '.join(found.claims)}"
+        f"{f'; {left} rules were not judged' if left else ''}.\n"
     )
     rows = (
         (
@@ -155,7 +197,7 @@ def page(verdicts: Sequence[RuleVerdict], recorded: Recorded) -> str:
             _function(verdict),
             thin.REASONS.get(verdict.rule, ""),
         )
-        for verdict in found
+        for verdict in thin_ones
     )
     return "\n".join((thin.INTRODUCTION, counts, table(("rule", "defects", "held by", "why it stays"), rows)))
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from fixtures.defects import thin
 from fixtures.defects.catalogue import IMPOSSIBLE, IN_THE_LIBRARY, PRESENT
 from fixtures.defects.defect import Defect
 from fixtures.defects.table import DEFECTS
@@ -27,9 +26,9 @@ from reports import defects as reported
 from reports import html_defects
 from reports.lock import Held, Lock
 from reports.whole_file import ReportError, write_file
-from tools import defect_thin
 from tools.arguments import Parser
 from tools.defect_jobs import Job, JobOutcome, run_all, warm_up
+from tools.defect_searches import find_assertions, find_thin
 from tools.stopping import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,8 +87,8 @@ def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) ->
     if trouble := warm_up({TARGETS[target].arch: target for target in targets}.values()):
         print(trouble)
         return USAGE
-    if arguments.thin:
-        return _find_thin(wanted, targets, arguments, stop)
+    if search := arguments.search:
+        return int(search(wanted, targets, arguments, stop))
     broken = _baseline(targets, arguments, stop) if arguments.baseline else frozenset()
     verdicts = _judge(wanted, arguments, broken, stop)
     if not verdicts:
@@ -115,33 +114,6 @@ def _run(wanted: Sequence[Defect], arguments: argparse.Namespace, stop: Stop) ->
         print("fails without a defect, and shows nothing:", *sorted(broken), *troubles, sep="\n  ")
         return USAGE
     return 0 if all(verdict.noticed for verdict in verdicts) else UNNOTICED
-
-
-def _find_thin(
-    wanted: Sequence[Defect], targets: Sequence[str], arguments: argparse.Namespace, stop: Stop
-) -> int:
-    """Look for rules that a single test function holds; return 1 if one stays so without a reason."""
-    limit_s = 4 * arguments.limit
-    recorded = defect_thin.record(targets, arguments.jobs, limit_s, stop)
-    if stop.by or len(recorded.outcomes) < len(targets):
-        print(f"defects: stopped by {stop.by} before any defect was judged")
-        return USAGE
-    verdicts = defect_thin.judge(wanted, recorded, arguments.jobs, limit_s, stop)
-    text = defect_thin.page(verdicts, recorded)
-    try:
-        print(text, write_file(Path(arguments.out) / "thin.md", [text]), sep="\n")
-    except ReportError as error:
-        print(error)
-        return USAGE
-    if stop.by:
-        print(f"defects: stopped by {stop.by}")
-        return USAGE
-    troubles = [*recorded.troubles, *(trouble for verdict in verdicts for trouble in verdict.troubles)]
-    if troubles:
-        print("fails without a defect, and shows nothing:", *troubles, sep="\n  ")
-        return USAGE
-    unexplained = [verdict.rule for verdict in verdicts if verdict.thin and verdict.rule not in thin.REASONS]
-    return UNNOTICED if unexplained else 0
 
 
 def _render(source: Path, folder: Path) -> int:
@@ -325,9 +297,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--limit", type=float, default=60.0, metavar="S", help="seconds for the claims of one module"
     )
     parser.add_argument("--all", action="store_true", help="run every claim of one target for every defect")
-    parser.add_argument(
-        "--thin", action="store_true", help="name the rules that only one test function holds, in thin.md"
-    )
+    _add_searches(parser)
     parser.add_argument(
         "--no-baseline", dest="baseline", action="store_false", help="do not run the suite without a defect"
     )
@@ -335,6 +305,29 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--page", type=Path, metavar="FILE", help="run nothing: write the page of this earlier defects.json"
     )
     return parser.parse_args(argv)
+
+
+def _add_searches(parser: argparse.ArgumentParser) -> None:
+    searches = parser.add_mutually_exclusive_group()
+    searches.add_argument(
+        "--thin",
+        dest="search",
+        action="store_const",
+        const=find_thin,
+        help="name the rules that only one test function holds, in thin.md",
+    )
+    searches.add_argument(
+        "--assertions",
+        dest="search",
+        action="store_const",
+        const=find_assertions,
+        help="name the assertions that no defect makes fail, in assertions.md",
+    )
+    parser.add_argument(
+        "--earlier",
+        metavar="FILE",
+        help="with these two: build on thin.json or assertions.json of an earlier run",
+    )
 
 
 if __name__ == "__main__":

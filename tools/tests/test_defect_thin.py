@@ -12,7 +12,7 @@ from fixtures.defects.table import DEFECTS
 from tools import defect_thin
 from tools.defect_calls import callers
 from tools.defect_jobs import Job, JobOutcome, Notice, run_all
-from tools.defect_thin import Recorded, RuleVerdict, judge, page
+from tools.defect_thin import Recorded, RuleVerdict, ThinRules, judge, page, parse
 from tools.stopping import Stop
 
 OWN = "kvmtests/x86/test_set_clock.py::test_realtime_in_the_past_counts_as_elapsed"
@@ -71,19 +71,43 @@ def test_rule_of_one_function_is_thin(run: Callable[..., list[RuleVerdict]]) -> 
     verdicts = run(C01=(OWN,), C02=(OWN,))
 
     assert verdicts[0].thin
-    text = page(verdicts, recorded(OWN, OTHER))
+    text = page(ThinRules(recorded(OWN, OTHER).claims, verdicts))
     assert "1 of 1 rules are thin; 2 defects were tried, with 2 claims on sim-x86_64." in text
     assert f"| `{RULE}` | C01, C02 | `x86/test_set_clock.py` `{OWN.partition('::')[2]}` |" in text
 
 
 def test_rules_left_open_are_counted() -> None:
     """A rule with a defect that was not tried is not called thin: it is said that it was not judged."""
-    text = page([RuleVerdict(RULE, ("C01", "C02"), ["C01"], {OWN})], recorded(OWN, OTHER))
+    verdicts = [RuleVerdict(RULE, ("C01", "C02"), ["C01"], {OWN})]
+
+    text = page(ThinRules(recorded(OWN, OTHER).claims, verdicts))
 
     assert (
         "0 of 0 rules are thin; 0 defects were tried, with 2 claims on sim-x86_64; 1 rules were not judged."
         in text
     )
+
+
+def test_later_run_builds_on_an_earlier_one() -> None:
+    """What thin.json keeps is read back; rules that were judged again replace what it says of them."""
+    other = DEFECTS["A01"].rule
+    earlier = ThinRules(
+        {"sim-arm64-vhe-series": (OTHER,)},
+        [RuleVerdict(other, ("A01",), ["A01"], {OTHER}), RuleVerdict(RULE, ("C01",), ["C01"], {OWN})],
+    )
+    again = ThinRules({"sim-x86_64": (OWN,)}, [RuleVerdict(RULE, ("C01",), ["C01"], {OWN, OTHER})])
+
+    both = again.upon(parse(earlier.text()))
+
+    assert parse(both.text()) == both
+    assert [(verdict.rule, verdict.thin) for verdict in both.verdicts] == [(RULE, False), (other, True)]
+    assert "2 claims on sim-arm64-vhe-series, sim-x86_64" in page(both)
+
+
+def test_other_json_is_refused() -> None:
+    """A file that --thin did not write is one sentence."""
+    with pytest.raises(ValueError, match="holds no thin places"):
+        parse("[]")
 
 
 def test_likely_claims_run_first() -> None:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make defects ARGS=--assertions: which statements are assertions, and which of them a defect failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.defects.table import DEFECTS
+from tools import defect_assertions
+from tools.assertions import assertions, at, of_module
+from tools.defect_assertions import FailedAssertions, look, page, parse, still_open
+from tools.defect_jobs import JobOutcome
+from tools.stopping import Stop
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "kvmtests/x86/test_set_clock.py"
+SOURCE = """
+def test_a(vm):
+    before = 1
+
+    with refused(EINVAL):
+        vm.set(
+            2)
+    for each in (1, 2):
+        assert (before ==
+                each)
+    assert vm.read() == 1
+    assert vm.read() == 1
+
+
+def helper():
+    def inner():
+        assert True, "why"
+    with open("x"), pytest.raises(OSError):
+        inner()
+"""
+
+
+def test_assertions_are_found() -> None:
+    """Each assert and each refused call is one, in the order of the lines, and named by what it says."""
+    found = list(of_module("m.py", SOURCE))
+
+    assert [(one.function, one.text, one.first, one.last) for one in found] == [
+        ("test_a", "refused(EINVAL): vm.set(2)", 5, 5),
+        ("test_a", "before == each", 9, 10),
+        ("test_a", "vm.read() == 1", 11, 11),
+        ("test_a", "vm.read() == 1 (2)", 12, 12),
+        ("helper", "True", 17, 17),
+        ("helper", "pytest.raises(OSError): inner()", 18, 18),
+    ]
+
+
+def test_line_belongs_to_the_assertion_that_spans_it() -> None:
+    """A line between assertions, and one of another module, belongs to none."""
+    found = list(of_module("m.py", SOURCE))
+
+    assert [at(found, "m.py", line) for line in (10, 8)] == [found[1], None]
+    assert at(found, "n.py", 10) is None
+
+
+def test_names_are_unique() -> None:
+    """No two assertions of the claims have the same name."""
+    names = [one.name for one in assertions(ROOT)]
+
+    assert len(set(names)) == len(names) > 1000
+
+
+@pytest.mark.thorough
+def test_assertion_that_a_defect_fails_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim that is there for a defect fails at its assertion, which is then no longer open."""
+    monkeypatch.chdir(ROOT)
+    claim = f"kvmtests/{DEFECTS['C01'].noticed_by}"
+    recorded = {"sim-x86_64": JobOutcome(asked=(claim,), held=frozenset({claim}), calls={})}
+    places = [place for place in assertions(ROOT) if place.claim == claim]
+    assert still_open(FailedAssertions(held={"sim-x86_64": [claim]}), places) == places
+
+    found = look([DEFECTS["C01"]], recorded, FailedAssertions(), 1, 60.0, Stop())
+
+    assert [place for place in places if place.name in found.failed]
+    assert found.tried == ["C01"]
+
+
+def test_later_run_builds_on_an_earlier_one() -> None:
+    """What assertions.json keeps is read back, and the page counts by folder."""
+    place = next(place for place in assertions(ROOT) if place.module == MODULE)
+    found = FailedAssertions(held={"sim-x86_64": [place.claim]})
+    assert "| x86 | 0 | 1 |\n| all | 0 | 1 |" in page(found, [place])
+    found.note("C01", JobOutcome(assertions=(place.name, place.name)))
+
+    again = parse(found.text())
+
+    assert (again.failed, again.tried) == ({place.name: ["C01"]}, ["C01"])
+    assert "| x86 | 1 | 0 |\n| all | 1 | 0 |" in page(again, [place])
+
+
+def test_other_json_is_refused() -> None:
+    """A file that --assertions did not write is one sentence."""
+    with pytest.raises(ValueError, match="holds no assertions"):
+        parse('{"x": 1}')
+
+
+def test_claim_without_open_assertions_does_not_run() -> None:
+    """A defect runs only with claims that hold without it and have something open."""
+    claim = f"kvmtests/{DEFECTS['C01'].noticed_by}"
+    outcome = JobOutcome(asked=(claim,), held=frozenset({claim}), calls={DEFECTS["C01"].rule: (claim,)})
+
+    def chosen(still: dict[str, set[str]]) -> tuple[str, ...]:
+        return defect_assertions.job_for(DEFECTS["C01"], {"sim-x86_64": outcome}, still).only
+
+    assert chosen({claim: {"x"}}) == (claim,)
+    assert chosen({"kvmtests/other.py::test": {"x"}}) == ()

@@ -126,8 +126,8 @@ def test_bundle_has_no_simulator_and_no_tests(program: Path) -> None:
 
     rooms = {"/".join(name.split("/")[:2]) for name in names if name.count("/") > 1}
     assert rooms == {
-        "fixtures/backends", "fixtures/guests", "fixtures/kvm", "fixtures/migration", "fixtures/precheck",
-        "fixtures/uapi",
+        "fixtures/backends", "fixtures/facts", "fixtures/guests", "fixtures/kvm", "fixtures/migration",
+        "fixtures/precheck", "fixtures/uapi",
     }  # fmt: skip
     assert methods == {zipfile.ZIP_STORED}
 

@@ -7,6 +7,7 @@ is given. Its records carry that name, from which the reader makes one run of ea
 
 from __future__ import annotations
 
+import platform
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,16 @@ class Hosts:
 def in_each_mode(config: pytest.Config) -> bool:
     """Return whether every host runs every test."""
     return getattr(config.option, "dist", "no") == "each"
+
+
+def host_facts() -> dict[str, str]:
+    """Return what this process says of the computer that it runs on, and of its Python."""
+    return {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "pytest": pytest.__version__,
+    }
 
 
 class HostDescription:

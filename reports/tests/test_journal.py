@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import merge, names, read_journal
+from reports import chapter, merge, names, read_journal
 from reports.journal import Journal, JournalError, Sync
 from reports.model import FORMER_LOCAL, LOCAL, ResultEnding, Run, Verdict
 from reports.tests import samples
@@ -214,7 +214,7 @@ def test_stopped_session_has_no_crashed_test() -> None:
     )
 
     assert [(one.ending, one.reason) for one in found.results] == [
-        (ResultEnding.NOT_RUN, read_journal.INTERRUPTED)
+        (ResultEnding.NOT_RUN, chapter.INTERRUPTED)
     ]
 
 

@@ -18,7 +18,8 @@ import pytest
 
 from tools import defects
 from tools.defect_jobs import Job, JobOutcome, Notice, run_all
-from tools.defects import DefectVerdict, main, silent_claims, summary, table, thin_rules, write
+from tools.defect_verdicts import DefectVerdict, silent_claims, summary, table, thin_rules, write
+from tools.defects import main
 from tools.stopping import Stop
 
 VERDICT = DefectVerdict(

@@ -28,6 +28,7 @@ class _Kind(NamedTuple):
 
     @property
     def stem(self) -> str:
+        """The file's name without its suffix, unless another series has the same."""
         return f"{target_slug(self.target)}.{slug(self.metric)}{self.label}"
 
 

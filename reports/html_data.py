@@ -65,6 +65,7 @@ class _Logs:
     length: int = 0
 
     def place(self, log: str) -> int:
+        """Return the index of *log* among the texts; after LOGS_LIMIT characters only its start is kept."""
         limit = LOG_LIMIT if self.length < LOGS_LIMIT else SHORT_LOG
         text = clip(log, limit)
         if text not in self.known:

@@ -58,6 +58,7 @@ class _Node:
 
     @property
     def bad(self) -> bool:
+        """Whether the line makes the run fail."""
         return self.verdict.bad or self.strict
 
 

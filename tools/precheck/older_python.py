@@ -80,10 +80,12 @@ class _Lines:
             self._starts.append(self._starts[-1] + len(line))
 
     def replaced(self, node: ast.expr | ast.stmt, text: str) -> Edit:
+        """Return the edit that puts *text* in the place of *node*."""
         start, end = self._span(node)
         return Edit(start, end, text)
 
     def text(self, node: ast.expr | ast.keyword) -> str:
+        """Return the source of *node*."""
         start, end = self._span(node)
         return self.data[start:end].decode()
 

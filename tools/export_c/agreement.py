@@ -18,11 +18,10 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fixtures.architectures import ARM64, X86_64, name_of_this_computer
+from fixtures.architectures import name_of_this_computer
 from fixtures.lab import availability
 from fixtures.lab.errors import LabError
 from fixtures.lab.fleet import Fleet
@@ -30,14 +29,11 @@ from fixtures.lab.hosts import LabHost, find
 from fixtures.lab.runner import Plan
 from reports import read_journal
 from tools.export_c.in_lab import suite
+from tools.export_c.linking import BY_ARCHITECTURE, NothingRan, compiled
 from tools.export_c.naming import with_target
 from tools.precheck.in_lab import properties, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-static")
-BY_ARCHITECTURE = {ARM64.name: "aarch64-linux-gnu-gcc", X86_64.name: "gcc"}
-"""The compiler for each."""
-
 ARCHIVE = "programs.pyz"  # a name that lab hosts take along
 MODULE = "kvmtests/common/test_c_programs.py"
 PROPERTY = "programs"
@@ -79,10 +75,6 @@ def test_programs(target, request):
         found[program.name] = outcome(program)
     request.node.user_properties.append(({PROPERTY!r}, found))
 '''
-
-
-class NothingRan(Exception):
-    """There is nothing to compare; the text is one sentence without a full stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +153,6 @@ def case_of(text: str) -> str:
     if found is None:
         raise NothingRan("a C file does not say from which claim it was written")
     return found[1]
-
-
-def compiled(folder: Path, names: Iterable[str], compiler: str, into: Path) -> None:
-    """Link the programs *names* of *folder* statically; `NothingRan` with the compiler's words."""
-    into.mkdir()
-
-    def build(name: str) -> None:
-        command = [compiler, *FLAGS, "-o", str(into / name), str(folder / f"{name}.c")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise NothingRan(f"{name}.c does not compile: {done.stderr.strip()}")
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(build, names))
 
 
 Found = Mapping[str, tuple[int, str]]

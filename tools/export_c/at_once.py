@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fixtures.kvm.guest import Guest
-from tools.export_c.events import Enter, EnterTogether, Event
+from tools.export_c.events import Enter, Event
 from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
+from tools.export_c.thread_events import EnterTogether
 
 
 def recorded(calls: Sequence[Callable[[], Any]]) -> list[Any] | None:

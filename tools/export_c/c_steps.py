@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fixtures.guests import layout
-from fixtures.uapi import kvm
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
-from tools.export_c.c_expressions import condition, is_plain, literal, operands, word
+from tools.export_c.c_checks import assumption, check
+from tools.export_c.c_expressions import literal, word
 from tools.export_c.c_guest import program_at
-from tools.export_c.c_names import Names
+from tools.export_c.c_memory import MemorySteps, load_type
 from tools.export_c.c_threads import Threads
 from tools.export_c.cpu_state import mode_function, start_function
 from tools.export_c.events import (
@@ -29,7 +27,6 @@ from tools.export_c.events import (
     FinishEvent,
     Load,
     MemoryEvent,
-    ReadOn,
     Registers,
     SetMode,
     Sleep,
@@ -37,35 +34,21 @@ from tools.export_c.events import (
     Store,
     StructureMember,
 )
-from tools.export_c.expressions import (
-    Compare,
-    Constant,
-    Every,
-    Expression,
-    InWindow,
-    Not,
-    SameBytes,
-    Some,
-    StepValue,
-)
+from tools.export_c.expressions import Constant, StepValue
 from tools.export_c.refusal import NotExportable
 from tools.export_c.rolling import Loop, leaves
+from tools.export_c.thread_events import ReadOn
 
-_MAILBOX = layout.GuestMailbox
-_WORD = 8
 _REGISTERS = 4  # in one line
 Index = Callable[[StepValue], str]
 
 
 @dataclass
-class Steps:
+class Steps(MemorySteps):
     """Writes steps; *used* has the id of each step, and the member, whose value something uses."""
 
-    names: Names
     calls: Calls
     used: set[tuple[int, str]]
-    memories: dict[int, CallEvent]  # by id of a memory: its VM
-    vcpus: list[CallEvent]
     leaves_by: int
     threads: Threads
     has_guest: bool = True
@@ -114,9 +97,9 @@ class Steps:
         """Yield the statement of a step that only uses values of other ones."""
         match event:
             case Assumption():
-                yield self._assumption(event, name)
+                yield assumption(event, self.calls.missing(event), name)
             case CheckEvent():
-                yield _check(event, name)
+                yield check(event, name)
             case Sleep():
                 yield f"sleep_ns({word(event.duration_ns, name)});"
 
@@ -176,10 +159,6 @@ class Steps:
             self._tables[event.values] = known
         return known[0]
 
-    def _new(self, event: Event, kind: str, where: str) -> str:
-        name = self.names.of(event)
-        return f"{name}{where}" if where else f"{kind} {name}"
-
     def _place(self, leaf: StepValue) -> str:
         """Return the index of a value that a loop left, for a step outside of loops."""
         known = self.names.program.places.get(id(leaf.event))
@@ -211,7 +190,7 @@ class Steps:
             case Load() if event.raw or event.count:
                 raise NotExportable("it reads arrays in a loop")
             case Load():
-                yield f"{_load_type(event)} {self.names.of(event)}[{count}];"
+                yield f"{load_type(event)} {self.names.of(event)}[{count}];"
             case CallEvent():
                 yield from self.calls.arrays(event, count, self.used)
 
@@ -253,66 +232,6 @@ class Steps:
         elif taken:
             yield f"const uint64_t {', '.join(taken)};"
 
-    def _store(self, event: Store, name: Callable[[StepValue], str]) -> Iterator[str]:
-        value = event.value
-        if isinstance(event.into, CallEvent):
-            yield f"{self.names.of(event.into)}.run->{_run_member(event)} = {_text(value, name)};"
-            return
-        if isinstance(value, bytes):
-            for at in range(0, len(value), _WORD):
-                part = value[at : at + _WORD]
-                yield self._put(event, at, len(part), literal(int.from_bytes(part, "little")))
-            return
-        place = self._mailbox(event.into, event.offset, event.size)
-        if place is not None:
-            yield f"{place} = {word(value, name)};"
-        else:
-            yield self._put(event, 0, event.size, word(value, name))
-
-    def _put(self, event: Store, at: int, size: int, value: str) -> str:
-        return f"store({self.names.of(event.into)} + {event.offset + at:#x}, {value}, {size});"
-
-    def _load(self, event: Load, where: str) -> Iterator[str]:
-        kind, name = _load_type(event), self._new(event, _load_type(event), where)
-        if isinstance(event.source, CallEvent):
-            yield f"{name} = {self.names.of(event.source)}.run->{_run_member(event)};"
-            return
-        memory = f"{self.names.of(event.source)} + {event.offset:#x}"
-        place = self._mailbox(event.source, event.offset, event.size)
-        if event.raw or event.count:
-            yield f"static {kind} {self.names.of(event)}[{event.count}];"
-            yield f"memcpy({self.names.of(event)}, {memory}, sizeof({self.names.of(event)}));"
-        elif event.layout is not None:
-            if not where:
-                yield f"{kind} {self.names.of(event)};"
-            target = f"{self.names.of(event)}{where}"
-            yield f"memcpy(&{target}, {memory}, sizeof({target}));"
-        elif place is not None:
-            yield f"{_constant(name, where)} = {place};"
-        else:
-            yield f"{_constant(name, where)} = load({memory}, {event.size});"
-
-    def _mailbox(self, memory: MemoryEvent, offset: int, size: int) -> str | None:
-        for vcpu in self.vcpus:
-            if self.memories.get(id(memory)) is not vcpu.owner or size != _WORD:
-                continue
-            assert isinstance(vcpu.argument, int)
-            at = offset - layout.mailbox(vcpu.argument)
-            for member in (_MAILBOX.result, _MAILBOX.operand):
-                if 0 <= at - member.offset < member.size:
-                    stem = "result" if member is _MAILBOX.result else "operand"
-                    return f"{self.names.of(vcpu)}.mailbox->{stem}[{(at - member.offset) // _WORD}]"
-        return None
-
-    def _assumption(self, event: Assumption, name: Callable[[StepValue], str]) -> str:
-        wanted = event.condition if event.holds else Not(event.condition)
-        reason = self.calls.missing(event) or f"the recorded run continued with {_readable(wanted)}"
-        return f"assume({condition(wanted, name)}, {_string(reason)});"
-
-
-def _constant(name: str, where: str) -> str:
-    return name if where else f"const {name}"
-
 
 def _clock(event: ClockEvent) -> str:
     ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
@@ -321,56 +240,3 @@ def _clock(event: ClockEvent) -> str:
     if event.name == "run_delay":
         return "run_delay_ns()"
     return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"
-
-
-def _load_type(event: Load) -> str:
-    if event.layout is not None:
-        return f"struct {event.layout.__name__}"
-    return f"{'' if event.signed else 'u'}int{8 * event.size}_t"
-
-
-def _run_member(event: Load | Store) -> str:
-    for name, *_ in kvm.kvm_run._fields_:
-        member = getattr(kvm.kvm_run, name)
-        if (member.offset, member.size) == (event.offset, event.size):
-            return str(name)
-    if event.offset == kvm.kvm_run.s.offset:
-        return "s.regs.device_irq_level"
-    raise NotExportable("it uses a member of kvm_run that has no name here")
-
-
-def _text(value: Expression | bytes, name: Callable[[StepValue], str]) -> str:
-    if isinstance(value, bytes):
-        raise NotExportable("it writes bytes into kvm_run")
-    return word(value, name)
-
-
-def _check(event: CheckEvent, name: Callable[[StepValue], str]) -> str:
-    source = _string(" ".join(event.text.split()))
-    match event.condition:
-        case InWindow(value, first, last):
-            return f"check_window({word(value, name)}, {word(first, name)}, {word(last, name)});"
-        case Compare(operator, left, right) if not _has_condition(left, right):
-            function = "check" if is_plain(left, right) else "check_wide"
-            one, other = operands(left, right, name)
-            return f"{function}({one}, {operator}, {other}, {source});"
-        case SameBytes(left, right, size):
-            other = name(right) if isinstance(right, StepValue) else _bytes(right)
-            return f"check_bytes({name(left)}, {other}, {size}, {source});"
-    return f"check_that({condition(event.condition, name)}, {source});"
-
-
-def _bytes(value: bytes) -> str:
-    return '"' + "".join(f"\\x{byte:02x}" for byte in value) + '"'
-
-
-def _has_condition(*expressions: Expression) -> bool:
-    return any(isinstance(one, Compare | InWindow | Every | Some | Not) for one in expressions)
-
-
-def _readable(wanted: Expression) -> str:
-    return "another answer" if not isinstance(wanted, Compare) else "another value"
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from tools.export_c.c_expressions import word
 from tools.export_c.c_names import Names
-from tools.export_c.events import AwaitReadings, CallEvent, EnterTogether, Event, GiveWay, Pin, ReadOn, Spin
+from tools.export_c.events import CallEvent, Event
 from tools.export_c.expressions import StepValue
 from tools.export_c.refusal import NotExportable
+from tools.export_c.thread_events import AwaitReadings, EnterTogether, GiveWay, Pin, ReadOn, Spin
 
 ENDS = frozenset({"stop", "end"})
 """Phases after which a vCPU's thread has ended."""

@@ -15,15 +15,13 @@ from types import BuiltinMethodType
 from typing import Any
 
 from fixtures.counters import signed
-from tools.export_c import distinct, expected
-from tools.export_c.events import CopyMemory, Load, MemoryEvent
-from tools.export_c.expressions import Extreme, Signed, StepValue
-from tools.export_c.places import Filled
+from tools.export_c import distinct, expected, views
+from tools.export_c.conditions import Ascending, every, some
+from tools.export_c.expressions import Extreme, Signed
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import Ascending, Bytes, CallBytes, Condition, Number, every, of, some
-from tools.export_c.tracking import read_number, write_bytes, write_number
-
-C_TYPES = (ctypes.Structure, ctypes.Union, ctypes._SimpleCData, ctypes.Array)
+from tools.export_c.symbolic import Bytes, Condition, Number, of
+from tools.export_c.tracking import write_number
+from tools.export_c.views import C_TYPES, without
 
 _CONCRETE = {statistics.median, statistics.mean, round}
 """What a claim learns from measurements of this host stays as it was measured."""
@@ -63,13 +61,13 @@ def _special(function: Any, arguments: tuple[Any, ...]) -> Special | None:
     if isinstance(function, BuiltinMethodType):
         owner = function.__self__
         if isinstance(owner, memoryview) and function.__name__ == "tolist":
-            return _tolist
+            return views.tolist
         if isinstance(owner, struct.Struct) and function.__name__ == "iter_unpack":
             return _iter_unpack
         if owner is int and function.__name__ == "from_bytes":
-            return _from_bytes
+            return views.from_bytes
         if isinstance(owner, type) and issubclass(owner, C_TYPES) and function.__name__ == "from_buffer_copy":
-            return _from_buffer_copy
+            return views.from_buffer_copy
     found = _FUNCTIONS.get(getattr(function, "__qualname__", None))
     if found is not None and found[0](function):
         return found[1]
@@ -83,25 +81,14 @@ def _special_type(function: type, arguments: tuple[Any, ...]) -> Special | None:
     if isinstance(first, Number | Condition) and (function in {int, bool} or isinstance(function, EnumMeta)):
         return _convert
     if function is bytes and isinstance(first, memoryview | Bytes):
-        return _bytes
+        return views.bytes_of_view
     if function is bytes and isinstance(first, ctypes.Array | ctypes.Structure):
-        return _bytes_of_call
+        return views.bytes_of_structure
     if function in {Fraction, float} and any(isinstance(one, Number) for one in arguments):
         return _fraction
     if function in {set, frozenset} and arguments:
         return lambda _, values, __: distinct.made_of(list(values[0]))
     return None
-
-
-def without(value: Any) -> Any:
-    """Return *value* as a plain number where it is one of a step's."""
-    if isinstance(value, Condition):
-        return value.holds
-    if isinstance(value, Number):
-        return int(value)
-    if isinstance(value, list | tuple):
-        return type(value)(without(one) for one in value) if not hasattr(value, "_fields") else value
-    return value
 
 
 def condition(value: Any) -> Any:
@@ -112,51 +99,6 @@ def condition(value: Any) -> Any:
 def plain_check(held: bool, text: str) -> None:
     """Note a check of what is not a value of a step: the calls before it must do as they did."""
     RUN.current.plain_checks.append((text, held))
-
-
-def element(array: ctypes.Array[Any], index: int) -> tuple[int, int]:
-    """Return address and size of *array*[*index*]."""
-    size = ctypes.sizeof(array) // len(array)
-    return ctypes.addressof(array) + size * range(len(array))[index], size
-
-
-def address_of(view: memoryview) -> int:
-    """Return where the first byte of *view* lies, 0 for memory that cannot be written."""
-    if view.readonly or not view.nbytes:
-        return 0
-    return ctypes.addressof((ctypes.c_char * view.nbytes).from_buffer(view))
-
-
-def written(owner: Any, name: str) -> None:
-    """Note that a structure was assigned to the member *name* of *owner*."""
-    member = getattr(type(owner), name)
-    write_bytes(ctypes.addressof(owner) + member.offset, bytes(getattr(owner, name)))
-
-
-def memory_written(view: memoryview, index: Any, value: Any) -> None:
-    """Note that *value* was written to *view*[*index*]."""
-    part = view[index] if isinstance(index, slice) else view[index : index + 1]
-    start = address_of(part)
-    if isinstance(value, memoryview) and _copied(start, part.nbytes, value):
-        return
-    if isinstance(value, int):
-        write_number(start, part.nbytes, value)
-    else:
-        write_bytes(start, value if isinstance(value, Bytes) else bytes(value))
-
-
-def _copied(start: int, size: int, source: memoryview) -> bool:
-    """Note a copy of a whole guest memory; return whether it is one."""
-    places = RUN.current.places
-    into, of = places.find(start), places.find(address_of(source))
-    if into is None or of is None or into.offset or of.offset:
-        return False
-    if not isinstance(into.owner, MemoryEvent) or not isinstance(of.owner, MemoryEvent):
-        return False
-    if not into.owner.size == of.owner.size == size:
-        return False
-    RUN.current.add(CopyMemory(into.owner, of.owner))
-    return True
 
 
 def _construct(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -183,82 +125,6 @@ def _convert(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> An
     return Number(value.holds, value.expression) if isinstance(value, Condition) else value
 
 
-def _bytes(_: Any, arguments: tuple[Any, ...], __: dict[str, Any]) -> bytes:
-    source = arguments[0]
-    if isinstance(source, Bytes):
-        return source
-    held = bytes(source)
-    place = RUN.current.places.find(address_of(source)) if held else None
-    if place is None:
-        return held
-    event = Load(place.owner, place.offset, 1, len(held), raw=True)
-    RUN.current.add(event)
-    return Bytes(held, StepValue(event, "", 8))
-
-
-def _bytes_of_call(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> bytes:
-    held: bytes = function(arguments[0])
-    start, places = ctypes.addressof(arguments[0]), RUN.current.places
-    known = [leaf for at in range(len(held)) if (leaf := places.leaf(start + at, 1)) is not None]
-    return CallBytes(held, known) if len(known) == len(held) else held
-
-
-def _from_bytes(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
-    source = arguments[0]
-    value: int = function(*arguments, **keywords)
-    if isinstance(source, CallBytes) and arguments[1:] == ("little",) and not keywords:
-        return source.number()
-    if isinstance(source, Bytes) and isinstance(source.expression, StepValue):
-        first = source.expression.event
-        assert isinstance(first, Load)
-        event = Load(first.source, first.offset, len(source), signed=value < 0)
-        RUN.current.add(event)
-        return Number(value, StepValue(event, "", 8 * len(source), signed=value < 0))
-    if isinstance(source, memoryview):
-        return read_number(address_of(source), source.nbytes, value)
-    return value
-
-
-def _tolist(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> list[int]:
-    view: memoryview = function.__self__
-    values: list[int] = function(*arguments)
-    place = RUN.current.places.find(address_of(view)) if values else None
-    if place is None:
-        return values
-    event = Load(place.owner, place.offset, view.itemsize, len(values))
-    RUN.current.add(event)
-    return [
-        Number(value, StepValue(event, "", 8 * view.itemsize, index=index))
-        for index, value in enumerate(values)
-    ]
-
-
-def _from_buffer_copy(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    copy = function(*map(without, arguments), **keywords)
-    source = arguments[0]
-    size = ctypes.sizeof(copy)
-    offset = int(arguments[1]) if len(arguments) > 1 else 0
-    places, target = RUN.current.places, ctypes.addressof(copy)
-    places.forget(target, size)
-    if isinstance(source, memoryview):
-        place = places.find(address_of(source) + offset)
-        if place is not None:
-            event = Load(place.owner, place.offset, size, layout=type(copy))
-            RUN.current.add(event)
-            places.fill(Filled(target, bytes(copy), event, type(copy)))
-    elif isinstance(source, Bytes) and isinstance(source.expression, StepValue):
-        first = source.expression.event
-        assert isinstance(first, Load)
-        event = Load(first.source, first.offset + offset, size, layout=type(copy))
-        RUN.current.add(event)
-        places.fill(Filled(target, bytes(copy), event, type(copy)))
-    elif isinstance(source, C_TYPES):
-        known = places.filled(ctypes.addressof(source), size)
-        if known is not None:
-            places.fill(Filled(target, bytes(copy), known.event, known.layout, known.elements, known.base))
-    return copy
-
-
 def _fraction(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
     RUN.current.refuse("it computes with fractions")
     return function(*map(without, arguments))
@@ -273,7 +139,7 @@ def _len(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> int:
 
 
 def _iter_unpack(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
-    if isinstance(arguments[0], memoryview) and RUN.current.places.find(address_of(arguments[0])):
+    if isinstance(arguments[0], memoryview) and RUN.current.places.find(views.address_of(arguments[0])):
         RUN.current.refuse("it goes through as many records as its guest found")
     return function(*arguments)
 

@@ -15,7 +15,8 @@ from fixtures.lab.hosts import LabHost, find
 from fixtures.plain_text import plain
 from fixtures.targets import INSIDE, named_target
 from tools.export_c import libkvm_writer, writer
-from tools.export_c.claim import Claim, ExportOutcome, record
+from tools.export_c.claim import Claim, ExportOutcome
+from tools.export_c.recording import record
 from tools.export_c.refusal import NotExportable
 
 _ABSENT = 1

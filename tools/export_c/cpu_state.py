@@ -11,7 +11,7 @@ from fixtures.guests import layout
 from fixtures.guests.x86 import state
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import cpu_state_arm64
-from tools.export_c.c_calls import changes
+from tools.export_c.c_members import changes
 from tools.export_c.c_names import Names
 from tools.export_c.events import CallEvent, Event, Registers, SetMode, StartProgram, StructureMember
 from tools.export_c.expressions import Constant

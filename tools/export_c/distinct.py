@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
+from tools.export_c.conditions import every, some
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import Condition, Number, every, negated, some
+from tools.export_c.symbolic import Condition, Number, negated
 
 _MOST = 200
 """Comparisons of which a check of two sets may consist."""

@@ -13,8 +13,9 @@ from dataclasses import replace
 from fixtures.guests.program import Program
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
-from tools.export_c.events import CallEvent, Enter, EnterTogether, Event, ReadOn, SetMode, Spin
+from tools.export_c.events import CallEvent, Enter, Event, SetMode
 from tools.export_c.expressions import Constant
+from tools.export_c.thread_events import EnterTogether, ReadOn, Spin
 
 _INTERRUPTING = {
     kvm.KVM_CREATE_IRQCHIP,

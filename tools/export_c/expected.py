@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tools.export_c import at_once, meanwhile
-from tools.export_c.events import CallEvent, Enter, Refusal, Spin
+from tools.export_c.events import CallEvent, Enter, Refusal
 from tools.export_c.session import RUN
+from tools.export_c.thread_events import Spin
 
 
 def special(function: Any) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Any] | None:

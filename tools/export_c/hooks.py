@@ -10,23 +10,12 @@ from itertools import pairwise
 from typing import Any, cast
 
 from fixtures.counters import Window
-from tools.export_c import calls, distinct
+from tools.export_c import calls, distinct, views
+from tools.export_c.conditions import Ascending, every, inside, same_bytes, some
 from tools.export_c.events import CheckEvent
 from tools.export_c.expressions import Constant, Every
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import (
-    Ascending,
-    Bytes,
-    CallBytes,
-    Condition,
-    Number,
-    equal,
-    every,
-    inside,
-    negated,
-    same_bytes,
-    some,
-)
+from tools.export_c.symbolic import Bytes, CallBytes, Condition, Number, equal, negated
 from tools.export_c.tracking import read_number, write_number
 
 __all__ = ["call", "negated", "read_item", "read_member", "set_of"]
@@ -38,7 +27,7 @@ set_of = distinct.made_of
 def read_member(owner: Any, name: str) -> Any:
     """Return *owner*.*name*."""
     value = getattr(owner, name)
-    if type(value) is not int or not isinstance(owner, calls.C_TYPES):
+    if type(value) is not int or not isinstance(owner, views.C_TYPES):
         return value
     if isinstance(owner, ctypes._SimpleCData):
         return read_number(ctypes.addressof(owner), ctypes.sizeof(owner), value)
@@ -53,7 +42,7 @@ def read_item(owner: Any, index: Any) -> Any:
         return CallBytes(value, owner.expressions[index])
     if isinstance(owner, memoryview) and type(value) is int:
         part = owner[index : index + 1]
-        return read_number(calls.address_of(part), part.nbytes, value)
+        return read_number(views.address_of(part), part.nbytes, value)
     if not isinstance(owner, ctypes.Array):
         return value
     if isinstance(index, slice):
@@ -62,29 +51,29 @@ def read_item(owner: Any, index: Any) -> Any:
         return value
     if type(value) is not int:
         return value
-    address, size = calls.element(owner, index)
+    address, size = views.element(owner, index)
     return read_number(address, size, value)
 
 
 def write_member(owner: Any, name: str, value: Any) -> None:
     """Do *owner*.*name* = *value*."""
-    setattr(owner, name, calls.without(value) if isinstance(owner, calls.C_TYPES) else value)
+    setattr(owner, name, views.without(value) if isinstance(owner, views.C_TYPES) else value)
     if isinstance(owner, ctypes._SimpleCData):
         write_number(ctypes.addressof(owner), ctypes.sizeof(owner), value)
-    elif isinstance(owner, calls.C_TYPES) and isinstance(value, int):
+    elif isinstance(owner, views.C_TYPES) and isinstance(value, int):
         member = getattr(type(owner), name)
         write_number(ctypes.addressof(owner) + member.offset, member.size, value)
-    elif isinstance(owner, calls.C_TYPES):
-        calls.written(owner, name)
+    elif isinstance(owner, views.C_TYPES):
+        views.written(owner, name)
 
 
 def write_item(owner: Any, index: Any, value: Any) -> None:
     """Do *owner*[*index*] = *value*."""
-    owner[index] = calls.without(value) if isinstance(owner, ctypes.Array | memoryview) else value
+    owner[index] = views.without(value) if isinstance(owner, ctypes.Array | memoryview) else value
     if isinstance(owner, ctypes.Array) and isinstance(value, int):
-        write_number(*calls.element(owner, index), value)
+        write_number(*views.element(owner, index), value)
     elif isinstance(owner, memoryview):
-        calls.memory_written(owner, index, value)
+        views.memory_written(owner, index, value)
 
 
 def compare(operators: tuple[str, ...], *operands: Any) -> Any:
@@ -193,7 +182,7 @@ def _until(thunks: tuple[Callable[[], Any], ...], *, stop_at: bool) -> list[Any]
     for thunk in thunks:
         found.append(thunk())
         value = found[-1]
-        decided = value.holds if isinstance(value, Condition) else bool(calls.without(value))
+        decided = value.holds if isinstance(value, Condition) else bool(views.without(value))
         if decided is stop_at:
             break
     return found

@@ -14,27 +14,22 @@ from tools.export_c.c_calls import Calls
 from tools.export_c.c_guest import entries, program_at
 from tools.export_c.c_steps import Index, Steps
 from tools.export_c.events import (
-    AwaitReadings,
     CallEvent,
     ClockEvent,
     CopyMemory,
     Enter,
-    EnterTogether,
     Event,
     FinishEvent,
-    GiveWay,
     MemoryEvent,
-    Pin,
-    ReadOn,
     Registers,
     SetMode,
-    Spin,
     StartProgram,
     Store,
 )
 from tools.export_c.expressions import StepValue
 from tools.export_c.refusal import NotExportable
 from tools.export_c.rolling import Loop
+from tools.export_c.thread_events import AwaitReadings, EnterTogether, GiveWay, Pin, ReadOn, Spin
 
 Name = Callable[[StepValue], str]
 

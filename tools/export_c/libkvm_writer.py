@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from fixtures.uapi import kvm
 from tools.export_c import libkvm, writer
+from tools.export_c.c_layouts import layouts
 from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import LIBKVM, headers, needed
 from tools.export_c.claim import Claim
@@ -35,7 +36,7 @@ def write(claim: Claim) -> str:
     calls.vcpu_counts = Counter(id(one.owner) for one in vcpus)
     steps = libkvm.LibkvmSteps(
         names,
-        calls,
+        calls=calls,
         used=writer.used_in(events, names),
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
@@ -54,7 +55,7 @@ def write(claim: Claim) -> str:
             " */",
             *(f"#include <{name}>" for name in headers(text)),
             *(f'#include "{name}"' for name in _LOCAL),
-            *writer.layouts(events, names),
+            *layouts(events, names),
             *_guarded(names),
             "",
             runtime,

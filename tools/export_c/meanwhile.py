@@ -12,10 +12,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tools.export_c.events import AwaitReadings, Enter, Event, Pin, ReadOn
+from tools.export_c.events import Enter, Event
 from tools.export_c.refusal import NotExportable
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import of
+from tools.export_c.thread_events import AwaitReadings, Pin, ReadOn
 from tools.export_c.tracking import write_number
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from fixtures.backends.protocol import HostTime
 from fixtures.kvm.run_delay import RunDelay
-from tools.export_c.events import ClockEvent, GiveWay, Sleep
+from tools.export_c.events import ClockEvent, Sleep
 from tools.export_c.expressions import StepValue
 from tools.export_c.recorded_run import RecordedRun
 from tools.export_c.symbolic import Number, of
+from tools.export_c.thread_events import GiveWay
 
 
 class RecordedTime:

@@ -14,22 +14,14 @@ from fixtures.uapi.ioctl import Request, fields
 from fixtures.uapi.names import find_request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import structures
-from tools.export_c.events import (
-    CallEvent,
-    Close,
-    Enter,
-    Event,
-    MemoryEvent,
-    PointerArgument,
-    ReadOn,
-    Spin,
-)
+from tools.export_c.events import CallEvent, Close, Enter, Event, MemoryEvent, PointerArgument
 from tools.export_c.expressions import StepValue
-from tools.export_c.own_memory import held_at
+from tools.export_c.own_memory import filled_words, held_at
 from tools.export_c.places import Filled
 from tools.export_c.recorded_run import RecordedRun
 from tools.export_c.recorded_time import RecordedTime
 from tools.export_c.symbolic import Number, of
+from tools.export_c.thread_events import ReadOn, Spin
 
 _GETS_VALUE = frozenset({kvm.KVM_GET_DEVICE_ATTR, kvm.KVM_GET_ONE_REG})
 _DESCRIPTORS = frozenset({kvm.KVM_CREATE_VM, kvm.KVM_CREATE_VCPU})
@@ -227,7 +219,7 @@ class Recorder:
             self._memories.setdefault(call.owner, pointed.memory)
             if not pointed.memory.contents:
                 address = self.run.places.address_of(pointed.memory)
-                pointed.memory.contents = dict(_runs(address, pointed.memory.size))
+                pointed.memory.contents = dict(filled_words(address, pointed.memory.size))
 
     def _guest_faulted(self, vcpu: CallEvent) -> bool:
         assert vcpu.owner is not None
@@ -236,18 +228,3 @@ class Recorder:
             return False
         at = self.run.places.address_of(memory) + guest_layout.mailbox(vcpu.argument)
         return bool(guest_layout.GuestMailbox.from_address(at).fault.count)
-
-
-def _runs(address: int, size: int) -> list[tuple[int, bytes]]:
-    """Return the pieces that are not 0, each of whole 8 bytes."""
-    held = ctypes.string_at(address, size)
-    zeros = bytes(guest_layout.PAGE_SIZE)
-    found: list[tuple[int, bytes]] = []
-    for page in range(0, size, len(zeros)):
-        if held[page : page + len(zeros)] == zeros:
-            continue
-        for at in range(page, page + len(zeros), 8):
-            word = held[at : at + 8]
-            if word != zeros[:8]:
-                found.append((at, word))
-    return found

@@ -11,19 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self, SupportsIndex
 
-from tools.export_c.expressions import (
-    Binary,
-    Compare,
-    Constant,
-    Every,
-    Expression,
-    InWindow,
-    Not,
-    SameBytes,
-    Some,
-    StepValue,
-    Unary,
-)
+from tools.export_c.expressions import Binary, Compare, Constant, Expression, Not, Unary
 
 Assume = Callable[[Expression, bool], None]
 
@@ -197,15 +185,6 @@ class CallBytes(bytes):
         return Number(int.from_bytes(self, "little"), found)
 
 
-class Ascending(list[Any]):
-    """What sorted() made of *origin*: equal to it where that never goes back."""
-
-    def __init__(self, values: list[Any], origin: Sequence[Any]) -> None:
-        """Hold *values*, which are *origin*'s in order."""
-        super().__init__(values)
-        self.origin = origin
-
-
 def of(value: object) -> Expression:
     """Return the expression of *value*: a number of a step, a condition, or a number as it stands."""
     if isinstance(value, Number | Condition | Bytes):
@@ -218,22 +197,6 @@ def of(value: object) -> Expression:
 def plain(value: int) -> int:
     """Return *value* without what it remembers."""
     return int(value)
-
-
-def every(conditions: Sequence[object]) -> object:
-    """Return whether all *conditions* hold, as a condition where one of them is."""
-    if not any(isinstance(one, Condition | Number) for one in conditions):
-        return all(conditions)
-    found = [_decided(one) for one in conditions]
-    return Condition(Every(tuple(of(one) for one in found)), all(one.holds for one in found))
-
-
-def some(conditions: Sequence[object]) -> object:
-    """Return whether one of *conditions* holds, as a condition where one of them is."""
-    if not any(isinstance(one, Condition | Number) for one in conditions):
-        return any(conditions)
-    found = [_decided(one) for one in conditions]
-    return Condition(Some(tuple(of(one) for one in found)), any(one.holds for one in found))
 
 
 def negated(value: object) -> object:
@@ -257,37 +220,7 @@ def equal(left: object, right: object) -> object:
     return left == right
 
 
-def inside(value: object, window: Any) -> object:
-    """Return whether *value* lies in *window*, a `counters.Window`."""
-    numbers = (value, window.first, window.last)
-    if not any(isinstance(one, Number) for one in numbers):
-        return value in window
-    expression = InWindow(*(of(one) for one in numbers))
-    first, last = plain(window.first), plain(window.last)
-    return Condition(expression, (plain(value) - first) % 2**64 <= (last - first) % 2**64)  # type: ignore[arg-type]
-
-
-def same_bytes(left: bytes, right: bytes) -> object:
-    """Return whether pieces of guest memory hold the same."""
-    if not isinstance(left, Bytes):
-        left, right = right, left
-    if not isinstance(left, Bytes) or not isinstance(left.expression, StepValue):
-        return left == right
-    other = right.expression if isinstance(right, Bytes) else bytes(right)
-    if len(left) != len(right) or not isinstance(other, StepValue | bytes):
-        return bytes(left) == bytes(right)
-    return Condition(SameBytes(left.expression, other, len(left)), bytes(left) == bytes(right))
-
-
 def _value(value: object) -> object:
     if isinstance(value, Condition):
         return value.holds
     return plain(value) if isinstance(value, int) else value
-
-
-def _decided(value: object) -> Condition:
-    if isinstance(value, Number):
-        return value.is_set()
-    if isinstance(value, Condition):
-        return value
-    return Condition(Constant(int(bool(value))), bool(value))

@@ -3,32 +3,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from fixtures.architectures import ARM64, X86_64
 from fixtures.guests import layout
 from fixtures.guests.program import Program
 from fixtures.uapi import kvm
-from fixtures.uapi.arm64 import kvm as kvm_arm64
-from tools.export_c import c_guest
-from tools.export_c.c_calls import Calls, layouts_used
+from tools.export_c import c_guest, c_guest_memory
+from tools.export_c.c_calls import Calls
+from tools.export_c.c_layouts import defines, layouts
 from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import ONE_WAY_OUT, WITHOUT_HANDLERS, headers, needed
 from tools.export_c.c_steps import Steps
 from tools.export_c.c_threads import ENDS, Threads
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
-from tools.export_c.events import CallEvent, Event, Load, MemoryEvent, ReadOn, Spin
+from tools.export_c.events import CallEvent, Event, MemoryEvent
 from tools.export_c.exceptions import without_tables
 from tools.export_c.operands import without_repeated
 from tools.export_c.peephole import shortened
-from tools.export_c.places import is_signed
 from tools.export_c.rolling import Loop, leaves, rolled
+from tools.export_c.thread_events import ReadOn, Spin
 
 BY_ARCHITECTURE = {
     X86_64.name: ("KVM_EXIT_IO", kvm.KVM_EXIT_IO),
@@ -37,8 +35,6 @@ BY_ARCHITECTURE = {
 _LIMIT_S = 60
 _ALWAYS = ("finish", "said", "skip", "fail", "on_alarm")
 _WIDTH = 110
-_MEMBERS = 4  # of a structure, in one line
-_WITH_COUNTER_OFFSET = ("KVM_CAP_COUNTER_OFFSET", "KVM_ARM_SET_COUNTER_OFFSET")
 
 
 def write(claim: Claim) -> str:
@@ -61,7 +57,7 @@ def write(claim: Claim) -> str:
     )
     steps = Steps(
         names,
-        calls,
+        calls=calls,
         used=used_in(events, names),
         memories={id(memory): vm for memory, vm in memories},
         vcpus=vcpus,
@@ -87,7 +83,7 @@ def write(claim: Claim) -> str:
         f"#define CLAIM {json.dumps(claim.title)}",
         '#define LATE "not ok 1 - " CLAIM " # TIMEOUT\\n"',
         *layouts(events, names),
-        *_defines(names),
+        *defines(names),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
 
@@ -122,60 +118,6 @@ def _comment(text: str) -> Iterator[str]:
         yield from (f" * {line}" for line in textwrap.wrap(" ".join(paragraph.split()), _WIDTH))
 
 
-def _defines(names: Names) -> Iterator[str]:
-    for name, value in names.defines.items():
-        if name.startswith("KVM_"):
-            yield f"#ifndef {name}"
-            yield f"#define {name} {value:#x}"
-            yield "#endif"
-        else:
-            yield f"#define {name} {value:#x}"
-
-
-def layouts(events: Sequence[Event], names: Names) -> Iterator[str]:
-    """Yield the structures that no kernel header defines, and the constants that came with one."""
-    found = {
-        event.layout for event in events if isinstance(event, CallEvent | Load) and event.layout is not None
-    }
-    defined: set[str] = set()
-    for one in layouts_used(found):
-        yield ""
-        yield from _definition(one, defined)
-    if kvm_arm64.kvm_arm_counter_offset in found:
-        yield ""
-        yield "#ifndef KVM_ARM_SET_COUNTER_OFFSET /* before Linux 6.4 */"
-        yield from _definition(kvm_arm64.kvm_arm_counter_offset, defined)
-        for name in _WITH_COUNTER_OFFSET:
-            if name in names.defines:
-                yield f"#define {name} {names.defines.pop(name):#x}"
-        yield "#endif"
-
-
-def _definition(kind: type[ctypes.Structure], defined: set[str]) -> Iterator[str]:
-    """Yield the definition of *kind* after those of the structures in it, unless it is *defined*."""
-    if kind.__name__ in defined:
-        return
-    defined.add(kind.__name__)
-    members: list[tuple[str, list[str]]] = []  # neighbours of one type stand in one line
-    for name, held, *_ in kind._fields_:
-        element: Any = held
-        count = ""
-        while issubclass(element, ctypes.Array):
-            count += f"[{vars(element)['_length_']}]"
-            element = vars(element)["_type_"]
-        if issubclass(element, ctypes.Structure):
-            yield from _definition(element, defined)
-            shown = f"struct {element.__name__}"
-        else:
-            shown = f"{'' if is_signed(element) else 'u'}int{8 * ctypes.sizeof(element)}_t"
-        if not members or members[-1][0] != shown or len(members[-1][1]) == _MEMBERS:
-            members.append((shown, []))
-        members[-1][1].append(f"{name}{count}")
-    yield f"struct {kind.__name__} {{"
-    yield from (f"\t{shown} {', '.join(held)};" for shown, held in members)
-    yield "} __attribute__((packed));"
-
-
 def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[CallEvent]) -> Iterator[str]:
     if not programs:
         return
@@ -183,7 +125,7 @@ def _guest(claim: Claim, programs: Sequence[Program], vcpus: Sequence[CallEvent]
     yield ""
     ids = {one.argument for one in vcpus if isinstance(one.argument, int)}
     memory = next(one for one in claim.events if isinstance(one, MemoryEvent) and one.contents)
-    yield c_guest.loading(programs, c_guest.tables(memory, ids, programs))
+    yield c_guest_memory.loading(programs, c_guest_memory.tables(memory, ids, programs))
     yield ""
 
 

@@ -35,6 +35,11 @@ pytestmark = [
 
 ROUNDS = 20
 OFFSET = 2**40
+SETTLED_NS = 200 * NSEC_PER_MSEC
+"""Longer than the 100 ms after which KVM updates all records once more, from when a guest registers one.
+
+Source: arch/x86/kvm/x86.c: kvm_gen_kvmclock_update(), KVMCLOCK_UPDATE_DELAY.
+"""
 
 
 @pytest.fixture
@@ -260,7 +265,12 @@ def test_get_clock_and_record_agree_over_snapshots(vm: X86Vm, vcpu: X86Vcpu) -> 
 
 
 def kvmclock_over(vcpu: X86Vcpu, change: Callable[[], object]) -> tuple[int, Window]:
-    """Return what kvmclock gained in the guest over *change*, and what CLOCK_MONOTONIC_RAW did."""
+    """Return what kvmclock gained in the guest over *change*, and what CLOCK_MONOTONIC_RAW did.
+
+    No update of the record that an earlier registration has scheduled comes in between: it would hide
+    that *change* made none.
+    """
+    vcpu.vm.time.sleep_ns(SETTLED_NS)
     first_span, first = spanned(vcpu.vm.time, vcpu.guest.read_kvmclock)
     change()
     last_span, last = spanned(vcpu.vm.time, vcpu.guest.read_kvmclock)

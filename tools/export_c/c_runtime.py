@@ -13,7 +13,8 @@ from fixtures.architectures import ARM64, X86_64
 _FOLDER = Path(__file__).parent / "runtime"
 BY_ARCHITECTURE = {X86_64.name: ("common.c", "x86.c"), ARM64.name: ("common.c", "arm64.c")}
 _MARK = re.compile(r"^/\* @(\w+) \*/$", re.MULTILINE)
-
+_INSTANTS = " /* @instants */"
+"""The end of a line that only programs need which use when a vCPU ran."""
 
 LIBKVM = ("libkvm.c",)
 """The pieces of programs on libkvm that stand for those with the same names."""
@@ -37,6 +38,8 @@ def pieces(arch: str, form: Iterable[str] = ()) -> dict[str, str]:
 def needed(arch: str, text: str, always: Iterable[str] = (), form: Iterable[str] = ()) -> str:
     """Return the pieces that *text* uses, each after those that it uses itself; no empty line is last."""
     known = pieces(arch, form)
+    keeps_instants = re.search(r"\.(before|after)\b", _bare(text)) is not None
+    known = {name: _of_instants(piece, kept=keeps_instants) for name, piece in known.items()}
     chosen: dict[str, None] = {}
 
     def choose(name: str) -> None:
@@ -51,6 +54,13 @@ def needed(arch: str, text: str, always: Iterable[str] = (), form: Iterable[str]
     found = [known[name] for name in chosen]
     parts = (text if _is_line(text, after) else f"{text}\n" for text, after in pairwise([*found, ""]))
     return "\n".join(parts).rstrip("\n")
+
+
+def _of_instants(text: str, *, kept: bool) -> str:
+    """Return *text* with the lines that look at the host's counter around KVM_RUN, or without them."""
+    if kept:
+        return text.replace(_INSTANTS, "")
+    return "\n".join(line for line in text.split("\n") if not line.endswith(_INSTANTS))
 
 
 def _is_line(text: str, after: str) -> bool:

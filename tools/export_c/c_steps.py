@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from fixtures.architectures import ARM64, X86_64
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
@@ -85,7 +86,7 @@ class Steps(MemorySteps):
             case Load():
                 yield from self._load(event, where)
             case ClockEvent():
-                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event)};"
+                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event, self.names.arch)};"
             case _:
                 yield from self._judging(event, name)
                 yield from self._simple(event)
@@ -233,10 +234,14 @@ class Steps(MemorySteps):
             yield f"const uint64_t {', '.join(taken)};"
 
 
-def _clock(event: ClockEvent) -> str:
+FREQUENCY = {X86_64.name: "frequency_hz(kvm)", ARM64.name: "frequency_hz()"}
+"""What returns the frequency of the host's counter: of x86's only KVM knows it."""
+
+
+def _clock(event: ClockEvent, arch: str) -> str:
     ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
     if event.name == "frequency":
-        return "frequency_hz(kvm)"
+        return FREQUENCY[arch]
     if event.name == "run_delay":
         return "run_delay_ns()"
     return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"

@@ -12,6 +12,7 @@ from tools.export_c import libkvm, writer
 from tools.export_c.c_layouts import layouts
 from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import LIBKVM, headers, needed
+from tools.export_c.c_steps import FREQUENCY
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
 from tools.export_c.events import CallEvent, ClockEvent, Event
@@ -26,6 +27,7 @@ def write(claim: Claim) -> str:
     """Return *claim* as C on libkvm; `NotExportable` where its steps have none."""
     arch = claim.target.arch
     events = libkvm.reduced(folded(shortened(claim.events), arch))
+    writer.check_duration(events)
     program = rolled(events)
     names = Names(program, arch)
     programs = libkvm.programs_of(events, arch)
@@ -44,7 +46,7 @@ def write(claim: Claim) -> str:
         threads=writer.threads_of(events, names, writer.BY_ARCHITECTURE[arch][1]),
         programs=programs,
     )
-    body = "\n".join(_body(writer.statements(program.parts, steps), claim, has_kvm=_has_kvm(events)))
+    body = "\n".join(_body(writer.statements(program.parts, steps), claim, has_kvm=_has_kvm(events, arch)))
     body = _without_unused(body)
     runtime = needed(arch, body, always=("skip", "in_claim"), form=LIBKVM)
     guest = "\n".join(libkvm.guest_code(programs, arch, body))
@@ -73,9 +75,10 @@ def _guarded(names: Names) -> Iterator[str]:
         yield "#endif"
 
 
-def _has_kvm(events: list[Event]) -> bool:
+def _has_kvm(events: list[Event], arch: str) -> bool:
     """Return whether something is done with KVM itself, for which libkvm opens it once more."""
-    if any(isinstance(one, ClockEvent) and one.name == "frequency" for one in events):
+    of_kvm = "kvm" in FREQUENCY[arch]
+    if of_kvm and any(isinstance(one, ClockEvent) and one.name == "frequency" for one in events):
         return True
     calls = [one for one in events if isinstance(one, CallEvent) and one.owner is None]
     return any(one.request != kvm.KVM_CREATE_VM for one in calls)

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from fixtures.architectures import ARM64, X86_64
+from fixtures.counters import NSEC_PER_SEC
 from fixtures.guests import layout
 from fixtures.guests.program import Program
 from fixtures.uapi import kvm
@@ -21,10 +22,12 @@ from tools.export_c.c_steps import Steps
 from tools.export_c.c_threads import ENDS, Threads
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
-from tools.export_c.events import CallEvent, Event, MemoryEvent
+from tools.export_c.events import CallEvent, Event, MemoryEvent, Sleep
 from tools.export_c.exceptions import without_tables
+from tools.export_c.expressions import Constant
 from tools.export_c.operands import without_repeated
 from tools.export_c.peephole import shortened
+from tools.export_c.refusal import NotExportable
 from tools.export_c.rolling import Loop, leaves, rolled
 from tools.export_c.thread_events import ReadOn, Spin
 
@@ -32,7 +35,7 @@ BY_ARCHITECTURE = {
     X86_64.name: ("KVM_EXIT_IO", kvm.KVM_EXIT_IO),
     ARM64.name: ("KVM_EXIT_MMIO", kvm.KVM_EXIT_MMIO),
 }
-_LIMIT_S = 60
+LIMIT_S = 60
 _ALWAYS = ("finish", "said", "skip", "fail", "on_alarm")
 _WIDTH = 110
 
@@ -46,6 +49,7 @@ def write(claim: Claim) -> str:
     if c_guest.has_bare_state(programs, arch):
         events = [without_tables(event) for event in events]
         form = WITHOUT_HANDLERS
+    check_duration(events)
     program = rolled(events)
     names = Names(program, arch)
     vcpus = vcpus_of(events)
@@ -86,6 +90,14 @@ def write(claim: Claim) -> str:
         *defines(names),
     ]
     return "\n".join([*head, "", runtime, "", *guest, *body, ""])
+
+
+def check_duration(events: Sequence[Event]) -> None:
+    """`NotExportable` if *events* sleep for longer than a program may take."""
+    slept = [one.duration_ns for one in events if isinstance(one, Sleep)]
+    slept_ns = sum(one.value for one in slept if isinstance(one, Constant))
+    if slept_ns >= LIMIT_S * NSEC_PER_SEC:
+        raise NotExportable(f"it sleeps for {slept_ns // NSEC_PER_SEC:,} s, more than a program may take")
 
 
 def threads_of(events: Sequence[Event], names: Names, leaves_by: int) -> Threads:
@@ -135,7 +147,7 @@ def statements(parts: Sequence[Event | Loop], steps: Steps) -> Iterator[str]:
     for part in parts:
         first = part.body[0] if isinstance(part, Loop) else part
         if first.claim and not in_claim:
-            yield from ("", "/* The claim begins here. */", "in_claim = true;")
+            yield from ("", "in_claim = true; /* the claim begins here */")
             in_claim = True
         yield from steps.loop(part) if isinstance(part, Loop) else steps.event(part)
 
@@ -147,7 +159,7 @@ def _body(parts: Sequence[Event | Loop], steps: Steps, claim: Claim) -> Iterator
     yield "{"
     yield '\tint kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);'
     yield "\tsignal(SIGALRM, on_alarm);"
-    yield f"\talarm({_LIMIT_S});"
+    yield f"\talarm({LIMIT_S});"
     yield '\tprintf("TAP version 13\\n1..1\\n");'
     yield "\tfflush(stdout);"
     yield "\tif (kvm < 0)"

@@ -26,11 +26,10 @@ static void set_regs(int fd, const struct reg *regs, size_t count)
 }
 
 /* @frequency_hz */
-static uint64_t frequency_hz(int kvm)
+static uint64_t frequency_hz(void)
 {
 	uint64_t hz;
 
-	(void)kvm;
 	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
 	return hz;
 }

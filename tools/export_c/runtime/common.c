@@ -31,29 +31,23 @@ static void on_alarm(int number)
 static bool in_claim; /* before, a failed call is not a fault of KVM's */
 
 /* @NOT_HANDLED */
-#define NOT_HANDLED 4096 /* in place of an errno: KVM_GET_MSRS or KVM_SET_MSRS handled no entry */
+#define NOT_HANDLED 4096 /* errno where KVM_GET_MSRS or KVM_SET_MSRS handled no entry */
 
 /* @call */
-#define call(fd, request, argument) or_error(ioctl(fd, request, (uintptr_t)(argument)))
-
-/* @or_error */
-static long or_error(long result)
-{
-	return result < 0 ? -errno : result;
-}
+#define call(fd, request, argument) ioctl(fd, request, (uintptr_t)(argument))
 
 /* @must */
 static long must(long result, const char *what)
 {
 	if (result < 0)
-		finish(in_claim ? 1 : 4, "%s failed with %s", what, strerror(-result));
+		finish(in_claim ? 1 : 4, "%s failed with %s", what, strerror(errno));
 	return result;
 }
 
 /* @must_reg */
 static long must_reg(long result, const char *what)
 {
-	if (result == -ENOENT)
+	if (result < 0 && errno == ENOENT)
 		skip("%s: this register is absent", what);
 	return must(result, what);
 }
@@ -61,7 +55,7 @@ static long must_reg(long result, const char *what)
 /* @must_msr */
 static long must_msr(long result, const char *what)
 {
-	if (result == -NOT_HANDLED)
+	if (result < 0 && errno == NOT_HANDLED)
 		fail("%s handled 0 of 1 entries: KVM refuses this MSR or value", what);
 	return must(result, what);
 }
@@ -76,26 +70,29 @@ static void must_refuse(long result, int error, const char *what)
 
 	if (result >= 0)
 		fail("%s succeeded; the interface promises %s", what, wanted);
-	judge(result == -error, "%s failed with %s; the interface promises %s", what, strerror(-result), wanted);
+	judge(errno == error, "%s failed with %s; the interface promises %s", what, strerror(errno), wanted);
 }
 
 /* @would_succeed */
 static long would_succeed(long result, const char *what)
 {
 	if (result < 0)
-		skip("%s returned %ld where the run that was recorded succeeded", what, result);
+		skip("%s failed with %s, and succeeded in the run that was recorded", what, strerror(errno));
 	return result;
 }
 
 /* @would_refuse */
 static void would_refuse(long result, int error, const char *what)
 {
-	if (result != -error)
-		skip("%s returned %ld where the run that was recorded got %d", what, result, -error);
+	if (result >= 0 || errno != error)
+		skip("%s did not fail with errno %d, as in the run that was recorded", what, error);
 }
 
 /* @assume */
 #define assume(condition, reason) ((condition) ? (void)0 : skip("%s", reason))
+
+/* @as_recorded */
+#define as_recorded(condition) assume(condition, "unlike in the run that was recorded, this is false: " #condition)
 
 /* @decimal */
 static const char *decimal(wide value)
@@ -195,6 +192,16 @@ static wide maximum(wide left, wide right)
 	return left > right ? left : right;
 }
 
+/* @how_many */
+static uint64_t how_many(const uint64_t *row, uint64_t count, uint64_t value) /* of the first rows have this value */
+{
+	uint64_t found = 0;
+
+	for (uint64_t i = 0; i < count && i < 64; i++)
+		found += row[8 * i] == value;
+	return found;
+}
+
 /* @clock_ns */
 static uint64_t clock_ns(clockid_t id)
 {
@@ -272,7 +279,7 @@ struct vcpu {
 	unsigned long id;
 	struct kvm_run *run;
 	volatile struct mailbox *mailbox;
-	uint64_t before, after; /* host counter around the last KVM_RUN */
+	uint64_t before, after; /* host counter around the last KVM_RUN */ /* @instants */
 };
 
 /* @create_vcpu */
@@ -291,10 +298,10 @@ static void run_to(struct vcpu *vcpu, uint32_t reason)
 	long result;
 
 	do { /* a signal that is not for the guest only interrupts */
-		vcpu->before = host_counter();
+		vcpu->before = host_counter(); /* @instants */
 		result = call(vcpu->fd, KVM_RUN, 0);
-		vcpu->after = host_counter();
-	} while (result == -EINTR);
+		vcpu->after = host_counter(); /* @instants */
+	} while (result < 0 && errno == EINTR);
 	must(result, "KVM_RUN");
 	if (vcpu->run->exit_reason != reason)
 		fail("the guest left with exit reason %u, not with %u", vcpu->run->exit_reason, reason);
@@ -360,10 +367,10 @@ static void run_nothing(struct vcpu *vcpu)
 {
 	long result;
 
-	vcpu->before = host_counter();
+	vcpu->before = host_counter(); /* @instants */
 	result = call(vcpu->fd, KVM_RUN, 0);
-	vcpu->after = host_counter();
-	if (result != -EINTR)
+	vcpu->after = host_counter(); /* @instants */
+	if (result >= 0 || errno != EINTR)
 		must(result, "KVM_RUN");
 }
 
@@ -371,7 +378,7 @@ static void run_nothing(struct vcpu *vcpu)
 static void finish_exit(const struct vcpu *vcpu)
 {
 	vcpu->run->immediate_exit = 1; /* complete the access, run no guest instruction */
-	if (call(vcpu->fd, KVM_RUN, 0) != -EINTR)
+	if (call(vcpu->fd, KVM_RUN, 0) >= 0 || errno != EINTR)
 		skip("KVM_RUN with immediate_exit did not end with EINTR");
 	vcpu->run->immediate_exit = 0;
 }

@@ -14,8 +14,8 @@
 /* @must */
 static long must(long result, const char *what)
 {
-	__TEST_REQUIRE(in_claim || result >= 0, "%s failed with %s", what, strerror(-result));
-	TEST_ASSERT(result >= 0, "%s failed with %s", what, strerror(-result));
+	__TEST_REQUIRE(in_claim || result >= 0, "%s failed with %s", what, strerror(errno));
+	TEST_ASSERT(result >= 0, "%s failed with %s", what, strerror(errno));
 	return result;
 }
 
@@ -25,11 +25,14 @@ static void must_refuse(long result, int error, const char *what)
 	const char *wanted = error == NOT_HANDLED ? "no entry handled" : strerror(error);
 
 	TEST_ASSERT(result < 0, "%s succeeded; the interface promises %s", what, wanted);
-	TEST_ASSERT(result == -error, "%s failed with errno %ld; the interface promises %s", what, -result, wanted);
+	TEST_ASSERT(errno == error, "%s failed with errno %d; the interface promises %s", what, errno, wanted);
 }
 
 /* @assume */
 #define assume(condition, reason) __TEST_REQUIRE(condition, "%s", reason)
+
+/* @as_recorded */
+#define as_recorded(condition) assume(condition, "unlike in the run that was recorded, this is false: " #condition)
 
 /* @check_window */
 static void check_window(uint64_t value, uint64_t first, uint64_t last)
@@ -63,7 +66,7 @@ static void check_that(bool holds, const char *source)
 /* @guest */
 struct guest {
 	struct kvm_vcpu *vcpu;
-	uint64_t before, after; /* host counter around the last KVM_RUN */
+	uint64_t before, after; /* host counter around the last KVM_RUN */ /* @instants */
 	uint64_t result[UCALL_MAX_ARGS]; /* of its last ucall */
 };
 
@@ -73,9 +76,9 @@ static void run_guest(struct guest *guest)
 	struct ucall uc;
 	uint64_t cmd;
 
-	guest->before = host_counter();
+	guest->before = host_counter(); /* @instants */
 	vcpu_run(guest->vcpu);
-	guest->after = host_counter();
+	guest->after = host_counter(); /* @instants */
 	cmd = get_ucall(guest->vcpu, &uc);
 	if (cmd == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(uc);

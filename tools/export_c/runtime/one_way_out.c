@@ -8,10 +8,10 @@ static void run_guest(struct vcpu *vcpu)
 	long result;
 
 	do { /* a signal that is not for the guest only interrupts */
-		vcpu->before = host_counter();
+		vcpu->before = host_counter(); /* @instants */
 		result = call(vcpu->fd, KVM_RUN, 0);
-		vcpu->after = host_counter();
-	} while (result == -EINTR);
+		vcpu->after = host_counter(); /* @instants */
+	} while (result < 0 && errno == EINTR);
 	must(result, "KVM_RUN");
 	if (vcpu->run->exit_reason != LEAVES_BY) /* how guest programs end */
 		fail("the guest left with exit reason %u, not with %u", vcpu->run->exit_reason, LEAVES_BY);

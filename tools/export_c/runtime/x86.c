@@ -17,7 +17,10 @@ static long one_msr(int fd, unsigned long request, uint32_t index, uint64_t *val
 	long result = call(fd, request, &msrs); /* a struct kvm_msrs with one entry */
 
 	*value = msrs.entry.data;
-	return result ? result : -NOT_HANDLED;
+	if (result)
+		return result;
+	errno = NOT_HANDLED;
+	return -1;
 }
 
 /* @get_msr */
@@ -37,6 +40,16 @@ static uint64_t read_msr(int fd, uint32_t index, const char *what)
 
 /* @set_msr */
 #define set_msr(fd, index, value) one_msr(fd, KVM_SET_MSRS, index, &(uint64_t){ value })
+
+/* @pvclock_ns */
+static uint64_t pvclock_ns(const struct pvclock_vcpu_time_info *record, uint64_t tsc)
+{
+	uint64_t delta = tsc - record->tsc_timestamp;
+	int shift = record->tsc_shift;
+
+	delta = shift < 0 ? delta >> -shift : delta << shift;
+	return record->system_time + (uint64_t)((wide)delta * record->tsc_to_system_mul >> 32);
+}
 
 /* @cpuid_room */
 struct cpuid_room { uint32_t nent, padding; struct kvm_cpuid_entry2 entries[256]; }; /* a struct kvm_cpuid2 */

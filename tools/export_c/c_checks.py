@@ -44,8 +44,9 @@ def assumption(event: Assumption, missing: str, name: Name) -> str:
     *missing* is the capability that it looks for, "" where it looks for something else.
     """
     wanted = event.condition if event.holds else Not(event.condition)
-    reason = missing or f"the recorded run continued with {_readable(wanted)}"
-    return f"assume({condition(wanted, name)}, {_string(reason)});"
+    if missing:
+        return f"assume({condition(wanted, name)}, {_string(missing)});"
+    return f"as_recorded({condition(wanted, name)});"
 
 
 def _bytes(value: bytes) -> str:
@@ -54,10 +55,6 @@ def _bytes(value: bytes) -> str:
 
 def _has_condition(*expressions: Expression) -> bool:
     return any(isinstance(one, Compare | InWindow | Every | Some | Not) for one in expressions)
-
-
-def _readable(wanted: Expression) -> str:
-    return "another answer" if not isinstance(wanted, Compare) else "another value"
 
 
 def _string(text: str) -> str:

@@ -13,7 +13,9 @@ from tools.export_c.expressions import (
     Every,
     Expression,
     Extreme,
+    HowMany,
     InWindow,
+    Kvmclock,
     Not,
     SameBytes,
     Signed,
@@ -117,6 +119,11 @@ def exact(expression: Expression, name: Name) -> str:
             return f"{operator}(wide){exact(of, name)}"
         case Signed(of):
             return f"(int64_t){word(of, name)}"
+        case Kvmclock(tsc, record):
+            return f"pvclock_ns(&{name(record).rpartition('.')[0]}, {word(tsc, name)})"
+        case HowMany(first, count, value):
+            row = f"&{name(first)}" if first.index else name(first).partition("[")[0]
+            return f"how_many({row}, {word(count, name)}, {literal(value)})"
         case Extreme(kind, of):
             return _extreme(kind, [exact(one, name) for one in of])
     return f"({condition(expression, name)})"

@@ -64,6 +64,8 @@ def _special(function: Any, arguments: tuple[Any, ...]) -> Special | None:
             return views.tolist
         if isinstance(owner, struct.Struct) and function.__name__ == "iter_unpack":
             return _iter_unpack
+        if isinstance(owner, bytes) and function.__name__ == "join":
+            return views.join
         if owner is int and function.__name__ == "from_bytes":
             return views.from_bytes
         if isinstance(owner, type) and issubclass(owner, C_TYPES) and function.__name__ == "from_buffer_copy":

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tools.export_c import at_once, meanwhile
+from tools.export_c import at_once, guest_values, meanwhile
 from tools.export_c.events import CallEvent, Enter, Refusal
 from tools.export_c.session import RUN
 from tools.export_c.thread_events import Spin
@@ -147,11 +147,14 @@ def _together(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> A
 
 BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {
     ("fixtures.kvm.expect", "refused"): _refused,
+    ("fixtures.kvm.arm64.interrupts", "GicGuest._wait"): guest_values.interrupts,
+    ("fixtures.kvm.arm64.interrupts", "_numbers"): guest_values.numbers,
     ("fixtures.kvm.cpus", "pin"): meanwhile.pin,
     ("fixtures.kvm.guest", "Guest._await_rounds"): _await_rounds,
     ("fixtures.kvm.meanwhile", "await_readings"): meanwhile.await_readings,
     ("fixtures.kvm.meanwhile", "run_meanwhile"): meanwhile.run_meanwhile,
     ("fixtures.kvm.one_reg", "OneRegVcpu.require_reg"): _require_reg,
+    ("fixtures.kvm.values", "Pvclock.kvmclock_ns"): guest_values.kvmclock_ns,
     ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
     ("fixtures.kvm.threads", "together"): _together,
 }

@@ -77,6 +77,23 @@ class Signed(Expression):
 
 
 @dataclass(frozen=True, slots=True)
+class Kvmclock(Expression):
+    """kvmclock in ns, as a guest computes it at its TSC *tsc* from the record that has *record*."""
+
+    tsc: Expression
+    record: StepValue
+
+
+@dataclass(frozen=True, slots=True)
+class HowMany(Expression):
+    """How many of the first *count* rows of 8 words have *value* where *first* is in the first of them."""
+
+    first: StepValue
+    count: Expression
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extreme(Expression):
     """The least or the largest of several."""
 
@@ -145,22 +162,27 @@ def interval(expression: Expression) -> Interval:
             return (-(1 << bits - 1), (1 << bits - 1) - 1) if expression.signed else (0, (1 << bits) - 1)
         case Binary(operator, left, right):
             return _BINARY[operator](interval(left), interval(right))
-        case Unary("-", of):
-            low, high = interval(of)
-            return -high, -low
-        case Unary("~", of):
-            low, high = interval(of)
-            return ~high, ~low
-        case Unary(_, of):
-            low, high = interval(of)
-            return 0, max(abs(low), abs(high))
-        case Signed():
-            return -(WORD >> 1), (WORD >> 1) - 1
+        case Unary(operator, of):
+            return _UNARY[operator](*interval(of))
         case Extreme(name, of):
             choose = min if name == "min" else max
             bounds = [interval(one) for one in of]
             return choose(low for low, _ in bounds), choose(high for _, high in bounds)
-    return 0, 1
+    return _OF_KIND.get(type(expression), (0, 1))
+
+
+_OF_KIND: dict[type[Expression], Interval] = {
+    Signed: (-(WORD >> 1), (WORD >> 1) - 1),
+    Kvmclock: (0, WORD - 1),
+    HowMany: (0, 64),
+}
+"""The bounds of what has always the same; conditions are 0 or 1."""
+
+_UNARY: dict[str, Callable[[int, int], Interval]] = {
+    "-": lambda low, high: (-high, -low),
+    "~": lambda low, high: (~high, ~low),
+    "abs": lambda low, high: (0, max(abs(low), abs(high))),
+}
 
 
 def _products(left: Interval, right: Interval) -> Interval:

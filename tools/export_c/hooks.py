@@ -4,23 +4,25 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any, cast
 
 from fixtures.counters import Window
 from tools.export_c import calls, distinct, views
+from tools.export_c import chosen as lists
 from tools.export_c.conditions import Ascending, every, inside, same_bytes, some
 from tools.export_c.events import CheckEvent
-from tools.export_c.expressions import Constant, Every
+from tools.export_c.expressions import Constant, Every, Expression
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Bytes, CallBytes, Condition, Number, equal, negated
 from tools.export_c.tracking import read_number, write_number
 
-__all__ = ["call", "negated", "read_item", "read_member", "set_of"]
+__all__ = ["call", "chosen", "negated", "read_item", "read_member", "set_of"]
 
 call = calls.call
+chosen = lists.made_of
 set_of = distinct.made_of
 
 
@@ -101,13 +103,20 @@ def check(value: Any, text: str, line: int) -> None:
     if not isinstance(condition, Condition):
         calls.plain_check(bool(condition), text)
         return
-    expression = condition.expression
-    parts = expression.of if isinstance(expression, Every) else (expression,)
-    for part in parts:
+    for part in _parts(condition.expression):
         if isinstance(part, Constant):
             calls.plain_check(bool(part.value), text)
         else:
             RUN.current.add(CheckEvent(part, text, line, condition.holds))
+
+
+def _parts(expression: Expression) -> Iterator[Expression]:
+    """Yield the conditions that must all hold where *expression* does."""
+    if isinstance(expression, Every):
+        for one in expression.of:
+            yield from _parts(one)
+    else:
+        yield expression
 
 
 def _one(operator: str, left: Any, right: Any) -> Any:
@@ -133,6 +142,8 @@ def _one(operator: str, left: Any, right: Any) -> Any:
 
 def same(left: Any, right: Any) -> object:
     """Return whether *left* equals *right*, as a condition where they hold numbers of steps."""
+    if isinstance(left, lists.Chosen) or isinstance(right, lists.Chosen):
+        return lists.compare(left, right, same)
     if isinstance(left, Ascending) or isinstance(right, Ascending):
         return _sorted(left, right)
     if isinstance(left, Number | Condition) or isinstance(right, Number | Condition):

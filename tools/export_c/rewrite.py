@@ -143,6 +143,18 @@ class _Bodies(ast.NodeTransformer):
         node = self._deeper(node)
         return _hook("set_of", node, ast.copy_location(ast.List(node.elts, ast.Load()), node))
 
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        node = self._deeper(node)
+        match node.generators:
+            case [ast.comprehension(ast.Name(name), values, ifs, 0)] if not _binds_names(node):
+                parameter = ast.arguments([], [ast.arg(name)], None, [], [], None, [])
+                thunks = [ast.Lambda(parameter, node.elt)]
+                if ifs:
+                    test = ast.BoolOp(ast.And(), ifs) if len(ifs) > 1 else ifs[0]
+                    thunks.append(ast.Lambda(parameter, test))
+                return _hook("chosen", node, values, *thunks)
+        return node
+
     def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
         node = self._deeper(node)
         return _hook("set_of", node, ast.copy_location(ast.ListComp(node.elt, node.generators), node))
@@ -220,6 +232,11 @@ class _Bodies(ast.NodeTransformer):
 def _hook(name: str, place: ast.AST, *arguments: ast.expr) -> ast.Call:
     function = ast.Attribute(ast.Name(HOOKS, ast.Load()), name, ast.Load())
     return ast.copy_location(ast.Call(function, list(arguments), []), place)
+
+
+def _binds_names(node: ast.AST) -> bool:
+    """Return whether an assignment expression in *node* leaves a name behind."""
+    return any(isinstance(one, ast.NamedExpr) for one in ast.walk(node))
 
 
 def _statement(call: ast.Call) -> ast.stmt:

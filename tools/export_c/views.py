@@ -7,7 +7,7 @@ import ctypes
 from typing import Any
 
 from tools.export_c.events import CopyMemory, Load, MemoryEvent
-from tools.export_c.expressions import StepValue
+from tools.export_c.expressions import Compare, Constant, StepValue
 from tools.export_c.places import Filled
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Bytes, CallBytes, Condition, Number
@@ -92,6 +92,23 @@ def bytes_of_structure(function: Any, arguments: tuple[Any, ...], _: dict[str, A
     start, places = ctypes.addressof(arguments[0]), RUN.current.places
     known = [leaf for at in range(len(held)) if (leaf := places.leaf(start + at, 1)) is not None]
     return CallBytes(held, known) if len(known) == len(held) else held
+
+
+def join(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> bytes:
+    """Return bytes that are looked up in what the claim knows: a program has to find the same ones."""
+    parts = list(arguments[0])
+    for one in parts:
+        if isinstance(one, CallBytes) or (isinstance(one, Bytes) and _is_of_memory(one)):
+            RUN.current.refuse("it joins pieces of memory")
+        elif isinstance(one, Bytes):
+            value = int.from_bytes(one, "little")
+            bool(Condition(Compare("==", one.expression, Constant(value)), True))
+    joined: bytes = function(parts)
+    return joined
+
+
+def _is_of_memory(held: Bytes) -> bool:
+    return isinstance(held.expression, StepValue) and getattr(held.expression.event, "raw", False)
 
 
 def from_bytes(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What claims make of what guests left: kvmclock from a record, and as many interrupts as were counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fixtures.guests import layout
+from tools.export_c.chosen import WIDTH, Candidate, Chosen
+from tools.export_c.expressions import Kvmclock, StepValue
+from tools.export_c.session import RUN
+from tools.export_c.symbolic import Number, of
+from tools.export_c.views import tolist
+
+_LINE = ("tsc_timestamp", "system_time_ns", "tsc_to_system_mul", "tsc_shift")
+_MEMBERS = ["tsc_timestamp", "system_time", "tsc_to_system_mul", "tsc_shift"]
+
+
+def kvmclock_ns(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> int:
+    """Do as `fixtures.kvm.values.Pvclock.kvmclock_ns`: one function of the program, whatever the shift is."""
+    record, (tsc,) = function.__self__, arguments
+    line = [of(getattr(record, name)) for name in _LINE]
+    known = [one for one in line if isinstance(one, StepValue)]
+    if [one.member for one in known] != _MEMBERS or len({id(one.event) for one in known}) > 1:
+        value: int = function(tsc)
+        return value
+    with RUN.silence():
+        value = int(function(tsc))
+    return Number(value, Kvmclock(of(tsc), known[0]))
+
+
+def interrupts(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Do as `GicGuest._wait`, whose guest counts the interrupts: a program may find other ones."""
+    from fixtures.kvm.arm64 import interrupts as module
+
+    waited = function(*arguments, **keywords)
+    vcpu = function.__self__.vcpu
+    (count,) = vcpu.guest.results(1)
+    if not isinstance(count, Number):
+        return waited
+    memory = vcpu.vm.memory
+    start = layout.samples(len(memory)).address
+    words = tolist(memory[start : start + 8 * WIDTH * module.ROOM].cast("Q").tolist, (), {})
+    looked = max(1, int(count))
+    rows = [module._interrupt(words[at : at + WIDTH]) for at in range(0, looked * WIDTH, WIDTH)]
+    found = [Candidate(row, count, at) for at, row in enumerate(rows)]
+    return replace(waited, interrupts=Chosen(found, [count == int(count)]))
+
+
+def numbers(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    """Do as `fixtures.kvm.arm64.interrupts._numbers`: one decision about a mask, not one for each bit."""
+    (mask,) = arguments
+    if isinstance(mask, Number):
+        bool(mask == int(mask))
+    return function(int(mask))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,15 @@ from pathlib import Path
 import pytest
 
 from reports import read_journal
-from reports.model import Result
+from reports.model import Result, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
+SYMPTOMS = ("before the start of", "after the end of", "succeeded; the interface promises")
+"""Ways to fail in which a program and a claim use the same words."""
+
+FAILED = {Verdict.FAIL, Verdict.XFAIL, Verdict.CHANGED}
+STATUS_OF = {Verdict.PASS: 0, Verdict.XPASS: 0, Verdict.SKIP: 4} | dict.fromkeys(FAILED, 1)
 HAS_KVM = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm is not usable")
 
 
@@ -67,3 +73,19 @@ def judged(nodeid: str, target: str, folder: Path, *options: str) -> Result:
     results = read_journal.read([folder / "journal.jsonl"]).results
     assert len(results) == 1, done.stdout + done.stderr
     return results[0]
+
+
+def symptoms(text: str) -> set[str]:
+    """Return which of the ways to fail *text*, a program's or a claim's, names."""
+    return {one for one in SYMPTOMS if one in text}
+
+
+def compared(line: str) -> set[str]:
+    """Return the numbers that a program compares in *line*, none where it judges in another way."""
+    found = re.search(r"(\d+) [=!<>]+ (\d+) does not hold", line)
+    return set(found.groups()) if found else set()
+
+
+def numbers(message: str) -> set[str]:
+    """Return the numbers in a claim's *message*, without the commas that group their digits."""
+    return set(re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", message)))

@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from reports.model import Verdict
-from tools.tests.exported import HAS_KVM, compiled, export, exported, judged, run
+from tools.tests.exported import (
+    FAILED,
+    HAS_KVM,
+    STATUS_OF,
+    compared,
+    compiled,
+    export,
+    exported,
+    judged,
+    numbers,
+    run,
+    symptoms,
+)
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[{}-plus-180e9]"
 EQUALITY = "kvmtests/x86/test_tsc_offset.py::test_offset_reads_back[{}-plus-180e9]"
@@ -30,32 +40,6 @@ TOLERATED = (
 WATCHED = "kvmtests/x86/test_watched.py::test_watched_steal_time_grows[{}]"
 MEANWHILE_ARM64 = "kvmtests/arm64/test_running_others.py::test_counter_set_takes_at_most_that_step[{}]"
 TWO_VMS = "kvmtests/arm64/test_two_vms.py::test_vms_share_a_cpu[{}-plus-and-none-virtual]"
-
-SYMPTOMS = ("before the start of", "after the end of", "succeeded; the interface promises")
-FAILED = {Verdict.FAIL, Verdict.XFAIL, Verdict.CHANGED}
-STATUS_OF = {Verdict.PASS: 0, Verdict.XPASS: 0, Verdict.SKIP: 4} | dict.fromkeys(FAILED, 1)
-
-ACCEPTS_FLAGS = """\
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <linux/kvm.h>
-#include <stdarg.h>
-
-/* The KVM of this host, except that KVM_SET_CLOCK returns 0 for flags that it does not know. */
-int ioctl(int fd, unsigned long request, ...)
-{
-	int (*next)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
-	va_list arguments;
-	void *argument;
-
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	if (request == KVM_SET_CLOCK && ((struct kvm_clock_data *)argument)->flags & ~0xeU)
-		return 0;
-	return next(fd, request, argument);
-}
-"""
 
 
 @pytest.mark.thorough
@@ -78,24 +62,6 @@ def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
     if result.verdict in FAILED:
         assert symptoms(done.stdout) == symptoms(result.message)
         assert compared(done.stdout) <= numbers(result.message)
-
-
-@pytest.mark.thorough
-@HAS_KVM
-def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
-    """A KVM that takes unknown flags (C07) fails the program as it fails the claim; without, it passes.
-
-    On the real KVM a preloaded ioctl(2) stands for the defect: the program is the same.
-    """
-    claim = judged(REFUSAL.format("sim-x86_64"), "sim-x86_64", tmp_path / "claim", "--defect", "C07")
-    program = compiled(exported(REFUSAL.format("sim-x86_64"), "sim-x86_64"), tmp_path)
-    defect = _preloaded(tmp_path)
-
-    kept, broken = run(program), run(program, {"LD_PRELOAD": str(defect)})
-
-    assert claim.verdict in FAILED
-    assert (kept.returncode, broken.returncode) == (0, 1), kept.stdout + broken.stdout
-    assert symptoms(broken.stdout) == symptoms(claim.message) == {"succeeded; the interface promises"}
 
 
 @pytest.mark.thorough
@@ -228,27 +194,3 @@ def test_program_is_clean_under_the_sanitizers(case: str, compiler: str, tmp_pat
 
     assert done.stderr == ""
     assert done.returncode in {0, 1, 4}
-
-
-def symptoms(text: str) -> set[str]:
-    """Return which of the ways to fail *text*, a program's or a claim's, names."""
-    return {one for one in SYMPTOMS if one in text}
-
-
-def compared(line: str) -> set[str]:
-    """Return the numbers that a program compares in *line*, none where it judges in another way."""
-    found = re.search(r"(\d+) [=!<>]+ (\d+) does not hold", line)
-    return set(found.groups()) if found else set()
-
-
-def numbers(message: str) -> set[str]:
-    """Return the numbers in a claim's *message*, without the commas that group their digits."""
-    return set(re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", message)))
-
-
-def _preloaded(folder: Path) -> Path:
-    source, library = folder / "defect.c", folder / "defect.so"
-    source.write_text(ACCEPTS_FLAGS, encoding="ascii")
-    command = ["cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(command, check=True)
-    return library

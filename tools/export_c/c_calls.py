@@ -13,11 +13,12 @@ from fixtures.uapi.ioctl import Request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import structures
 from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_flags import value_name
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_members import changes, cpuid_changes, member_text, pointer_text
 from tools.export_c.c_outcomes import CallText, Name, Used, uses
 from tools.export_c.c_values import VALUES, ValueCalls
-from tools.export_c.events import CallEvent, Event, PointerArgument
+from tools.export_c.events import CallEvent, Event, PointerArgument, StructureMember
 from tools.export_c.expressions import Constant
 from tools.export_c.places import VALUE
 from tools.export_c.refusal import NotExportable
@@ -121,7 +122,8 @@ class Calls(ValueCalls):
                 own = self.names.of(call.base)
             else:
                 yield f"{kind} {own} = {self.names.of(call.base)};"
-            yield from (f"{own}.{line};" for line in changes(call.members, own, name, self.names))
+            found = changes(call.members, own, name, self.names, call)
+            yield from (f"{own}.{line};" for line in found)
         elif where and inside:
             yield f"{own}{inside} = ({kind}){{ {members} }};"
         else:
@@ -131,10 +133,10 @@ class Calls(ValueCalls):
     def _members(self, call: CallEvent, name: Name) -> str:
         shown = []
         for member, value in call.members.items():
-            text = member_text(value, name, self.names)
+            text = _named(call, member, value) or member_text(value, name, self.names)
             note = ""
             if call.layout is kvm_x86.kvm_regs and member == "rip" and isinstance(value, Constant):
-                program = program_at(value.value, self.names.arch)
+                program, text = program_at(value.value, self.names.arch), hex(value.value)
                 note = f" /* {program} */" if program else ""
             shown.append(f".{member} = {text}{note}")
         return ", ".join(shown) or "0"
@@ -171,6 +173,10 @@ class Calls(ValueCalls):
 def _is_kept(call: CallEvent) -> bool:
     """Return whether KVM fills the structure of *call*, which later steps may pass on."""
     return not isinstance(call.request, Request) or structures.fills(call.request)
+
+
+def _named(call: CallEvent, member: str, value: StructureMember) -> str | None:
+    return value_name(call.layout, member, value.value) if isinstance(value, Constant) else None
 
 
 def _argument(call: CallEvent) -> str:

@@ -44,7 +44,8 @@ def literal(value: int) -> str:
 
 def _is_round(value: int) -> bool:
     """Return whether *value* is an address, a mask or a flag rather than an amount."""
-    return value & 0xFF in {0, 0xFF} and value % 1000 != 0
+    is_of_page = value >> 16 > 0 and value & 0xFFF == 1  # with a flag in its lowest bit
+    return (value & 0xFF in {0, 0xFF} or is_of_page) and value % 1000 != 0
 
 
 def word(expression: Expression, name: Name) -> str:

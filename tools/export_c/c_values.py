@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
-from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_expressions import word
+from tools.export_c.c_flags import attribute_names
 from tools.export_c.c_members import constant_of, number_text, pointer_text
 from tools.export_c.c_outcomes import CallText, Name, Outcomes, Used, uses
 from tools.export_c.events import CallEvent, PointerArgument
@@ -18,10 +19,6 @@ from tools.export_c.refusal import NotExportable
 
 VALUES = frozenset({kvm.kvm_device_attr, kvm.kvm_one_reg})
 """Structures with the address of a value."""
-
-_ATTRIBUTES = {
-    (kvm_x86.KVM_VCPU_TSC_CTRL, kvm_x86.KVM_VCPU_TSC_OFFSET): ("KVM_VCPU_TSC_CTRL", "KVM_VCPU_TSC_OFFSET"),
-}
 
 
 @dataclass
@@ -66,12 +63,10 @@ class ValueCalls(Outcomes):
         group, number = (constant_of(call, member) for member in ("group", "attr"))
         if constant_of(call, "flags"):
             raise NotExportable("it sets flags of a device attribute")
-        first, second = _ATTRIBUTES.get((group, number), (literal(group), literal(number)))
-        if first.isidentifier():
-            self.names.constant(first, group)
-            self.names.constant(second, number)
+        first, second = attribute_names(call.owner, self.names.arch, group, number)
         made = CallText("attribute", f"{fd}, {request}, {first}, {second}, {value}")
-        yield self._result(call, made, where, used, f"({second})")
+        shown = second if second.isidentifier() else f"{first}, {second}"
+        yield self._result(call, made, where, used, f"({shown})")
 
     def _pointed(
         self, call: CallEvent, pointed: PointerArgument, name: Name, where: str, used: Used

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fixtures.uapi import kvm
-from tools.export_c import libkvm, writer
+from tools.export_c import c_clocks, libkvm, writer
 from tools.export_c.c_layouts import layouts
 from tools.export_c.c_names import Names
 from tools.export_c.c_runtime import LIBKVM, headers, needed
-from tools.export_c.c_steps import FREQUENCY
 from tools.export_c.claim import Claim
 from tools.export_c.cpu_state import folded
 from tools.export_c.events import CallEvent, ClockEvent, Event
@@ -77,7 +76,7 @@ def _guarded(names: Names) -> Iterator[str]:
 
 def _has_kvm(events: list[Event], arch: str) -> bool:
     """Return whether something is done with KVM itself, for which libkvm opens it once more."""
-    of_kvm = "kvm" in FREQUENCY[arch]
+    of_kvm = "kvm" in c_clocks.BY_ARCHITECTURE[arch]
     if of_kvm and any(isinstance(one, ClockEvent) and one.name == "frequency" for one in events):
         return True
     calls = [one for one in events if isinstance(one, CallEvent) and one.owner is None]

@@ -71,7 +71,8 @@ def _only_reads(event: Event) -> bool:
         return True
     if not isinstance(event, CallEvent) or event.refusal is not None:
         return False
-    return event.request == _MMAP_SIZE or (event.request == kvm.KVM_GET_API_VERSION and not event.claim)
+    queries = {_MMAP_SIZE, kvm.KVM_CHECK_EXTENSION}
+    return event.request in queries or (event.request == kvm.KVM_GET_API_VERSION and not event.claim)
 
 
 def _joined(events: Sequence[Event]) -> list[Event]:

@@ -235,7 +235,7 @@ def _hook(name: str, place: ast.AST, *arguments: ast.expr) -> ast.Call:
 
 
 def _binds_names(node: ast.AST) -> bool:
-    """Return whether an assignment expression in *node* leaves a name behind."""
+    """Return whether an assignment expression in *node* binds a name."""
     return any(isinstance(one, ast.NamedExpr) for one in ast.walk(node))
 
 

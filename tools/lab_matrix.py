@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ LETTERS = {
     Verdict.ERROR: "ERROR",
     Verdict.TIMEOUT: "TIMEOUT",
 }
+_FOLDER = re.compile(r"\w+://(?:\S*/|\S+)")  # on a mirror, which need not be the reader's
 HEAD = """# Kernels in the lab
 
 Written by `make lab LAB=--matrix` (`tools/lab_matrix.py`) from the journals of runs.
@@ -58,7 +60,8 @@ def print_page(name: str, doc: str, make: Callable[[Run], str], argv: Sequence[s
 def page(run: Run, missing: Mapping[str, str] | None = None) -> str:
     """Return the page, in Markdown: what booted, a table for each architecture, the known issues met.
 
-    *missing* has a sentence for each lab host that was not fetched: why not.
+    *missing* has a sentence for each lab host that was not fetched: why not. Of an address in it the page
+    has the file's name, such as a package's.
     """
     lab_hosts = judged(run)
     parts = [HEAD, _booted(lab_hosts, missing or {})]
@@ -83,7 +86,7 @@ def _booted(lab_hosts: Iterable[tuple[ReportTarget, list[Result]]], missing: Map
         seconds = sum(result.duration_ns for result in results) / 1e9
         came = [facts.get("kernel", "did not boot"), target.mode or "-", _emulator(facts)]
         rows.append([target.name, *came, cell(results), f"{seconds:.0f}"])
-    rows += [[name, "not fetched", "-", "", f"{why}.", ""] for name, why in missing.items()]
+    rows += [[name, "not fetched", "-", "", f"{_FOLDER.sub('', why)}.", ""] for name, why in missing.items()]
     return table(rows, heads)
 
 

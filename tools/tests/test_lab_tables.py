@@ -100,6 +100,37 @@ def test_page_says_what_was_not_fetched() -> None:
     assert ["subject", "vhe 6.1"] in lines
 
 
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [
+        pytest.param(
+            "apt-get -q for Debian trixie: E: Failed to fetch http://user:word@mirror:3142/debian/pool/main/l/"
+            "linux/linux-image-6.12_1%2bdeb13_ppc64el.deb  404  Not Found",
+            "apt-get -q for Debian trixie: E: Failed to fetch linux-image-6.12_1%2bdeb13_ppc64el.deb  404  "
+            "Not Found.",
+            id="package",
+        ),
+        pytest.param(
+            "E: The repository 'https://mirror trixie Release' is not signed",
+            "E: The repository ' trixie Release' is not signed.",
+            id="no-file",
+        ),
+        pytest.param("a/b.deb is not whole", "a/b.deb is not whole.", id="no-address"),
+    ],
+)
+def test_page_names_a_package_without_the_archives_address(why: str, shown: str) -> None:
+    """Why a lab host was not fetched names the file, and not the mirror of the computer that wrote it."""
+    run = Run(
+        targets=(ReportTarget("lab-ppc64le@newest", "lab", "ppc64le", ""),),
+        results=(result("lab-ppc64le@newest", "powerpc.clock", 1, Verdict.PASS),),
+    )
+
+    text = lab_matrix.page(run, {"lab-ppc64le@6.12": why})
+
+    row = next(line for line in text.splitlines() if "not fetched" in line)
+    assert row.split("|")[5].strip() == shown
+
+
 def test_time_of_the_emulators_own_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the lab host's clock differs from ours, phases reported at once share what passed here."""
     now = [100.0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from . import clean_reports, hookspecs, options
+from . import clean_reports, hookspecs, options, packed
 from .hosts import INPUT, HostDescription, host_facts
 from .late_warnings import LateWarnings
 from .recorder import SessionRecorder
@@ -35,7 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LateWarnings(), "kvm-late-warnings")
     config.pluginmanager.register(clean_reports, "kvm-clean-reports")
     if hasattr(config, "workerinput"):
+        config.pluginmanager.register(packed.Packer(), "kvm-packed-reports")
         leave_to_controller()
-    elif not looks_only:
+        return
+    config.pluginmanager.register(packed.Unpacker(), "kvm-packed-reports")
+    if not looks_only:
         recorder = SessionRecorder(config, options.ReportOptions.of(config))
         config.pluginmanager.register(recorder, "kvm-recorder")

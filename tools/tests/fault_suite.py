@@ -19,6 +19,9 @@ from reports.model import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 150
+LEAN = ("-p", "no:hypothesispytest")
+"""Loading that plug-in takes a quarter of the time of a short session."""
+
 REPORTS = ("results.ktap", "results.tap", "junit.xml", "report.html", "kcidb.json")
 
 FIRST = """
@@ -75,7 +78,7 @@ class Suite:
 
     def command(self, *arguments: str) -> list[str]:
         """Return pytest's command line."""
-        words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--target", self.target]
+        words = [sys.executable, "-m", "pytest", *LEAN, "-p", "no:cacheprovider", "--target", self.target]
         return [*words, "--report-dir", str(self.out), *arguments, str(self.folder)]
 
     def run(self, *arguments: str, before: Sequence[str] = ()) -> EndedSession:

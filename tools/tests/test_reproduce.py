@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tools import vendor
-from tools.tests.fault_suite import ROOT, EndedSession, Suite
+from tools.tests.fault_suite import LEAN, ROOT, EndedSession, Suite
+from tools.tests.usual import few_of
 
 DEFECT = "C01"
 
@@ -35,11 +36,20 @@ def by_shell(folder: Path, line: str, **environment: str) -> subprocess.Complete
     return subprocess.run(
         ["sh", "-c", line],
         cwd=folder,
-        env={**kept, **environment},
+        env={**kept, "PYTEST_ADDOPTS": " ".join(LEAN), **environment},
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
+    )
+
+
+def failing(name: str) -> str:
+    """Return a module with one test that fails for the parameter called *name*, and passes for another."""
+    return (
+        "import pytest\n"
+        f"@pytest.mark.parametrize('word', [1, 2], ids=[{name!r}, 'other'])\n"
+        "def test_fails(target, word):\n    assert word == 2\n"
     )
 
 
@@ -50,18 +60,12 @@ def ran(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {word: int(number) for number, word in counts if word != "deselected"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["it's", 'a "quoted" word', "$(touch oops) `touch oops`; touch oops", "two  blanks", "*?[~] !&|<>"],
-)
-def test_failure_with_shell_characters_in_its_id(tmp_path: Path, name: str) -> None:
+SHELL_CHARACTERS = """it's a "quoted" word; $(touch oops) `touch oops`; touch oops; two  blanks *?[~] !&|<>"""
+
+
+def test_failure_with_shell_characters_in_its_id(tmp_path: Path) -> None:
     """Whatever stands in a parameter is one word of the command, and just that test runs."""
-    tests = (
-        "import pytest\n"
-        f"@pytest.mark.parametrize('word', [1, 2], ids=[{name!r}, 'other'])\n"
-        "def test_fails(target, word):\n    assert word == 2\n"
-    )
-    suite = Suite(tmp_path, tests)
+    suite = Suite(tmp_path, failing(SHELL_CHARACTERS))
     ended = suite.run()
 
     done = repeated(suite, ended, "test_fails")
@@ -70,23 +74,23 @@ def test_failure_with_shell_characters_in_its_id(tmp_path: Path, name: str) -> N
     assert not (tmp_path / "oops").exists()
 
 
-@pytest.mark.parametrize("report", ["results.tap", "results.ktap", "lava/*.log"])
-def test_line_in_a_report_that_words_of_kernel_cis_are_taken_out_of(tmp_path: Path, report: str) -> None:
-    """What a CI's search would act on is taken apart in the line, which a shell runs all the same."""
+@pytest.fixture(scope="module")
+def words_of_cis(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """A suite that ran, with a failure whose parameter holds what searches of kernel CIs act on."""
     name = "[SKIP] FAIL: x # SKIP # not ok <LAVA_SIGNAL_TESTCASE it's reboot: System halted " + "y" * 500
-    tests = (
-        "import pytest\n"
-        f"@pytest.mark.parametrize('word', [1, 2], ids=[{name!r}, 'other'])\n"
-        "def test_fails(target, word):\n    assert word == 2\n"
-    )
-    suite = Suite(tmp_path, tests)
-    ended = suite.run()
-    (written,) = suite.out.glob(report)
+    suite = Suite(tmp_path_factory.mktemp("words"), failing(name))
+    assert suite.run().status == 1
+    return suite
+
+
+@pytest.mark.parametrize("report", ["results.tap", "results.ktap", "lava/*.log"])
+def test_line_in_a_report_that_words_of_kernel_cis_are_taken_out_of(words_of_cis: Suite, report: str) -> None:
+    """What a CI's search would act on is taken apart in the line, which a shell runs all the same."""
+    (written,) = words_of_cis.out.glob(report)
     (line,) = re.findall(r"^[ #]*reproduce: (.*)$", written.read_text(), re.MULTILINE)
 
-    done = by_shell(tmp_path, line)
+    done = by_shell(words_of_cis.folder, line)
 
-    assert ended.status == 1
     assert ran(done) == {"failed": 1}, done.stdout + done.stderr
     assert not re.search(r"\[SKIP\]|FAIL:|# *(SKIP|not ok)|<LAVA|reboot: System", line)
 
@@ -108,7 +112,7 @@ def test_known_issue_that_no_longer_shows(tmp_path: Path) -> None:
     assert "the known issue listed no longer shows here" in done.stdout
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", few_of(["0", "2"], {"0"}))
 def test_test_that_kills_its_process(tmp_path: Path, workers: str) -> None:
     """A worker that died, and a session that did: the line kills its process again, as the test does."""
     suite = Suite(tmp_path, "import os\ndef test_dies(target):\n    os._exit(9)\n")

@@ -118,6 +118,7 @@ def test_wrong_usage_is_a_sentence(
     assert error.count("\n") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.clients
 @pytest.mark.timeout(INSTALL_S + 60)
 def test_tmt_finds_nothing_to_complain_of(pytestconfig: pytest.Config) -> None:
@@ -130,6 +131,7 @@ def test_tmt_finds_nothing_to_complain_of(pytestconfig: pytest.Config) -> None:
     assert not re.findall(r"^ *(?:fail|warn) .*$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.thorough
 @pytest.mark.clients
 @pytest.mark.timeout(INSTALL_S + 200)
 def test_tmt_runs_it(tree: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:

@@ -150,6 +150,7 @@ def test_exit_status(cases: tuple[tuple[str, str], ...], ended: bool, status: in
     assert command.status_of(JobResults(cases, ended, 1, 2)) == status
 
 
+@pytest.mark.thorough
 @pytest.mark.clients
 @pytest.mark.timeout(INSTALL_S + 1900)
 def test_rendered_job_runs_here(tmp_path: Path, pytestconfig: pytest.Config) -> None:

@@ -53,8 +53,9 @@ def changes(
         head, dot, tail = member.partition(".")
         if not dot:
             yield _change(member, value, name, names, call)
-        elif isinstance(value, Constant):
-            segments.setdefault(head, []).append(f".{tail} = {literal(value.value)}")
+        else:
+            shown = literal(value.value) if isinstance(value, Constant) else member_text(value, name, names)
+            segments.setdefault(head, []).append(f".{tail} = {shown}")
     alike: dict[tuple[str, ...], list[str]] = {}
     for head, found in segments.items():
         alike.setdefault(tuple(found), []).append(head)

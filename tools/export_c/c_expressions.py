@@ -154,7 +154,8 @@ def _binary(operator: str, left: Expression, right: Expression, whole: Expressio
         return f"({one} {operator} {other})"
     if operator == "<<" and isinstance(left, StepValue | Constant):
         return f"((wide){one} << {other})"
-    return f"((wide){one} {operator} {other})"
+    cast = "" if one.lstrip("(").startswith("wide)") else "(wide)"
+    return f"({cast}{one} {operator} {other})"
 
 
 def _leaf(leaf: StepValue, name: Name) -> str:

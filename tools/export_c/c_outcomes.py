@@ -16,8 +16,8 @@ from tools.export_c.expressions import Compare, Constant, StepValue
 Name = Callable[[StepValue], str]
 Used = set[tuple[int, str]]
 
-_MUST = {"one_reg": "must_reg", "get_msr": "must_msr", "set_msr": "must_msr"}
-"""By the function that makes a call: what sees to it that it succeeds."""
+_BY_NAME = {"call": "MUST", "one_reg": "MUST_REG", "attribute": "MUST_ATTRIBUTE"}
+"""By the function that makes a call: the one that sees to it that it succeeds, and says which did not."""
 
 
 class CallText(NamedTuple):
@@ -78,9 +78,9 @@ class Outcomes:
             return f"would_refuse({made}, {self.names.errno(-call.result)}, {what})"
         if call.tolerated:
             return f"would_succeed({made}, {what})"
-        if made.function == "call":
-            return f"MUST({made.arguments})"
-        return f"{_MUST.get(made.function, 'must')}({made}, {what})"
+        if made.function in _BY_NAME:
+            return f"{_BY_NAME[made.function]}({made.arguments})"
+        return f"must_msr({made}, {what})"
 
 
 def _is_of_none(event: Assumption) -> bool:

@@ -64,8 +64,8 @@ def _of_instants(text: str, *, kept: bool) -> str:
 
 
 def _is_line(text: str, after: str) -> bool:
-    """Return whether no empty line comes between *text* and *after*: both are of one line."""
-    return "\n" not in text and "\n" not in after and bool(after)
+    """Return whether no empty line comes between *text* and *after*: neither is a function or a structure."""
+    return all(one and ("\n" not in one or one.startswith("#define")) for one in (text, after))
 
 
 def headers(text: str) -> list[str]:

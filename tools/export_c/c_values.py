@@ -65,8 +65,7 @@ class ValueCalls(Outcomes):
             raise NotExportable("it sets flags of a device attribute")
         first, second = attribute_names(call.owner, self.names.arch, group, number)
         made = CallText("attribute", f"{fd}, {request}, {first}, {second}, {value}")
-        shown = second if second.isidentifier() else f"{first}, {second}"
-        yield self._result(call, made, where, used, f"({shown})")
+        yield self._result(call, made, where, used, f"({first}, {second})")
 
     def _pointed(
         self, call: CallEvent, pointed: PointerArgument, name: Name, where: str, used: Used

@@ -74,7 +74,10 @@ def _binary(name: str, operator: str) -> tuple[Callable[..., Any], Callable[...,
     def reflected(self: Number, other: object) -> Any:
         if not isinstance(other, int):
             return NotImplemented
-        return Number(plain_reflected(self, other), Binary(operator, of(other), self.expression))
+        value = plain_reflected(self, other)
+        if operator == "+" and type(other) is int and other == 0:  # where sum() begins
+            return Number(value, self.expression)
+        return Number(value, Binary(operator, of(other), self.expression))
 
     return forward, reflected
 

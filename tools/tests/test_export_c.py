@@ -59,7 +59,7 @@ def test_claim_that_requires_a_register_has_a_program() -> None:
     """A program does not carry the list of registers: the call that uses the register finds out."""
     text = exported(REGISTER, "sim-arm64-vhe")
 
-    assert "must_reg(one_reg(vcpu_0.fd, KVM_SET_ONE_REG, KVM_REG_ARM_TIMER_CNT, " in text
+    assert "MUST_REG(vcpu_0.fd, KVM_SET_ONE_REG, KVM_REG_ARM_TIMER_CNT, " in text
     assert "KVM_GET_REG_LIST" not in text
 
 

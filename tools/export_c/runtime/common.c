@@ -63,6 +63,13 @@ static long must_msr(long result, const char *what)
 /* @MUST */
 #define MUST(fd, request, argument) must(call(fd, request, argument), #request)
 
+/* @MUST_REG */
+#define MUST_REG(fd, request, id, value) must_reg(one_reg(fd, request, id, value), #request "(" #id ")")
+
+/* @MUST_ATTRIBUTE */
+#define MUST_ATTRIBUTE(fd, request, of, number, value) \
+	must(attribute(fd, request, of, number, value), #request "(" #of ", " #number ")")
+
 /* @must_refuse */
 static void must_refuse(long result, int error, const char *what)
 {

@@ -21,7 +21,7 @@ from fixtures.agreement.script import Script, load, save
 from fixtures.architectures import why_without
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
-from tools.arguments import Parser
+from tools.arguments import Parser, number_from
 
 SCRIPTS_AT_A_TIME = 10
 LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
@@ -228,16 +228,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="this target (repeatable; default: host)",
     )
     parser.add_argument(
-        "--steps", type=int, default=2000, metavar="N", help="compare at least N (default: 2000)"
+        "--steps", type=number_from(1), default=2000, metavar="N", help="compare at least N (default: 2000)"
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first scripts (default: 1)")
+    parser.add_argument(
+        "--seed", type=number_from(0), default=1, metavar="N", help="of the first scripts (default: 1)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("out/agreement"), metavar="DIR", help="where cases go"
     )
     parser.add_argument(
         "--replay", type=Path, nargs="+", default=[], metavar="CASE", help="play these instead"
     )
-    parser.add_argument("--keep", type=int, default=0, metavar="N", help="write N drawn scripts, play none")
+    parser.add_argument(
+        "--keep", type=number_from(0), default=0, metavar="N", help="write N drawn scripts, play none"
+    )
     arguments = parser.parse_args(argv)
     arguments.target = arguments.target or ["host"]
     return arguments

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -41,11 +43,23 @@ def jobs(text: str) -> str:
     raise argparse.ArgumentTypeError(f"JOBS is a number or auto, not {text!r}")
 
 
-def iterations(text: str) -> int:
-    """Return the number of samples in *text*: at least 2, as some are differences of two readings."""
-    if text.isascii() and text.isdecimal() and int(text) > 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"N is a number from 2 on, not {text!r}")
+def number_from(least: int) -> Callable[[str], int]:
+    """Return the type of an option that takes a whole number, *least* or more."""
+
+    def number(text: str) -> int:
+        if text.isascii() and text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"this is a number from {least} on, not {text!r}")
+
+    return number
+
+
+def duration(text: str) -> float:
+    """Return the number in *text*, of a unit of time: more than 0, and an end that comes."""
+    with contextlib.suppress(ValueError):
+        if 0 < (found := float(text)) < math.inf:
+            return found
+    raise argparse.ArgumentTypeError(f"this is a number above 0, not {text!r}")
 
 
 def paths(words: Sequence[str], root: Path) -> list[str]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.arguments import USAGE, Parser, Unusable, iterations, paths
+from tools.arguments import USAGE, Parser, Unusable, number_from, paths
 from tools.check import ROOT, run
 
 
@@ -48,7 +48,7 @@ def pytest_arguments(arguments: argparse.Namespace, here: Path) -> list[str]:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-n", dest="iterations", type=iterations, default=10_000, metavar="N",
+        "-n", dest="iterations", type=number_from(2), default=10_000, metavar="N",
         help="samples of each benchmark (default: 10000)",
     )  # fmt: skip
     parser.add_argument(

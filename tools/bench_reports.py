@@ -7,7 +7,6 @@ kernel's (wait4). Peers that are not installed are left out by name. Prints Mark
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from reports.tests import samples
 from tools import browser
+from tools.arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 900
@@ -43,6 +43,7 @@ import sys
 from pathlib import Path
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 from reports import read_journal
+from tools.arguments import Parser
 run = read_journal.read([Path(sys.argv[1])])
 cases = []
 for result in run.results:
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "page": lambda folder: page(folder, 100_000),
         "sync": lambda folder: sync(folder, 3_000),
     }
-    parser = argparse.ArgumentParser(prog="bench_reports", description=__doc__.splitlines()[0])
+    parser = Parser(prog="bench_reports", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[[], *parts], metavar="PART", help=", ".join(parts))
     chosen = parser.parse_args(argv).parts or list(parts)
     load = os.getloadavg()[0]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fixtures.architectures import ROWS
 from tools import pull_lab
+from tools.arguments import Parser, number_from
 
 Value = str | int | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ci_jobs", description=__doc__.splitlines()[0])
+    parser = Parser(prog="ci_jobs", description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(dest="ci", required=True)
     job = kinds.add_parser("lava", help="a job for `lavacli jobs submit`")
     job.add_argument("--device-type", required=True, help="as the LAVA server calls the board")
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--suite", required=True, metavar="URL", help="kselftest.tar.gz of `make gen_tar`")
     job.add_argument("--method", default="u-boot", choices=("u-boot", "grub", "ipxe"), help="boot loader")
     job.add_argument("--prompt", default="root@", help="what the root file system's shell prints")
-    job.add_argument("--minutes", type=int, default=30, help="for the suite; booting has 15 more")
+    job.add_argument("--minutes", type=number_from(1), default=30, help="for the suite; booting has 15 more")
     entry = kinds.add_parser("kernelci", help="an entry for kernelci-pipeline's config/")
     entry.add_argument("--arch", required=True, choices=sorted(row.folder for row in ROWS))
     entry.add_argument("--build", required=True, help="the build to follow, such as kbuild-gcc-14-arm64")
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     root = entry.add_mutually_exclusive_group(required=True)
     root.add_argument("--rootfs", metavar="URL", help="an NFS root with python3")
     root.add_argument("--rootfs-ref", metavar="NAME", help="the same as config/rootfs.yaml calls it")
-    entry.add_argument("--minutes", type=int, default=30, help="for the whole job")
+    entry.add_argument("--minutes", type=number_from(1), default=30, help="for the whole job")
     pull = kinds.add_parser("pull-lab", help="run a job of KernelCI's PULL_LABS protocol on lab hosts")
     pull.add_argument("job", type=Path, metavar="JOB.json", help="the job as its lab fetched it")
     pull.add_argument("--out", type=Path, default=Path("out"), help="where reports and result.json go")

@@ -21,7 +21,7 @@ from reports import defects as reported
 from reports import html_defects
 from reports.lock import Held, Lock
 from reports.whole_file import ReportError, write_file
-from tools.arguments import Parser
+from tools.arguments import Parser, duration, number_from
 from tools.defect_jobs import Job, JobOutcome, run_all, warm_up
 from tools.defect_searches import find_assertions, find_thin
 from tools.defect_verdicts import DefectVerdict, silent_claims, summary, table, thin_lines, verdict_on, write
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     wanted = [DEFECTS[name] for name in arguments.defects or DEFECTS if name in DEFECTS]
     unknown = set(arguments.defects) - set(DEFECTS)
     if unknown:
-        print(f"there is no defect {', '.join(sorted(unknown))}; known are: {', '.join(DEFECTS)}")
+        print(f"defects: there is no defect {', '.join(sorted(unknown))}; docs/defects.md lists all")
         return USAGE
     try:
         with Stop() as stop, Lock(Path(arguments.out)):
@@ -156,10 +156,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--out", default="out", metavar="DIR", help="where defects.json and defects.html go (default: out)"
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)"
+        "--jobs",
+        type=number_from(1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: one per core)",
     )
     parser.add_argument(
-        "--limit", type=float, default=60.0, metavar="S", help="seconds for the claims of one module"
+        "--limit", type=duration, default=60.0, metavar="S", help="seconds for the claims of one module"
     )
     parser.add_argument("--all", action="store_true", help="run every claim of one target for every defect")
     _add_searches(parser)

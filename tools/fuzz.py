@@ -23,6 +23,7 @@ from typing import Any
 from fixtures.fuzz import draw, images
 from fixtures.targets import all_targets
 from tools import fuzz_readers
+from tools.arguments import Parser, duration, number_from
 from tools.fuzz_child import CASE_LIMIT_S, NO_STEP, TRACE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,14 +202,20 @@ def _shown(value: object) -> str:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tools.fuzz", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="tools.fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)} (default: all)")
     parser.add_argument(
-        "--seconds", type=float, default=60, metavar="N", help="of each kind, shared by targets (default: 60)"
+        "--seconds",
+        type=duration,
+        default=60,
+        metavar="N",
+        help="of each kind, shared by targets (default: 60)",
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first case (default: 1)")
     parser.add_argument(
-        "--cases", type=int, default=0, metavar="N", help="try N cases, whatever time it takes"
+        "--seed", type=number_from(0), default=1, metavar="N", help="of the first case (default: 1)"
+    )
+    parser.add_argument(
+        "--cases", type=number_from(0), default=0, metavar="N", help="try N cases, whatever time it takes"
     )
     parser.add_argument(
         "--target",

@@ -10,7 +10,6 @@ Exit status: 0 all of it did, 1 something did not, 4 there is no cache.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -25,6 +24,7 @@ from fixtures.lab import cache, image, kernel, parts, unpacked_emulator
 from fixtures.lab.errors import LabError, PartsMissing
 from fixtures.lab.hosts import LabHost, find
 from tools import lab
+from tools.arguments import Parser, number_from
 from tools.lab_mirror import in_cache, mirror
 
 WRONG, NOTHING_RAN = 1, 4
@@ -178,18 +178,12 @@ def renew(pristine: Path, copy: Path, relative: Path) -> None:
     shutil.copy2(pristine / relative, copy / relative, follow_symlinks=False)
 
 
-def _positive(text: str) -> int:
-    if text.isascii() and text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"N is a number from 1 on, not {text!r}")
-
-
 def main(argv: Sequence[str]) -> int:
     """Try the cache and the targets that *argv* names; return the exit status."""
-    parser = argparse.ArgumentParser(prog="tools.lab_damage", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.lab_damage", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=cache.root(), help="the cache that is copied")
     parser.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="only one of N files of each folder"
+        "--every", type=number_from(1), default=1, metavar="N", help="only one of N files of each folder"
     )
     parser.add_argument("target", nargs="*", default=["lab-arm64-vhe", "lab-x86_64-svm"], help="lab targets")
     arguments = parser.parse_args(argv)

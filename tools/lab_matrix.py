@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from tabulate import tabulate
 
 from reports import read_journal
 from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict, by_target, counts
+from tools.arguments import Parser
 
 FILE = "lab-matrix.md"
 EMULATORS = {"qemu": "QEMU", "bochs": "Bochs"}  # by the fact that has their version
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 def print_page(name: str, doc: str, make: Callable[[Run], str], argv: Sequence[str]) -> int:
     """Print what *make* makes of the journals in *argv*; return the status of the command *name*."""
-    parser = argparse.ArgumentParser(prog=f"tools.{name}", description=doc.splitlines()[0])
+    parser = Parser(prog=f"tools.{name}", description=doc.splitlines()[0])
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     run = read_journal.read(parser.parse_args(argv).journals)
     if not judged(run):

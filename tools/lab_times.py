@@ -7,7 +7,6 @@ and booted again has "+1".
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ from pathlib import Path
 from tabulate import tabulate
 
 from fixtures.lab.timing import PHASES, read
+from tools.arguments import Parser
 
 NOTHING = 4
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the table of the runs in the folder that *argv* names; 4 if no lab host ran there."""
-    parser = argparse.ArgumentParser(prog="tools.lab_times", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.lab_times", description=__doc__.splitlines()[0])
     parser.add_argument("out", nargs="?", default="out", type=Path, help="a run's reports (default: out)")
     arguments = parser.parse_args(argv)
     boots = read(arguments.out / "lab")

@@ -6,7 +6,6 @@ Exit status: 0 every reader agrees, 1 something was found, 2 the file cannot be 
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools import ktap_readers
+from tools.arguments import Parser
 from tools.ktap_readers import READERS, ResultLine
 
 USAGE = 2
@@ -163,7 +163,7 @@ def lines(name: str, found: Lint) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Lint the files named in *argv*; return the exit status."""
-    parser = argparse.ArgumentParser(prog="lint_ktap", description=__doc__.splitlines()[0])
+    parser = Parser(prog="lint_ktap", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a KTAP or TAP file")
     status = 0
     for path in parser.parse_args(argv).files:

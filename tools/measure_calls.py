@@ -7,7 +7,6 @@ hardly moves, and their ratio. Needs x86_64, a usable /dev/kvm, and a C compiler
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
+from tools.arguments import Parser, number_from
 
 C_BASELINE = Path(__file__).with_name("c_baseline") / "calls.c"
 FEW = 100  # runs of many samples, and creations, for the hundreds of other calls
@@ -54,11 +54,17 @@ Ticks = dict[str, list[float]]
 
 def main(argv: Sequence[str]) -> int:
     """Measure as *argv* says; return 0, or 1 with one sentence."""
-    parser = argparse.ArgumentParser(prog="tools.measure_calls", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.measure_calls", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-n", type=int, default=1000, metavar="N", help="calls of each kind in each round (default: 1000)"
+        "-n",
+        type=number_from(1),
+        default=1000,
+        metavar="N",
+        help="calls of each kind in each round (default: 1000)",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="alternations of Python and C (default: 5)")
+    parser.add_argument(
+        "--rounds", type=number_from(1), default=5, help="alternations of Python and C (default: 5)"
+    )
     arguments = parser.parse_args(argv)
     try:
         python, baseline = measure(arguments.n, arguments.rounds)

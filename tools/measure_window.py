@@ -7,7 +7,6 @@ table with medians and their ratio. Needs x86_64, a usable /dev/kvm, and a C com
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -22,17 +21,20 @@ from fixtures.kvm.errors import HarnessError
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from tools.arguments import Parser, number_from
 
 C_BASELINE = Path(__file__).with_name("c_baseline") / "window.c"
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure as *argv* says; return 0, or 1 with one sentence."""
-    parser = argparse.ArgumentParser(prog="tools.measure_window", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.measure_window", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-n", type=int, default=2000, metavar="N", help="readings in each round (default: 2000)"
+        "-n", type=number_from(2), default=2000, metavar="N", help="readings in each round (default: 2000)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="alternations of Python and C (default: 5)")
+    parser.add_argument(
+        "--rounds", type=number_from(1), default=5, help="alternations of Python and C (default: 5)"
+    )
     arguments = parser.parse_args(argv)
     try:
         python, baseline = measure(arguments.n, arguments.rounds)

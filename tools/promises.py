@@ -6,7 +6,6 @@ Exit status: 0 the files are up to date (now), 1 with --check one was not, 2 the
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -19,6 +18,7 @@ import pytest
 
 from fixtures.promises import ListedClaim
 from tools import tmt_tree
+from tools.arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- Written by `.venv/bin/python -m tools.promises` from the claims. -->\n"
@@ -53,7 +53,7 @@ class Listener:
 
 def main(argv: Sequence[str]) -> int:
     """Write the files, or with --check compare them; return the exit status."""
-    parser = argparse.ArgumentParser(prog="tools.promises", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.promises", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--check", action="store_true", help="write nothing; status 1 if a file is not up to date"
     )

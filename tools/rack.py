@@ -21,7 +21,7 @@ from reports.lock import Held, Lock
 from reports.model import Run, exit_status
 from reports.whole_file import ReportError, write_file
 from tools import rack_journal, rack_tree
-from tools.arguments import USAGE, Parser
+from tools.arguments import USAGE, Parser, number_from
 from tools.vendor import VendorError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,7 +169,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where reports go")
     parser.add_argument("--python", default="python3", help="the boards' Python, 3.11 or newer")
     parser.add_argument("--folder", default=PLACE, help="where on the boards the suite goes")
-    parser.add_argument("--minutes", type=int, default=60, help="for the suite on each board")
+    parser.add_argument("--minutes", type=number_from(1), default=60, help="for the suite on each board")
     parser.add_argument("--target", action="append", default=[], help="what to test there (default: host)")
     parser.add_argument("--all", action="store_true", help="also the claims marked thorough")
     parser.add_argument("-k", dest="keyword", metavar="EXPRESSION", help="only tests that match")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from reports.whole_file import ReportError, write_file
 from tools import flakiness
-from tools.arguments import Parser
+from tools.arguments import Parser, number_from
 from tools.flakiness import BadCounts, Seen
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,17 +114,21 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="repeat", description=__doc__.splitlines()[0])
     parser.add_argument(
         "-n",
-        type=_number,
+        type=number_from(0),
         default=50,
         metavar="N",
         help="how often; 0 only counts (default: 50)",
     )
     parser.add_argument(
-        "--rounds", type=_positive, default=1, metavar="N", help="so many in each process, without reports"
+        "--rounds",
+        type=number_from(1),
+        default=1,
+        metavar="N",
+        help="so many in each process, without reports",
     )
     parser.add_argument(
         "--load",
-        type=_number,
+        type=number_from(0),
         default=0,
         metavar="N",
         help="N busy processes per processor",
@@ -134,18 +138,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS", help="pytest arguments")
     return parser.parse_args(argv)
-
-
-def _number(text: str) -> int:
-    if text.isascii() and text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"this is a number from 0 on, not {text!r}")
-
-
-def _positive(text: str) -> int:
-    if _number(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError("this is a number from 1 on, not 0")
 
 
 if __name__ == "__main__":

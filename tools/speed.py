@@ -27,7 +27,7 @@ from fixtures.kvm.errors import HarnessError
 from fixtures.plugins.targets import CLAIMS
 from fixtures.targets import all_targets, probe
 from tools import measure_calls, measure_window
-from tools.arguments import Parser, iterations
+from tools.arguments import Parser, number_from
 
 ROOT = CLAIMS.parent
 EARLIER = Path(__file__).with_name("speed_earlier.json")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure as *argv* says and print the table; return the exit status."""
     parser = Parser(prog="speed", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-n", dest="rounds", type=iterations, default=5, metavar="N", help="rounds (default: 5)"
+        "-n", dest="rounds", type=number_from(2), default=5, metavar="N", help="rounds (default: 5)"
     )
     parser.add_argument("--keep", action="store_true", help=f"write the ratios to tools/{EARLIER.name}")
     arguments = parser.parse_args(argv)

@@ -9,7 +9,6 @@ sentence for a tree, a compiler or a lab host that is missing, 4 if nothing coul
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from fixtures.lab.hosts import LabHost, find
 from reports import read_journal
 from reports.model import Result, Verdict
 from tools import upstream_lab
+from tools.arguments import Parser
 from tools.upstream_programs import BY_ARCHITECTURE, Outcome, Selftest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ class ComparedTest:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build, run and compare; return the exit status."""
-    parser = argparse.ArgumentParser(prog="upstream", description=__doc__.splitlines()[0])
+    parser = Parser(prog="upstream", description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="a kernel tree, such as Debian's linux-source unpacked")
     parser.add_argument(
         "--out", type=Path, default=Path("out/upstream"), metavar="DIR", help="programs and logs"

@@ -164,7 +164,7 @@ def test_too_few_measurements_are_a_sentence(capsys: pytest.CaptureFixture[str],
         bench.main([f"-n={number}"])
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("bench: argument -n: N is a number from 2 on, not ")
+    assert capsys.readouterr().err.startswith("bench: argument -n: this is a number from 2 on, not ")
 
 
 @pytest.mark.thorough

@@ -194,4 +194,4 @@ def test_negative_number_of_vectors_is_refused(capsys: pytest.CaptureFixture[str
         main(["--drawn", "-1"])
 
     assert ended.value.code == 2
-    assert "--drawn takes a number of vectors" in capsys.readouterr().err
+    assert "argument --drawn: this is a number from 0 on" in capsys.readouterr().err

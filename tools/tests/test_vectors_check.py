@@ -94,4 +94,4 @@ def test_negative_number_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
         check.main(["--drawn", "-1"])
 
     assert ended.value.code == 2
-    assert "--drawn takes a number of vectors" in capsys.readouterr().err
+    assert "argument --drawn: this is a number from 0 on" in capsys.readouterr().err

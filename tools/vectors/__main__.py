@@ -3,29 +3,30 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from tools.arguments import Parser, number_from
 from tools.vectors import document
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the vectors that *argv* describes; return 0, or 1 if the output cannot be written."""
-    parser = argparse.ArgumentParser(prog="tools.vectors", description="Write migration vectors as JSON.")
+    parser = Parser(prog="tools.vectors", description="Write migration vectors as JSON.")
     parser.add_argument(
-        "--seed", type=int, default=document.SEED, help=f"of drawn vectors (default: {document.SEED})"
+        "--seed",
+        type=number_from(0),
+        default=document.SEED,
+        help=f"of drawn vectors (default: {document.SEED})",
     )
     parser.add_argument(
         "--drawn",
-        type=int,
+        type=number_from(0),
         default=document.DRAWN,
         metavar="N",
         help=f"vectors drawn for each method (default: {document.DRAWN})",
     )
     arguments = parser.parse_args(argv)
-    if arguments.drawn < 0:
-        parser.error("--drawn takes a number of vectors, 0 or more")
     text = "\n".join(document.lines(arguments.seed, arguments.drawn))
     try:
         print(text, flush=True)

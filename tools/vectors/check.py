@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports.whole_file import ReportError, write_file
-from tools.arguments import USAGE, Parser
+from tools.arguments import USAGE, Parser, number_from
 from tools.vectors import document
 
 CHECKERS = Path(__file__).resolve().parents[2] / "contrib/vectors"
@@ -34,14 +34,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", default="out", metavar="DIR", help="where vectors.json goes (default: out)")
     parser.add_argument(
         "--drawn",
-        type=int,
+        type=number_from(0),
         default=document.DRAWN,
         metavar="N",
         help=f"vectors drawn for each method (default: {document.DRAWN})",
     )
     arguments = parser.parse_args(argv)
-    if arguments.drawn < 0:
-        parser.error("--drawn takes a number of vectors, 0 or more")
     try:
         pieces = (f"{line}\n" for line in document.lines(drawn=arguments.drawn))
         vectors = write_file(Path(arguments.out) / "vectors.json", pieces)

@@ -22,6 +22,7 @@ from fixtures.architectures import why_without
 from fixtures.facts import Fact
 from fixtures.targets import Target, all_targets, probe
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 
 SCRIPTS_AT_A_TIME = 10
 LEAST_KEPT, MOST_KEPT = 12, 20  # steps of a script that --keep writes
@@ -248,4 +249,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -22,6 +22,7 @@ from pathlib import Path
 from reports.tests import samples
 from tools import browser
 from tools.arguments import Parser
+from tools.interruption import started
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 900
@@ -238,4 +239,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(started(main))

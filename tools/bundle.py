@@ -24,6 +24,7 @@ from fixtures.lab.parts import PartSet
 from tools import bundle_tar
 from tools.arguments import USAGE, Parser
 from tools.bundle_tar import FILE, README, Content
+from tools.interruption import started
 from tools.venv import PACKAGES, ROOT
 
 MB = 1_000_000
@@ -190,4 +191,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

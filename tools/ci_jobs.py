@@ -19,6 +19,7 @@ from pathlib import Path
 from fixtures.architectures import ROWS
 from tools import pull_lab
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 
 Value = str | int | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -184,4 +185,4 @@ def _scalar(value: str | int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -24,6 +24,7 @@ from reports.compare import EFFECT, SIGNIFICANCE, WORSE, Comparison, Shift, comp
 from reports.model import Run
 from tools import intended
 from tools.arguments import Parser
+from tools.interruption import started
 from tools.journals import NotAJournal, read
 from tools.report import add_comparison_options
 
@@ -141,4 +142,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -25,6 +25,7 @@ from fixtures.targets import all_targets
 from tools import fuzz_readers
 from tools.arguments import Parser, duration, number_from
 from tools.fuzz_child import CASE_LIMIT_S, NO_STEP, TRACE
+from tools.interruption import started
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("abi", "guests", "readers")
@@ -234,4 +235,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

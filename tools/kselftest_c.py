@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tools.interruption import started
+
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTION = "kvmtests-c"
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-pthread", "-static")
@@ -116,4 +118,4 @@ def _install(tree: Path, programs: Sequence[Path], sources: Iterable[Path]) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -25,6 +25,7 @@ from fixtures.lab.errors import LabError, PartsMissing
 from fixtures.lab.hosts import LabHost, find
 from tools import lab
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 from tools.lab_mirror import in_cache, mirror
 
 WRONG, NOTHING_RAN = 1, 4
@@ -202,4 +203,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

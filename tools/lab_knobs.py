@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fixtures.lab import hosts, knobs
 from reports.model import ReportTarget, Result, Run
+from tools.interruption import started
 from tools.lab_matrix import by_subject, cell, judged, print_page, table
 
 FILE = "lab-knobs.md"
@@ -88,4 +89,4 @@ def _came(target: ReportTarget) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

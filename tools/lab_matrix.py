@@ -16,6 +16,7 @@ from tabulate import tabulate
 from reports import read_journal
 from reports.model import ReportTarget, Result, ResultEnding, Run, Verdict, by_target, counts
 from tools.arguments import Parser
+from tools.interruption import started
 
 FILE = "lab-matrix.md"
 EMULATORS = {"qemu": "QEMU", "bochs": "Bochs"}  # by the fact that has their version
@@ -136,4 +137,4 @@ def table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

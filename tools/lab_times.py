@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from fixtures.lab.timing import PHASES, read
 from tools.arguments import Parser
+from tools.interruption import started
 
 NOTHING = 4
 
@@ -44,4 +45,4 @@ def table(boots: Mapping[str, Sequence[Mapping[str, float]]], style: str = "simp
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

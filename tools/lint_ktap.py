@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tools import ktap_readers
 from tools.arguments import Parser
+from tools.interruption import started
 from tools.ktap_readers import READERS, ResultLine
 
 USAGE = 2
@@ -180,4 +181,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(started(main))

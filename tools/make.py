@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tools import streams
+from tools.interruption import unless_interrupted
 
 GIVEN = "KVMTESTS_GIVEN"
 """The environment's name for the names of all variables that make's command line set."""
@@ -54,8 +55,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"make {goal}: {error}.\n")
         return USAGE
     streams.end_with_parent()
-    run: Callable[[Sequence[str]], int] = importlib.import_module(command.module).main
-    return int(run([*words, *more]))
+    return unless_interrupted(f"make {goal}", lambda: _run(command.module, [*words, *more]))
+
+
+def _run(module: str, words: Sequence[str]) -> int:
+    return int(importlib.import_module(module).main(words))
 
 
 def given(environment: Mapping[str, str]) -> Variables:

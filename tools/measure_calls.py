@@ -26,6 +26,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_CREATE_VM
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 
 C_BASELINE = Path(__file__).with_name("c_baseline") / "calls.c"
 FEW = 100  # runs of many samples, and creations, for the hundreds of other calls
@@ -184,4 +185,4 @@ def _figure(ticks: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

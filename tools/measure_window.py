@@ -22,6 +22,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 
 C_BASELINE = Path(__file__).with_name("c_baseline") / "window.c"
 
@@ -79,4 +80,4 @@ def _row(name: str, widths: list[int], against: list[int]) -> list[object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -19,6 +19,7 @@ import pytest
 from fixtures.promises import ListedClaim
 from tools import tmt_tree
 from tools.arguments import Parser
+from tools.interruption import started
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- Written by `.venv/bin/python -m tools.promises` from the claims. -->\n"
@@ -114,4 +115,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

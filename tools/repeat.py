@@ -47,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
         if seen.verdicts:
             write_file(out / PAGE, [flakiness.page(seen, len(os.sched_getaffinity(0)))])
     except (KeyboardInterrupt, OSError, BadCounts, NothingCounted, ReportError) as error:
-        print(f"repeat: {error or 'interrupted'}; {flakiness.summary(seen)}", file=sys.stderr)
+        why = str(error) or "interrupted by Ctrl-C"
+        print(f"repeat: {why}; {flakiness.summary(seen)}", file=sys.stderr)
         return USAGE
     print(flakiness.summary(seen))
     return CHANGED if seen.changed() or not seen.verdicts else 0

@@ -20,6 +20,7 @@ from reports.model import Run
 from reports.whole_file import ReportError
 from tools import journals
 from tools.arguments import Parser
+from tools.interruption import started
 from tools.journals import NotAJournal
 
 USAGE = 2
@@ -120,4 +121,4 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(started(main))

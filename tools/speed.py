@@ -28,6 +28,7 @@ from fixtures.plugins.targets import CLAIMS
 from fixtures.targets import all_targets, probe
 from tools import measure_calls, measure_window
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 
 ROOT = CLAIMS.parent
 EARLIER = Path(__file__).with_name("speed_earlier.json")
@@ -186,4 +187,4 @@ def _window(rounds: int) -> list[Ratio]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -27,6 +27,7 @@ from reports import read_journal
 from reports.model import Result, Verdict
 from tools import upstream_lab
 from tools.arguments import Parser
+from tools.interruption import started
 from tools.upstream_programs import BY_ARCHITECTURE, Outcome, Selftest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -247,4 +248,4 @@ def _make(folder: Path, out: Path, arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(started(main))

@@ -52,6 +52,8 @@ def main(argv: list[str]) -> int:
         return _fail(f"cannot write {error.filename}: {error.strerror}")
     except Failed as error:
         return _fail(*error.args)
+    except KeyboardInterrupt:  # what is half there has no stamp, and is made again
+        return _fail("interrupted by Ctrl-C")
     return 0
 
 

@@ -15,6 +15,7 @@ from fixtures import known_issues
 from fixtures.facts import Fact
 from fixtures.known_issues import KnownIssuesError
 from tools.arguments import USAGE, Parser
+from tools.interruption import started
 from tools.known_issues import expunge, openqa, predicted, skipgen, squad
 from tools.known_issues.predicted import ExpectedFailure, NotCollected
 
@@ -80,4 +81,4 @@ def _lines(found: Sequence[ExpectedFailure], options: argparse.Namespace) -> Ite
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

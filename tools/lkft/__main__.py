@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 
+from tools.interruption import started
 from tools.lkft.command import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.arguments import USAGE, Parser
+from tools.interruption import started
 from tools.precheck import bundle
 from tools.precheck.closure import NotSelfContained
 from tools.precheck.older_python import CannotLower
@@ -51,4 +52,4 @@ def _write(path: Path, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -27,6 +27,7 @@ from fixtures.lab.runner import Plan
 from fixtures.precheck import document, text
 from fixtures.precheck.known_issues import HostIssue
 from tools.arguments import USAGE, Parser
+from tools.interruption import started
 from tools.precheck import bundle
 from tools.precheck.agreement import disagreements, modules_and_tests
 
@@ -179,4 +180,4 @@ def properties(judged: Judged) -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tools.arguments import Parser, number_from
+from tools.interruption import started
 from tools.vectors import document
 
 
@@ -37,4 +38,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

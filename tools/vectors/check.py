@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reports.whole_file import ReportError, write_file
 from tools.arguments import USAGE, Parser, number_from
+from tools.interruption import started
 from tools.vectors import document
 
 CHECKERS = Path(__file__).resolve().parents[2] / "contrib/vectors"
@@ -84,4 +85,4 @@ def run(vectors: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(started(main))

@@ -18,8 +18,8 @@ pytest_plugins = [
     "fixtures.plugins.kernel_log",
     "fixtures.plugins.known_issues",
     "fixtures.plugins.promises",
+    "fixtures.plugins.agreement",
     "fixtures.plugins.lab",
     "fixtures.plugins.defects",
-    "fixtures.plugins.agreement",
     "reports.plugin",
 ]

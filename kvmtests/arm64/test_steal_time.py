@@ -7,6 +7,7 @@ arch/arm64/kvm/pvtime.c.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ pytestmark = [
 OUTSIDE_OF_MEMORY = 0x7000_0000
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
 NOT_SET = 2**64 - 1
+FILLING = b"\xa5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,22 @@ def test_guest_finds_its_record(vcpu: Arm64Vcpu) -> None:
 
     assert (offered.x[0], found.x[0]) == (smccc.SMCCC_RET_SUCCESS, layout.steal_time(0))
     assert (record(vcpu).revision, record(vcpu).attributes) == (0, 0)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, Stolen Time")
+def test_record_is_written_alone(vcpu: Arm64Vcpu, run_delay: RunDelay) -> None:
+    """KVM fills in the 64 bytes of the record, counts in stolen_time, and writes nothing around them."""
+    start, length = layout.steal_time(vcpu.id), ctypes.sizeof(pvclock_vcpu_stolen_time)
+    around = slice(start - length, start + 2 * length)
+    vcpu.vm.memory[around] = FILLING * (3 * length)
+
+    register(vcpu)
+    run_delay.wait()
+    vcpu.guest.read_cntvct()
+
+    seen = bytes(vcpu.vm.memory[around])
+    assert (seen[:length], seen[2 * length :]) == (FILLING * length, FILLING * length)
+    assert seen[length + 16 : 2 * length] == bytes(length - 16)
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, PV_TIME_FEATURES and PV_TIME_ST")

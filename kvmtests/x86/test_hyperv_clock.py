@@ -77,6 +77,14 @@ def test_host_count_advances_with_time(enlightened: X86Vcpu) -> None:
     assert seen_100ns in elapsed_100ns
 
 
+@pytest.mark.promise(architectural="Hyper-V TLFS, Reference Counter")
+def test_count_is_as_fine_as_its_unit(enlightened: X86Vcpu) -> None:
+    """The counter does not advance in steps of 10 units or more: many readings end in several digits."""
+    readings = [enlightened.get_msr(HV_X64_MSR_TIME_REF_COUNT) for _ in range(64)]
+
+    assert len({reading % 10 for reading in readings}) > 1
+
+
 def test_page_that_is_not_enabled_is_zero(enlightened: X86Vcpu) -> None:
     """KVM does not write a page that the guest has not enabled."""
     enlightened.vm.set_clock(0)
@@ -111,6 +119,18 @@ def test_page_follows_set_clock(paged: X86Vcpu) -> None:
 
     assert paged.guest.reference_tsc_page().offset != old.offset
     assert seen.time_100ns in elapsed_units(set_span, read_span)
+
+
+@pytest.mark.parametrize("sequence", [2**32 - 2, 2**32 - 1], ids=["last-valid", "invalid"])
+def test_sequence_skips_what_means_invalid(paged: X86Vcpu, sequence: int) -> None:
+    """An update after the highest sequence gives one that is neither 0 nor 0xffffffff: the page holds."""
+    start = layout.REFERENCE_TSC_PAGE
+    paged.vm.memory[start : start + 4] = sequence.to_bytes(4, "little")
+
+    paged.vm.set_clock(0)
+    paged.guest.read_tsc()
+
+    assert paged.guest.reference_tsc_page().sequence not in (0, sequence, 2**32 - 1)
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")

@@ -25,6 +25,7 @@ CLOCKS = [
     pytest.param(180 * NSEC_PER_SEC, id="180s"),
     pytest.param(2**32, id="two-to-32"),
     pytest.param(2**63, id="two-to-63"),
+    pytest.param(3 * 2**62, id="beyond-two-to-63"),
     pytest.param(2**64 - 1, id="wraps"),
 ]
 

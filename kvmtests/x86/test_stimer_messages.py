@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window
+from fixtures.guests import layout
 from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.x86.messages import take_message
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -20,6 +21,7 @@ from fixtures.uapi.x86 import msr_index
 from fixtures.uapi.x86.apicdef import APIC_SPIV, APIC_SPIV_APIC_ENABLED
 from fixtures.uapi.x86.hyperv import (
     HV_MESSAGE_FLAG_PENDING,
+    HV_MESSAGE_SIZE,
     HV_STIMER_ENABLE,
     HV_STIMER_PERIODIC,
     HV_STIMER_SINT_SHIFT,
@@ -117,6 +119,22 @@ def test_message_goes_to_the_sources_slot(timed: X86Vcpu) -> None:
 
     slots = {source: take_message(timed, source) for source in range(16)}
     assert {source: seen.timer for source, seen in slots.items() if seen.there} == {3: 0, 15: 1, 1: 2}
+
+
+@pytest.mark.promise(architectural=SLOTS)
+def test_message_leaves_the_other_slots(timed: X86Vcpu) -> None:
+    """What lies in the slots of other sources stays as it was."""
+    page, own = layout.message_page(0), layout.message_page(0) + SOURCE * HV_MESSAGE_SIZE
+    slots = [slice(at, at + HV_MESSAGE_SIZE) for at in range(page, page + layout.PAGE_SIZE, HV_MESSAGE_SIZE)]
+    for slot in slots:
+        timed.vm.memory[slot] = (b"\0" if slot.start == own else b"\xa5") * HV_MESSAGE_SIZE
+
+    arm_timer(timed, ONE_SHOT, PAST)
+    timed.guest.read_tsc()
+
+    assert message(timed).there
+    others = {bytes(timed.vm.memory[slot]) for slot in slots if slot.start != own}
+    assert others == {b"\xa5" * HV_MESSAGE_SIZE}
 
 
 @pytest.mark.promise(architectural=SLOTS)

@@ -82,6 +82,18 @@ def test_new_controller(vm: X86Vm) -> None:
         assert vcpu.guest.rdmsr(msr_index.HV_X64_MSR_SINT0 + number).value == HV_SYNIC_SINT_MASKED
 
 
+def test_each_source_has_its_own_register(vm: X86Vm) -> None:
+    """What the guest writes to one interrupt source reads back, to guest and host, from no other."""
+    vcpu = with_synic(vm)
+    written = {msr_index.HV_X64_MSR_SINT0 + number: 0x40 + number for number in range(16)}
+
+    for source, value in written.items():
+        vcpu.guest.wrmsr(source, value)
+
+    assert {source: vcpu.guest.rdmsr(source).value for source in written} == written
+    assert {source: vcpu.get_msr(source) for source in written} == written
+
+
 def test_version_is_read_only(vm: X86Vm) -> None:
     """The guest's write of HV_X64_MSR_SVERSION is #GP, and the version stays."""
     vcpu = with_synic(vm)

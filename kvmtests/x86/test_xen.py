@@ -12,6 +12,7 @@ import errno
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window
+from fixtures.guests import layout
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
@@ -26,6 +27,7 @@ from kvmtests.x86.xen import (
     configure,
     enter,
     get_vcpu,
+    get_vm,
     pvclock_at,
     require_xen,
     set_vcpu,
@@ -228,6 +230,12 @@ def test_record_outside_of_memory_is_refused(vcpu: X86Vcpu, kind: int) -> None:
         set_vcpu(vcpu, kind, OUTSIDE_OF_MEMORY)
 
 
+def test_shared_page_outside_of_memory_is_refused(vm: X86Vm) -> None:
+    """A shared page outside of all memory is refused with EFAULT."""
+    with refused(errno.EFAULT):
+        set_vm(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, OUTSIDE_OF_MEMORY // layout.PAGE_SIZE)
+
+
 def test_unaligned_vcpu_info_is_refused(vcpu: X86Vcpu) -> None:
     """vcpu_info at an address that is not a multiple of 4 is refused with ENXIO, and none is set."""
     kind = xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO
@@ -242,6 +250,8 @@ def test_unknown_attributes_do_not_exist(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Attributes of an unknown type are refused with ENOENT, for VM and vCPU."""
     with refused(errno.ENOENT):
         set_vm(vm, UNKNOWN_TYPE, 0)
+    with refused(errno.ENOENT):
+        get_vm(vm, UNKNOWN_TYPE)
     with refused(errno.ENOENT):
         set_vcpu(vcpu, UNKNOWN_TYPE, 0)
     with refused(errno.ENOENT):

@@ -45,6 +45,13 @@ def set_vm(vm: X86Vm, kind: int, value: int) -> None:
     vm.handle.pass_structure(xen.KVM_XEN_HVM_SET_ATTR, attr)
 
 
+def get_vm(vm: X86Vm, kind: int) -> int:
+    """Return the VM's attribute *kind*, as a number of 64 bits, by KVM_XEN_HVM_GET_ATTR."""
+    attr = xen.kvm_xen_hvm_attr(type=kind)
+    vm.handle.pass_structure(xen.KVM_XEN_HVM_GET_ATTR, attr)
+    return int(attr.u.gfn)
+
+
 def set_vcpu(vcpu: X86Vcpu, kind: int, gpa: int) -> None:
     """Set the vCPU's attribute *kind* by KVM_XEN_VCPU_SET_ATTR."""
     attr = xen.kvm_xen_vcpu_attr(type=kind)

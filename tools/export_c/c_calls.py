@@ -12,9 +12,10 @@ from fixtures.uapi import kvm
 from fixtures.uapi.ioctl import Request
 from fixtures.uapi.x86 import kvm as kvm_x86
 from tools.export_c import structures
-from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_expressions import word
 from tools.export_c.c_flags import value_name
 from tools.export_c.c_guest import program_at
+from tools.export_c.c_literals import literal
 from tools.export_c.c_members import changes, cpuid_changes, member_text, pointer_text
 from tools.export_c.c_outcomes import CallText, Name, Used, uses
 from tools.export_c.c_values import VALUES, ValueCalls
@@ -133,7 +134,7 @@ class Calls(ValueCalls):
     def _members(self, call: CallEvent, name: Name) -> str:
         shown = []
         for member, value in call.members.items():
-            text = _named(call, member, value) or member_text(value, name, self.names)
+            text = self._named(call, member, value) or member_text(value, name, self.names)
             note = ""
             if call.layout is kvm_x86.kvm_regs and member == "rip" and isinstance(value, Constant):
                 program, text = program_at(value.value, self.names.arch), hex(value.value)
@@ -141,12 +142,24 @@ class Calls(ValueCalls):
             shown.append(f".{member} = {text}{note}")
         return ", ".join(shown) or "0"
 
+    def _named(self, call: CallEvent, member: str, value: StructureMember) -> str | None:
+        if not isinstance(value, Constant):
+            return None
+        if call.layout is kvm.kvm_enable_cap and member == "cap":
+            return self.names.capability(value.value)
+        return value_name(call.layout, member, value.value)
+
     def _table(self, call: CallEvent, name: Name, where: str, used: Used) -> Iterator[str]:
         own, layout = self.names.of(call), call.layout
         assert layout is not None
         if call.request == kvm_x86.KVM_SET_CPUID2 and call.base is not None:
             table = self.names.of(call.base)
-            if call.changed_bits or call.changed_bits is None:
+            if call.hyperv is not None:
+                yield f"static struct cpuid_room {own};"
+                yield f"{own} = {table};"
+                yield f"use_hyperv_leaves(&{own}, &{self.names.of(call.hyperv)});"
+                table = own
+            elif call.changed_bits or call.changed_bits is None:
                 yield f"static struct cpuid_room {own};"
                 yield f"{own} = {table};"
                 yield from cpuid_changes(call, own)
@@ -173,10 +186,6 @@ class Calls(ValueCalls):
 def _is_kept(call: CallEvent) -> bool:
     """Return whether KVM fills the structure of *call*, which later steps may pass on."""
     return not isinstance(call.request, Request) or structures.fills(call.request)
-
-
-def _named(call: CallEvent, member: str, value: StructureMember) -> str | None:
-    return value_name(call.layout, member, value.value) if isinstance(value, Constant) else None
 
 
 def _argument(call: CallEvent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tools.export_c.c_literals import SMALL, literal
 from tools.export_c.expressions import (
     WORD,
     Binary,
@@ -16,6 +17,7 @@ from tools.export_c.expressions import (
     HowMany,
     InWindow,
     Kvmclock,
+    LoadedWord,
     Not,
     SameBytes,
     Signed,
@@ -28,24 +30,7 @@ from tools.export_c.refusal import NotExportable
 
 Name = Callable[[StepValue], str]
 
-_SMALL = 1 << 63
 _BITS = 64
-
-
-def literal(value: int) -> str:
-    """Return *value* as a C constant: decimal where a reader would write it so."""
-    if value < 0:
-        return f"-{literal(-value)}" if value > -_SMALL else f"-(wide){literal(-value)}"
-    if value >= WORD:
-        return f"((wide){literal(value >> 64)} << 64 | {literal(value % WORD)})"
-    shown = hex(value) if value >= _SMALL or (value > 4096 and _is_round(value)) else str(value)
-    return f"{shown}ULL" if value >= _SMALL else shown
-
-
-def _is_round(value: int) -> bool:
-    """Return whether *value* is an address, a mask or a flag rather than an amount."""
-    is_of_page = value >> 16 > 0 and value & 0xFFF == 1  # with a flag in its lowest bit
-    return (value & 0xFF in {0, 0xFF} or is_of_page) and value % 1000 != 0
 
 
 def word(expression: Expression, name: Name) -> str:
@@ -99,7 +84,7 @@ def _moved(text: str, distance: int) -> str:
     distance %= WORD
     if distance == 0:
         return text
-    if distance > _SMALL:
+    if distance > SMALL:
         return f"({text} - {literal(WORD - distance)})"
     return f"({text} + {literal(distance)})"
 
@@ -120,14 +105,22 @@ def exact(expression: Expression, name: Name) -> str:
             return f"{operator}(wide){exact(of, name)}"
         case Signed(of):
             return f"(int64_t){word(of, name)}"
+        case Extreme(kind, of):
+            return _extreme(kind, [exact(one, name) for one in of])
+    return _function(expression, name) or f"({condition(expression, name)})"
+
+
+def _function(expression: Expression, name: Name) -> str | None:
+    """Return the call of the runtime that computes *expression*; None where no function of it does."""
+    match expression:
+        case LoadedWord(first, size):
+            return f"load((const uint8_t *)&{name(first)}, {size})"
         case Kvmclock(tsc, record):
             return f"pvclock_ns(&{name(record).rpartition('.')[0]}, {word(tsc, name)})"
         case HowMany(first, count, value):
             row = f"&{name(first)}" if first.index else name(first).partition("[")[0]
             return f"how_many({row}, {word(count, name)}, {literal(value)})"
-        case Extreme(kind, of):
-            return _extreme(kind, [exact(one, name) for one in of])
-    return f"({condition(expression, name)})"
+    return None
 
 
 def _extreme(kind: str, texts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from fixtures.architectures import ARM64, X86_64
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.x86 import kvm as kvm_x86
-from tools.export_c.c_expressions import literal
+from tools.export_c.c_literals import literal
 from tools.export_c.events import CallEvent, Event
 
 _VALUES: Mapping[tuple[type[ctypes.Structure], str], Mapping[int, str]] = {

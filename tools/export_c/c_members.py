@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_expressions import word
 from tools.export_c.c_flags import value_name
+from tools.export_c.c_literals import literal
 from tools.export_c.c_names import Names
 from tools.export_c.events import CallEvent, PointerArgument, StructureMember
 from tools.export_c.expressions import Binary, Constant, StepValue

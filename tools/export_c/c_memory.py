@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fixtures.guests import layout
 from fixtures.uapi import kvm
-from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_expressions import word
+from tools.export_c.c_literals import literal
 from tools.export_c.c_names import Names
 from tools.export_c.events import CallEvent, Event, Load, MemoryEvent, Store
 from tools.export_c.expressions import Constant, Expression, StepValue

@@ -11,8 +11,9 @@ from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
 from tools.export_c.c_checks import assumption, check
 from tools.export_c.c_clocks import reading
-from tools.export_c.c_expressions import literal, word
+from tools.export_c.c_expressions import word
 from tools.export_c.c_guest import program_at
+from tools.export_c.c_literals import literal
 from tools.export_c.c_memory import MemorySteps, load_type
 from tools.export_c.c_threads import Threads
 from tools.export_c.cpu_state import mode_function, start_function

@@ -68,6 +68,8 @@ class CallEvent(Event):
     tolerated: bool = False  # the claim continues, whether it fails or not
     changed_bits: Mapping[tuple[int, str], tuple[int, int]] | None = None
     """Of a CPUID table: by leaf and register, the bits cleared and set."""
+    hyperv: CallEvent | None = None
+    """Of a CPUID table: what gave the leaves of Hyper-V, which are in place of KVM's own in *base*."""
 
     def is_check(self) -> bool:
         """Return whether the claim promises how the call ends."""

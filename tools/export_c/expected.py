@@ -155,6 +155,7 @@ BY_NAME: dict[tuple[Any, Any], Callable[[Any, tuple[Any, ...], dict[str, Any]], 
     ("fixtures.kvm.meanwhile", "run_meanwhile"): meanwhile.run_meanwhile,
     ("fixtures.kvm.one_reg", "OneRegVcpu.require_reg"): _require_reg,
     ("fixtures.kvm.values", "Pvclock.kvmclock_ns"): guest_values.kvmclock_ns,
+    ("fixtures.kvm.x86.cpuid", "hyperv_cpuid"): guest_values.hyperv_cpuid,
     ("fixtures.kvm.vcpu", "Vcpu.stop"): _stop,
     ("fixtures.kvm.threads", "together"): _together,
 }

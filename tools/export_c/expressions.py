@@ -94,6 +94,14 @@ class HowMany(Expression):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedWord(Expression):
+    """The little-endian number in the *size* bytes of an array of which *first* is the first."""
+
+    first: StepValue
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extreme(Expression):
     """The least or the largest of several."""
 
@@ -175,6 +183,7 @@ _OF_KIND: dict[type[Expression], Interval] = {
     Signed: (-(WORD >> 1), (WORD >> 1) - 1),
     Kvmclock: (0, WORD - 1),
     HowMany: (0, 64),
+    LoadedWord: (0, WORD - 1),
 }
 """The bounds of what has always the same; conditions are 0 or 1."""
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import replace
 from typing import Any
 
 from fixtures.guests import layout
+from fixtures.uapi.x86 import kvm as kvm_x86
+from tools.export_c import structures
 from tools.export_c.chosen import WIDTH, Candidate, Chosen
+from tools.export_c.events import CallEvent
 from tools.export_c.expressions import Kvmclock, StepValue
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Number, of
@@ -54,3 +58,16 @@ def numbers(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any
     if isinstance(mask, Number):
         bool(mask == int(mask))
     return function(int(mask))
+
+
+def hyperv_cpuid(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:
+    """Do as `fixtures.kvm.x86.cpuid.hyperv_cpuid`, and remember which two tables its own is made of."""
+    table, handle = arguments
+    run = RUN.current
+    known = run.places.filled(ctypes.addressof(table), ctypes.sizeof(table))
+    made = function(table, handle)
+    offered = run.events[-1] if run.events else None
+    if known is None or not isinstance(known.event, CallEvent) or not isinstance(offered, CallEvent):
+        return made
+    run.hyperv_tables[bytes(made)[: structures.whole(kvm_x86.kvm_cpuid2, made.nent)]] = known.event, offered
+    return made

@@ -12,11 +12,12 @@ from typing import Any, cast
 from fixtures.counters import Window
 from tools.export_c import calls, distinct, views
 from tools.export_c import chosen as lists
+from tools.export_c.call_bytes import CallBytes
 from tools.export_c.conditions import Ascending, every, inside, same_bytes, some
 from tools.export_c.events import CheckEvent
 from tools.export_c.expressions import Constant, Every, Expression
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import Bytes, CallBytes, Condition, Number, equal, negated
+from tools.export_c.symbolic import Bytes, Condition, Number, equal, negated
 from tools.export_c.tracking import read_number, write_number
 
 __all__ = ["call", "chosen", "negated", "read_item", "read_member", "set_of"]

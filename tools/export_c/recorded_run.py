@@ -25,6 +25,7 @@ class RecordedRun:
         self._branches: dict[int, list[Event]] = {}  # steps of other threads, by the thread
         self._silence = threading.local()
         self.reading: set[int] = set()  # ids of vCPUs whose guest reads on in another thread
+        self.hyperv_tables: dict[bytes, tuple[CallEvent, CallEvent]] = {}  # CPUID of KVM, and of Hyper-V
         self.owners: dict[int, Event | None] = {}  # of descriptors
         self.trouble: NotExportable | None = None
         self.plain_checks: list[tuple[str, bool]] = []  # of what is not a value of a step

@@ -183,7 +183,9 @@ class Recorder:
         base = None if fresh else structures.base_of(layout, contents, self._left) or self._kept(layout, arg)
         call.base = base[0] if base else None
         call.members = structures.given(call, arg, contents, base[1] if base else None, self.run.places)
-        if base is not None and layout is kvm_x86.kvm_cpuid2:
+        if contents in self.run.hyperv_tables:
+            call.base, call.hyperv = self.run.hyperv_tables[contents]
+        elif base is not None and layout is kvm_x86.kvm_cpuid2:
             call.changed_bits = structures.changed_bits(contents, base[1][:size])
         if layout is kvm.kvm_userspace_memory_region:
             self._give_memory(call)

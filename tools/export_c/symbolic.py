@@ -8,7 +8,7 @@ the program then has to find the same answer (`assume`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self, SupportsIndex
 
 from tools.export_c.expressions import Binary, Compare, Constant, Expression, Not, Unary
@@ -166,26 +166,6 @@ class Bytes(bytes):
         made = super().__new__(cls, value)
         made.expression = expression
         return made
-
-
-class CallBytes(bytes):
-    """Bytes of a structure that a call filled in, with the expression of each of them."""
-
-    expressions: Sequence[Expression]
-
-    def __new__(cls, value: bytes, expressions: Sequence[Expression]) -> Self:
-        """Be *value*, byte by byte what *expressions* say."""
-        made = super().__new__(cls, value)
-        made.expressions = expressions
-        return made
-
-    def number(self) -> Number:
-        """Return the little-endian number that they are."""
-        found: Expression = Constant(0)
-        for at, one in enumerate(self.expressions):
-            byte = Binary("&", one, Constant(0xFF))
-            found = Binary("|", found, Binary("<<", byte, Constant(8 * at))) if at else byte
-        return Number(int.from_bytes(self, "little"), found)
 
 
 def of(value: object) -> Expression:

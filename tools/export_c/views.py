@@ -6,11 +6,12 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from tools.export_c.call_bytes import CallBytes
 from tools.export_c.events import CopyMemory, Load, MemoryEvent
 from tools.export_c.expressions import Compare, Constant, StepValue
 from tools.export_c.places import Filled
 from tools.export_c.session import RUN
-from tools.export_c.symbolic import Bytes, CallBytes, Condition, Number
+from tools.export_c.symbolic import Bytes, Condition, Number
 from tools.export_c.tracking import read_number, write_bytes, write_number
 
 C_TYPES = (ctypes.Structure, ctypes.Union, ctypes._SimpleCData, ctypes.Array)

@@ -12,6 +12,7 @@ GIC = (
 GUESTS_WRITE = (
     "kvmtests/x86/test_clock_monotonic.py::test_guest_write_of_the_tsc_does_not_move_kvmclock[{}-tsc]"
 )
+HYPERV = "kvmtests/x86/test_stimer_clock.py::test_counter_set_past_the_count_expires[sim-x86_64-by-kvmclock]"
 WITHOUT_SCALING = "kvmtests/x86/test_tsc_khz.py::test_slower_frequency_needs_scaling"
 
 
@@ -35,6 +36,24 @@ def test_msrs_of_guests_have_names() -> None:
     assert "vcpu_0.mailbox->operand[0] = MSR_KVM_SYSTEM_TIME_NEW;" in text
     assert "vcpu_0.mailbox->operand[1] = 0x80001;" in text
     assert "#define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01" in text
+
+
+def test_leaves_of_hyperv_take_the_place_of_kvms() -> None:
+    """A vCPU with Hyper-V's CPUID leaves gets those that this KVM offers, not the recorded ones."""
+    main = exported(HYPERV, "sim-x86_64").partition("int main(void)")[2]
+
+    steps = [
+        "KVM_GET_SUPPORTED_HV_CPUID, &cpuid_3",
+        "use_hyperv_leaves(&cpuid_4, &cpuid_3);",
+        "KVM_SET_CPUID2, &cpuid_4",
+    ]
+    assert [main.index(step) for step in steps] == sorted(main.index(step) for step in steps)
+    assert "{ .cap = KVM_CAP_HYPERV_SYNIC2 }" in main
+
+
+def test_word_of_an_array_of_bytes_is_one_value() -> None:
+    """A register of a local APIC, four bytes in a structure, is read as the word that it is."""
+    assert "load((const uint8_t *)&lapic_state_1.regs[48], 4)" in exported(HYPERV, "sim-x86_64")
 
 
 def test_capability_that_must_be_absent_is_said_to_be_there() -> None:

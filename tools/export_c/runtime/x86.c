@@ -65,6 +65,19 @@ static void change_cpuid(struct cpuid_room *cpuid, uint32_t leaf, size_t reg, ui
 	}
 }
 
+/* @use_hyperv_leaves */
+static void use_hyperv_leaves(struct cpuid_room *cpuid, const struct cpuid_room *offered) /* in place of KVM's own */
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		if ((cpuid->entries[i].function & ~0xffU) != 0x40000000)
+			cpuid->entries[kept++] = cpuid->entries[i];
+	}
+	memcpy(&cpuid->entries[kept], offered->entries, offered->nent * sizeof(offered->entries[0]));
+	cpuid->nent = kept + offered->nent;
+}
+
 /* @frequency_hz */
 static uint64_t frequency_hz(int kvm)
 {

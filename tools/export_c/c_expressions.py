@@ -147,8 +147,12 @@ def _binary(operator: str, left: Expression, right: Expression, whole: Expressio
         return f"({one} {operator} {other})"
     if operator == "<<" and isinstance(left, StepValue | Constant):
         return f"((wide){one} << {other})"
-    cast = "" if one.lstrip("(").startswith("wide)") else "(wide)"
-    return f"({cast}{one} {operator} {other})"
+    return f"({_widened(one)}{one} {operator} {other})"
+
+
+def _widened(text: str) -> str:
+    """Return the cast that makes *text* 128 bits wide, nothing where its first operand is so already."""
+    return "" if text.lstrip("(").startswith("wide)") else "(wide)"
 
 
 def _leaf(leaf: StepValue, name: Name) -> str:
@@ -199,7 +203,7 @@ def _comparison(operator: str, left: Expression, right: Expression, name: Name) 
     one, other = operands(left, right, name)
     if operator == "!=" and right == Constant(0) and isinstance(left, Binary) and left.operator == "&":
         return one
-    return f"{'' if is_plain(left, right) else '(wide)'}{one} {operator} {other}"
+    return f"{'' if is_plain(left, right) else _widened(one)}{one} {operator} {other}"
 
 
 def is_plain(*operands: Expression) -> bool:

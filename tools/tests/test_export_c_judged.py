@@ -17,6 +17,10 @@ SILENT = (
 SCALED_CLOCK = (
     "kvmtests/x86/test_tsc_khz.py::test_scaled_record_and_get_clock_agree[sim-x86_64-a-quarter-more]"
 )
+UNHURRIED = (
+    "kvmtests/arm64/test_timers_and_offsets.py::"
+    "test_guest_waits_as_long_as_it_programmed[sim-arm64-vhe-plus-5s-physical]"
+)
 AGED = "kvmtests/arm64/test_age.py::test_sleeper_wakes_at_its_deadline[sim-arm64-vhe-1h-physical]"
 
 
@@ -55,3 +59,11 @@ def test_claim_that_sleeps_for_an_hour_has_no_program() -> None:
 
     assert done.returncode == 1
     assert "it sleeps for 3,600 s" in done.stderr
+
+
+def test_program_measures_how_slow_its_host_is() -> None:
+    """A deadline that must not pass too early is as far as the host that runs the program needs."""
+    main = exported(UNHURRIED, "sim-arm64-vhe").partition("int main(void)")[2]
+
+    assert main.count("clock_ns(CLOCK_MONOTONIC_RAW)") == 2
+    assert "sleep_ns((uint64_t)maximum(10000000, (((wide)raw_2 - raw_1) * 20)));" in main

@@ -77,7 +77,8 @@ METHOD = Method(
 )
 
 
-def _offset(values: Values, ticks: int) -> int:
+def offset_after(values: Values, ticks: int) -> int:
+    """Return the offset with which the guest's count is *ticks* further than on the source."""
     count = values["guest_count"] + ticks
     return counter_width.offset_of(values["destination_host_count"], count, values["counter_bits"])
 
@@ -89,55 +90,55 @@ def _(values: Values) -> int:
 
 @METHOD.shortcut("elapsed-subtracted", "sign", "The blackout moves the guest into the past.")
 def _(values: Values) -> int:
-    return _offset(values, -ticks_at_hz(brackets.elapsed_ns(values), values["counter_hz"]))
+    return offset_after(values, -ticks_at_hz(brackets.elapsed_ns(values), values["counter_hz"]))
 
 
 @METHOD.shortcut("hz-in-int64", "product-overflow", "(R_d - R_s) * Hz is kept in 64 signed bits.")
 def _(values: Values) -> int:
-    return _offset(values, int64_quotient(brackets.elapsed_ns(values) * values["counter_hz"], S))
+    return offset_after(values, int64_quotient(brackets.elapsed_ns(values) * values["counter_hz"], S))
 
 
 @METHOD.shortcut("seconds-in-double", "floating-point", "CLOCK_REALTIME is kept in seconds, as a double.")
 def _(values: Values) -> int:
     after_s = float(brackets.destination(values).realtime_ns) / 1e9
     before_s = float(brackets.source(values, "guest_count").realtime_ns) / 1e9
-    return _offset(values, int((after_s - before_s) * float(values["counter_hz"])))
+    return offset_after(values, int((after_s - before_s) * float(values["counter_hz"])))
 
 
 @METHOD.shortcut("whole-ns-per-tick", "early-rounding", "10^9 / Hz is cut to whole ns per tick first.")
 def _(values: Values) -> int:
-    return _offset(values, brackets.elapsed_ns(values) // (S // values["counter_hz"]))
+    return offset_after(values, brackets.elapsed_ns(values) // (S // values["counter_hz"]))
 
 
 @METHOD.shortcut("elapsed-in-us", "early-rounding", "The elapsed time is taken in whole microseconds.")
 def _(values: Values) -> int:
-    return _offset(values, ticks_at_hz(brackets.elapsed_ns(values) // 1000 * 1000, values["counter_hz"]))
+    return offset_after(values, ticks_at_hz(brackets.elapsed_ns(values) // 1000 * 1000, values["counter_hz"]))
 
 
 @METHOD.shortcut("elapsed-in-32-bits", "narrow-variable", "The elapsed ns are kept in 32 unsigned bits.")
 def _(values: Values) -> int:
-    return _offset(values, ticks_at_hz(brackets.elapsed_ns(values) % 2**32, values["counter_hz"]))
+    return offset_after(values, ticks_at_hz(brackets.elapsed_ns(values) % 2**32, values["counter_hz"]))
 
 
 @METHOD.shortcut("towards-zero", "rounding-direction", "A negative quotient is cut as C's / does.")
 def _(values: Values) -> int:
-    return _offset(values, towards_zero(brackets.elapsed_ns(values) * values["counter_hz"], S))
+    return offset_after(values, towards_zero(brackets.elapsed_ns(values) * values["counter_hz"], S))
 
 
 @METHOD.shortcut("elapsed-unsigned", "unsigned-difference", "R_d - R_s is taken for unsigned.")
 def _(values: Values) -> int:
-    return _offset(values, ticks_at_hz(wrap(brackets.elapsed_ns(values)), values["counter_hz"]))
+    return offset_after(values, ticks_at_hz(wrap(brackets.elapsed_ns(values)), values["counter_hz"]))
 
 
 @METHOD.shortcut("bracket-start", "wrong-clock", "The first reading of each bracket is taken for its middle.")
 def _(values: Values) -> int:
     elapsed_ns = values["destination_before_ns"] - values["source_before_ns"]
-    return _offset(values, ticks_at_hz(elapsed_ns, values["counter_hz"]))
+    return offset_after(values, ticks_at_hz(elapsed_ns, values["counter_hz"]))
 
 
 @METHOD.shortcut("count-frozen", "blackout-lost", "The guest's count continues where it stopped.")
 def _(values: Values) -> int:
-    return _offset(values, 0)
+    return offset_after(values, 0)
 
 
 @METHOD.shortcut("saturated", "saturation", "The guest's count stops at the counter's greatest value.")

@@ -10,6 +10,7 @@ from fixtures.migration import by_value, counter_width
 from fixtures.migration.ticks import ticks_at_hz
 from tools.vectors import brackets
 from tools.vectors.arithmetic import int64_quotient
+from tools.vectors.arm64_offset import offset_after
 from tools.vectors.brackets import HZ, S, case
 from tools.vectors.draw import Draw
 from tools.vectors.model import Method, Values
@@ -95,11 +96,6 @@ METHOD = Method(
 )
 
 
-def _written(values: Values, ticks: int) -> int:
-    count = values["guest_count"] + ticks
-    return counter_width.offset_of(values["destination_host_count"], count, values["counter_bits"])
-
-
 def _ticks(values: Values) -> int:
     return ticks_at_hz(brackets.elapsed_ns(values), values["counter_hz"])
 
@@ -111,12 +107,14 @@ def _(values: Values) -> int:
 
 @METHOD.shortcut("value-frozen", "blackout-lost", "The saved value is written: the counter stood.")
 def _(values: Values) -> int:
-    return _written(values, 0)
+    return offset_after(values, 0)
 
 
 @METHOD.shortcut("last-vcpu-wins", "one-for-all", "Each vCPU's own count is written: the last stays.")
 def _(values: Values) -> int:
-    return _written(values, _ticks(values) - ticks_at_hz(values["last_vcpu_age_ns"], values["counter_hz"]))
+    return offset_after(
+        values, _ticks(values) - ticks_at_hz(values["last_vcpu_age_ns"], values["counter_hz"])
+    )
 
 
 @METHOD.shortcut("after-the-latch", "latch", "The write after KVM_ARM_SET_COUNTER_OFFSET is ignored.")
@@ -136,4 +134,4 @@ def _(values: Values) -> int:
 
 @METHOD.shortcut("hz-in-int64", "product-overflow", "(R_d - R_s) * Hz is kept in 64 signed bits.")
 def _(values: Values) -> int:
-    return _written(values, int64_quotient(brackets.elapsed_ns(values) * values["counter_hz"], S))
+    return offset_after(values, int64_quotient(brackets.elapsed_ns(values) * values["counter_hz"], S))

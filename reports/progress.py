@@ -16,7 +16,7 @@ from .model import Verdict
 
 
 def go_live(config: pytest.Config) -> LiveLine | None:
-    """Put the live line in the place of pytest's paths, letters and percentage; None where none is wanted."""
+    """Return the live line, in the place of pytest's own progress; None where none is wanted."""
     environment = os.environ
     is_terminal = sys.stdout.isatty() and config.option.verbose == 0
     reporter = config.pluginmanager.get_plugin("terminalreporter")

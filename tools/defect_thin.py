@@ -77,7 +77,7 @@ class Recorded:
 
 
 def record(targets: Sequence[str], processes: int, limit_s: float, stop: Stop) -> Recorded:
-    """Run all claims of each target without a defect, and note which rules they call."""
+    """Run all claims of each target without a defect; return which rules they call."""
     jobs = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
     return Recorded(run_all(jobs, processes, limit_s, record_calls, stop))
 

@@ -7,7 +7,7 @@ from fixtures.counters import signed
 
 
 def towards_zero(value: int, divisor: int) -> int:
-    """Divide as C does."""
+    """Return the quotient as C computes it, rounded towards 0."""
     return abs(value) // divisor * (1 if value >= 0 else -1)
 
 

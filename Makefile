@@ -82,7 +82,9 @@ precheck: ## build kvmtests-precheck, a check for a fleet in one file
 check lab bench speed defects mutants agree repeat report vectors-check bundle test:
 	@exec $(VENV) -m tools.make $@
 
+# labgrid is not installed for a command line that names no boards.
 rack:
+	@$(if $(call given,ENV)$(call given,RACK),,echo 'make rack: ENV names no environment of labgrid, as in ENV=lab.yaml.' >&2; exit 2)
 	@"$$PYTHON" tools/venv.py --into .venv/rack $@
 	@exec $(VENV) -m tools.make $@
 

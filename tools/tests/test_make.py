@@ -205,6 +205,7 @@ def test_journals_may_be_named_by_a_pattern(tmp_path: Path) -> None:
     [
         ("check", ["O="], "make check: O= names no folder; leave it out for out/, or name one.\n"),
         ("clean", ["O= "], "make clean: O= names no folder; leave it out for out/, or name one.\n"),
+        ("rack", [], "make rack: ENV names no environment of labgrid, as in ENV=lab.yaml.\n"),
         ("report", [], 'make report: FROM names no journal, as in FROM="a/journal.jsonl b/journal.jsonl".\n'),
         (
             "check",

@@ -178,3 +178,20 @@ def test_two_measurements_are_enough(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.thorough
+def test_folder_that_takes_no_measurements_is_a_sentence(tmp_path: Path) -> None:
+    """A folder for CSV files that cannot be made is one sentence and status 2 before anything is measured."""
+    (tmp_path / "file").touch()
+    words = ["-n2", "--target=sim-x86_64", f"--out={tmp_path}/out", f"-o{tmp_path}/file/csv"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.bench", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "cannot write measurements into" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()

@@ -37,12 +37,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_file(tmp_path_factory.mktemp("page") / "r.html", html.page(samples.run(1_000))).as_uri()
 
 
-@pytest.fixture
-def tab(program: str) -> Iterator[browser.Page]:
-    """Return a tab of a fresh browser."""
+@pytest.fixture(scope="module")
+def only_tab(program: str) -> Iterator[browser.Page]:
+    """Return the tab of the module's browser: starting one takes as long as a test."""
     with browser.page(program) as page:
-        page.look(width=1400, height=1000)
         yield page
+
+
+@pytest.fixture
+def tab(only_tab: browser.Page) -> browser.Page:
+    """Return an empty tab of 1400 x 1000 pixels, with scripts, on a light screen."""
+    only_tab.look(width=1400, height=1000)
+    only_tab.open("about:blank")  # an address that differs only after its # loads nothing
+    return only_tab
 
 
 def test_filters_and_search_leave_what_they_say(tab: browser.Page, report: str) -> None:

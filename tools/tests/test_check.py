@@ -31,8 +31,12 @@ def check(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        pytest.param(["--target", "sim-arm64-vhe", "-k", "api_version"], 0, id="passes"),
-        pytest.param(["--target", "sim-x86_64", "-k", "new_frequency_in_real_time"], 2, id="none-match"),
+        pytest.param(
+            ["--target", "sim-arm64-vhe", "-k", "api_version", "--", "kvmtests/common"], 0, id="passes"
+        ),
+        pytest.param(
+            ["--target", "sim-x86_64", "-k", "no_such_claim", "--", "kvmtests/common"], 2, id="none-match"
+        ),
         pytest.param(["--target", "no-such-target"], 2, id="unknown-target"),
         pytest.param(["--target", "sim-arm64-vhe", "-k", "and and"], 2, id="bad-expression"),
         pytest.param(["--target", "sim-arm64-vhe", "--", "--no-such-option"], 2, id="bad-option"),

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,20 @@ def start(base: Path, *options: str, test: str = "") -> subprocess.CompletedProc
     )
 
 
+@pytest.fixture(scope="module")
+def runs(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Run, str]]:
+    """Return a function that gives journal and log of a run with pytest's options, which runs once."""
+
+    @cache
+    def run(*options: str) -> tuple[Run, str]:
+        journal = tmp_path_factory.mktemp("run") / "journal.jsonl"
+        done = start(base, f"--journal={journal}", *options)
+        assert done.returncode == 0, done.stderr
+        return read_journal.read([journal]), done.stdout
+
+    return run
+
+
 def parsed(log: str, awk: list[str]) -> dict[str, int]:
     """Return the stats that the parser prints for *log*."""
     if shutil.which(awk[0]) is None:
@@ -87,16 +103,12 @@ def of_journal(run: Run) -> dict[str, int]:
 @pytest.mark.parametrize("options", [(), planted.STRICT], ids=["lenient", "strict"])
 @pytest.mark.parametrize("awk", AWKS)
 def test_stats_are_those_of_the_journal(
-    base: Path, tmp_path: Path, options: tuple[str, ...], awk: list[str]
+    runs: Callable[..., tuple[Run, str]], options: tuple[str, ...], awk: list[str]
 ) -> None:
     """Each claim has its stat, and the totals count all verdicts, as the journal of the same run does."""
-    journal = tmp_path / "journal.jsonl"
+    run, log = runs(*options)
 
-    done = start(base, f"--journal={journal}", *options)
-
-    run = read_journal.read([journal])
-    stats = parsed(done.stdout, awk)
-    assert done.returncode == 0
+    stats = parsed(log, awk)
     assert {verdict: number for verdict, number in counts(run.results).items() if number} == planted.VERDICTS
     assert totals(stats) == {verdict.value: number for verdict, number in planted.VERDICTS.items()}
     claims = {name: number for name, number in stats.items() if not name.startswith("total.")}

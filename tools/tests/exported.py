@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from reports import read_journal
 from reports.model import Result, Verdict
+from tools.export_c.command import file_name
 
 ROOT = Path(__file__).resolve().parents[2]
 STRICT = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
@@ -33,12 +35,32 @@ def export(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
+_TOGETHER: dict[str, list[str]] = {}
+"""By target, cases that are exported by one command: starting it takes longer than most of them do."""
+
+
+def export_together(target: str, *nodeids: str) -> None:
+    """Let `exported` write the programs of *nodeids* at once when it needs one of them."""
+    _TOGETHER.setdefault(target, []).extend(nodeids)
+
+
 @functools.cache
 def exported(nodeid: str, target: str, *options: str) -> str:
     """Return the program of a case that has one."""
+    if not options and nodeid in _TOGETHER.get(target, ()):
+        case = nodeid.replace(f"[{target}-", "[").replace(f"[{target}]", "")
+        return _programs(target)[file_name(case)]
     done = export(nodeid, "--target", target, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@functools.cache
+def _programs(target: str) -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        done = export(*_TOGETHER[target], "--target", target, "--into", folder)
+        assert done.returncode == 0, done.stderr
+        return {path.stem: path.read_text(encoding="ascii") for path in Path(folder).glob("*.c")}
 
 
 def compiled(

@@ -15,7 +15,7 @@ import pytest
 from fixtures.lab import image
 from tools.export_c import command, in_lab
 from tools.export_c.expected import BY_NAME
-from tools.tests.exported import HAS_KVM, ROOT, compiled, export, exported, run
+from tools.tests.exported import HAS_KVM, ROOT, compiled, export, export_together, exported, run
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[sim-x86_64-plus-180e9]"
 REFUSAL = "kvmtests/x86/test_set_clock.py::test_unknown_flag_is_refused_and_changes_nothing[sim-x86_64-bit-4]"
@@ -25,6 +25,11 @@ REGISTER = "kvmtests/arm64/test_timers.py::test_condition_is_unsigned_for_large_
 STARTED_AGAIN = "kvmtests/arm64/test_timers.py::test_guest_sees_status_of_an_enabled_timer[{}-ENABLE-virtual]"
 DEVICE = "kvmtests/arm64/test_interrupt_numbers.py::test_bad_pointer_is_refused[{}-IRQ_VTIMER]"
 LONG_STRUCTURE = "kvmtests/x86/test_tsc_deadline.py::test_deadline_reads_back[sim-x86_64-far]"
+export_together("sim-x86_64", WINDOW, REFUSAL, EXCEPTION, LONG_STRUCTURE)
+export_together(
+    "sim-arm64-vhe",
+    *(FREQUENCY, REGISTER, STARTED_AGAIN.format("sim-arm64-vhe"), DEVICE.format("sim-arm64-vhe")),
+)
 VERDICTS = {0: "ok 1 - ", 1: "not ok 1 - ", 4: "ok 1 - "}
 
 

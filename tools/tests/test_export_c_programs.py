@@ -15,12 +15,14 @@ from tools.tests.exported import (
     compared,
     compiled,
     export,
+    export_together,
     exported,
     judged,
     numbers,
     run,
     symptoms,
 )
+from tools.tests.usual import few_of
 
 WINDOW = "kvmtests/x86/test_tsc_offset.py::test_guest_tsc_is_host_tsc_plus_offset[{}-plus-180e9]"
 EQUALITY = "kvmtests/x86/test_tsc_offset.py::test_offset_reads_back[{}-plus-180e9]"
@@ -39,7 +41,21 @@ TOLERATED = (
 )
 WATCHED = "kvmtests/x86/test_watched.py::test_watched_steal_time_grows[{}]"
 MEANWHILE_ARM64 = "kvmtests/arm64/test_running_others.py::test_counter_set_takes_at_most_that_step[{}]"
+INTERRUPTED_ARM64 = (
+    "kvmtests/arm64/test_timer_deadlines.py::test_timer_ends_the_run_of_a_busy_guest[{}-physical]"
+)
 TWO_VMS = "kvmtests/arm64/test_two_vms.py::test_vms_share_a_cpu[{}-plus-and-none-virtual]"
+
+export_together(
+    "sim-x86_64",
+    *(
+        case.format("sim-x86_64")
+        for case in (WINDOW, REFUSAL, MONOTONY, AT_ONCE, MEANWHILE, RIVAL, RESTORED, SET)
+    ),
+)
+export_together(
+    "sim-arm64-vhe", *(case.format("sim-arm64-vhe") for case in (SPINNING, TWO_VMS, INTERRUPTED_ARM64))
+)
 
 
 @pytest.mark.thorough
@@ -123,9 +139,7 @@ def test_call_next_to_running_guests_is_made_while_they_run() -> None:
 
 def test_interrupt_line_ends_the_run() -> None:
     """A KVM_RUN that ends with EINTR, since a line rose, is in the program, which demands that."""
-    claim = "kvmtests/arm64/test_timer_deadlines.py::test_timer_ends_the_run_of_a_busy_guest[{}-physical]"
-
-    text = exported(claim.format("sim-arm64-vhe"), "sim-arm64-vhe")
+    text = exported(INTERRUPTED_ARM64.format("sim-arm64-vhe"), "sim-arm64-vhe")
 
     _, _, main = text.partition("in_claim = true;")
     assert 'must_refuse(call(vcpu_0.fd, KVM_RUN, 0), EINTR, "KVM_RUN");' in main
@@ -183,7 +197,7 @@ def test_two_vms_have_memories_of_their_own() -> None:
 
 
 @HAS_KVM
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", few_of(["gcc", "clang"], {"gcc"}))
 @pytest.mark.parametrize("case", [WINDOW, REFUSAL, MONOTONY], ids=["window", "refusal", "monotony"])
 def test_program_is_clean_under_the_sanitizers(case: str, compiler: str, tmp_path: Path) -> None:
     """Neither the address sanitizer, with leaks, nor the one for undefined behaviour finds anything."""

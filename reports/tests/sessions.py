@@ -19,7 +19,16 @@ STRICT = "[pytest]\nfilterwarnings = error\n"
 
 def command(*more: str) -> list[str]:
     """Return the words of a session with the plug-in."""
-    words = [sys.executable, "-m", "pytest", "-p", "reports.plugin", "-p", "no:cacheprovider"]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "reports.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-pno:hypothesispytest",
+    ]
     return [*words, "--report-dir", "out", *more]
 
 

@@ -95,7 +95,9 @@ def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(session: pytest.Pytester, *args: str) -> pytest.RunResult:
     """Return what pytest did with the plug-in and *args*."""
-    return session.runpytest_subprocess("-p", "reports.plugin", "-p", "no:cacheprovider", *args, timeout=170)
+    return session.runpytest_subprocess(
+        "-p", "reports.plugin", "-p", "no:cacheprovider", "-pno:hypothesispytest", *args, timeout=170
+    )
 
 
 def journal(session: pytest.Pytester, folder: str = "out") -> Run:

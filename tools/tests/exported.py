@@ -89,7 +89,16 @@ def run(program: Path, environment: Mapping[str, str] | None = None) -> subproce
 
 def judged(nodeid: str, target: str, folder: Path, *options: str) -> Result:
     """Return what pytest says of the claim *nodeid* on *target*."""
-    words = ["-q", "-p", "no:cacheprovider", "--target", target, f"--report-dir={folder}", *options]
+    words = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-pno:hypothesispytest",
+        "--target",
+        target,
+        f"--report-dir={folder}",
+        *options,
+    ]
     command = [sys.executable, "-m", "pytest", nodeid, *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     results = read_journal.read([folder / "journal.jsonl"]).results

@@ -83,7 +83,9 @@ def words_of_cis(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     return suite
 
 
-@pytest.mark.parametrize("report", ["results.tap", "results.ktap", "lava/*.log"])
+@pytest.mark.parametrize(
+    "report", few_of(["results.tap", "results.ktap", "lava/*.log"], {"results.ktap", "lava/*.log"})
+)
 def test_line_in_a_report_that_words_of_kernel_cis_are_taken_out_of(words_of_cis: Suite, report: str) -> None:
     """What a CI's search would act on is taken apart in the line, which a shell runs all the same."""
     (written,) = words_of_cis.out.glob(report)
@@ -139,7 +141,7 @@ def test_test_that_kills_its_process(tmp_path: Path, workers: str) -> None:
     ("marker", "arguments"),
     [
         ("benchmark", ["--benchmark", "--benchmark-iterations", "7", "--benchmark-single-exits"]),
-        ("stress", ["--stress"]),
+        pytest.param("stress", ["--stress"], marks=pytest.mark.thorough),
     ],
 )
 def test_test_that_runs_when_called_only(tmp_path: Path, marker: str, arguments: list[str]) -> None:
@@ -158,6 +160,7 @@ def test_test_that_runs_when_called_only(tmp_path: Path, marker: str, arguments:
     assert ("[7, True]" in done.stdout) is (marker == "benchmark")
 
 
+@pytest.mark.thorough
 def test_glance_at_a_benchmark(tmp_path: Path) -> None:
     """A benchmark that ran among other tests is run so again."""
     tests = (

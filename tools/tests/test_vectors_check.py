@@ -16,6 +16,7 @@ CC = pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed"
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.thorough
 @CC
 def test_checkers_read_the_file_of_the_folder(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -35,6 +36,7 @@ def test_checkers_read_the_file_of_the_folder(
     assert [path.name for path in tmp_path.iterdir()] == [folder]
 
 
+@pytest.mark.thorough
 @CC
 def test_disagreement_is_status_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A wrong answer in the file is named by the checker, and the command fails."""

@@ -14,6 +14,7 @@ from tools import bench
 from tools import check as check_module
 
 ROOT = Path(__file__).resolve().parents[2]
+THOROUGH = pytest.mark.thorough
 
 
 def check(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,8 +39,10 @@ def check(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--target", "sim-x86_64", "-k", "no_such_claim", "--", "kvmtests/common"], 2, id="none-match"
         ),
         pytest.param(["--target", "no-such-target"], 2, id="unknown-target"),
-        pytest.param(["--target", "sim-arm64-vhe", "-k", "and and"], 2, id="bad-expression"),
-        pytest.param(["--target", "sim-arm64-vhe", "--", "--no-such-option"], 2, id="bad-option"),
+        pytest.param(["--target", "sim-arm64-vhe", "-k", "and and"], 2, id="bad-expression", marks=THOROUGH),
+        pytest.param(
+            ["--target", "sim-arm64-vhe", "--", "--no-such-option"], 2, id="bad-option", marks=THOROUGH
+        ),
     ],
 )
 def test_exit_status(tmp_path: Path, arguments: list[str], status: int) -> None:

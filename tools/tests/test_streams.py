@@ -42,7 +42,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         pytest.param("| true", id="reader-that-left"),
         pytest.param("2>&1 | head -n 1", id="head", marks=pytest.mark.thorough),
         pytest.param(">/dev/full", id="full", marks=pytest.mark.thorough),
-        pytest.param(">/dev/full 2>&1", id="both-full"),
+        pytest.param(">/dev/full 2>&1", id="both-full", marks=pytest.mark.thorough),
         pytest.param(">&-", id="closed", marks=pytest.mark.thorough),
         pytest.param(">&- 2>&- <&-", id="all-closed"),
     ],

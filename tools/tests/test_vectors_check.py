@@ -59,6 +59,7 @@ def test_compiler_that_fails_is_status_2(
     shutil.copytree(check.CHECKERS, tmp_path / "vectors", ignore=shutil.ignore_patterns("build"))
     monkeypatch.setattr(check, "CHECKERS", tmp_path / "vectors")
     monkeypatch.setenv("CC", str(tmp_path / "no-compiler"))
+    monkeypatch.setenv("RUSTC", str(tmp_path / "none-either"))  # or it would build the other one meanwhile
 
     status = check.main(["--out", str(tmp_path / "out"), "--drawn", "0"])
 

@@ -119,8 +119,10 @@ def test_environment_that_cannot_be_made(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
-    ids=["full", "read-only"],
+    [
+        pytest.param("size=64k", "No space left on device", id="full"),
+        pytest.param("ro", "Read-only file system", id="read-only", marks=pytest.mark.thorough),
+    ],
 )
 def test_file_system_that_takes_no_environment(tmp_path: Path, options: str, reason: str) -> None:
     """A full disk and a read-only file system are named in the last line; no traceback of ours."""

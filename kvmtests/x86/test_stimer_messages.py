@@ -83,6 +83,20 @@ def test_message_is_whole(timed: X86Vcpu, timer: int) -> None:
     assert (seen.type, seen.size, seen.flags, seen.timer, seen.rest) == (HVMSG_TIMER_EXPIRED, 24, 0, timer, 0)
 
 
+def test_periodic_messages_are_whole(timed: X86Vcpu) -> None:
+    """Each message of a periodic timer is as whole as the first, whatever lies in its slot since the last."""
+    arm_timer(timed, PERIODIC, 2 * MSEC)
+
+    seen = []
+    for _ in range(3):
+        sleep(timed)
+        seen.append(take_message(timed, SOURCE))
+
+    assert {(each.type, each.size, each.timer, each.rest) for each in seen} == {
+        (HVMSG_TIMER_EXPIRED, 24, 0, 0)
+    }
+
+
 def test_delivery_is_when_the_message_came(timed: X86Vcpu) -> None:
     """DeliveryTime is the reference time of the entry that delivered, not of the timer's time."""
     arm_by_user_space(timed, ONE_SHOT, reference_time_100ns(timed))
@@ -148,8 +162,19 @@ def test_slot_in_use_is_not_overwritten(timed: X86Vcpu) -> None:
     timed.guest.read_tsc()
 
     seen = message(timed)
-    assert seen == replace(first, flags=HV_MESSAGE_FLAG_PENDING)
+    assert seen.another_waits
+    assert replace(seen, flags=0) == first
     assert (first.timer, first.expiration_100ns) == (0, PAST)
+
+
+@pytest.mark.promise(architectural=SLOTS)
+def test_reserved_flags_of_a_message_are_zero(timed: X86Vcpu) -> None:
+    """Of the flags of a message for whose slot another one waits, only MessagePending is set."""
+    for timer in range(2):
+        arm_timer(timed, ONE_SHOT, PAST, timer)
+        timed.guest.read_tsc()
+
+    assert message(timed).flags == HV_MESSAGE_FLAG_PENDING
 
 
 @pytest.mark.promise(architectural=SLOTS)
@@ -283,6 +308,7 @@ def test_direct_timer_is_not_early(direct: X86Vcpu) -> None:
 @pytest.mark.promise(architectural="Hyper-V TLFS, Timers: Direct Synthetic Timers")
 def test_periodic_direct_timer_interrupts_again(direct: X86Vcpu) -> None:
     """A periodic timer in direct mode interrupts once a period, as long as the guest ends each interrupt."""
+    direct.set_msr(SOURCE_MSR, HV_SYNIC_SINT_MASKED)  # whose AutoEOI would also end this vector's
     arm_timer(direct, DIRECT | HV_STIMER_PERIODIC, 2 * MSEC)
 
     counts = []

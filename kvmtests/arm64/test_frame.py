@@ -44,6 +44,16 @@ def set_stolen_time(vcpus: list[Arm64Vcpu]) -> None:
     stolen_time(vcpus[1]).set_u64(stolen_time_record(1))
 
 
+def refused_stolen_time(vcpus: list[Arm64Vcpu]) -> None:
+    """An address of stolen time that is not a multiple of 64, and a second one after a first."""
+    vcpus[1].vm.require(uapi.KVM_CAP_STEAL_TIME)
+    with refused(errno.EINVAL):
+        stolen_time(vcpus[1]).set_u64(stolen_time_record(1) + 8)
+    set_stolen_time(vcpus)
+    with refused(errno.EEXIST):
+        stolen_time(vcpus[1]).set_u64(stolen_time_record(0))
+
+
 def refused_offset(vcpus: list[Arm64Vcpu]) -> None:
     """KVM_ARM_SET_COUNTER_OFFSET with a reserved field that is not 0."""
     vcpus[0].vm.require_counter_offset()
@@ -68,6 +78,7 @@ OPERATIONS = {
         for name, timer in EL1_TIMERS.items()
     },
     "stolen-time": Operation(set_stolen_time, ("vcpu 1 address of stolen time",)),
+    "stolen-time-refused": Operation(refused_stolen_time, ("vcpu 1 address of stolen time",)),
     "counter-offset": Operation(offset_both, of_all("virtual cnt", "physical cnt")),
     "counter-offset-refused": Operation(refused_offset),
     "power-state": Operation(lambda vcpus: setattr(vcpus[1], "mp_state", vcpus[1].mp_state)),

@@ -14,6 +14,7 @@ from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC
 from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.apicdef import (
     APIC_LVT_MASKED,
     APIC_LVT_TIMER_TSCDEADLINE,
@@ -21,7 +22,7 @@ from fixtures.uapi.x86.apicdef import (
     APIC_SPIV,
 )
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_DEADLINE
-from kvmtests.x86.apic import arm, interrupts, set_register, with_apic_timer
+from kvmtests.x86.apic import ONCE, arm, interrupts, set_register, with_apic_timer
 from kvmtests.x86.moves import require_offsets
 
 pytestmark = [
@@ -89,6 +90,21 @@ def test_deadline_has_no_sign(apic_vcpu: X86Vcpu) -> None:
 
     assert deadline > 2**63
     assert interrupts(apic_vcpu).outcome == (0, deadline, False)
+
+
+def test_deadline_of_a_slower_guest_waits_for_its_ticks(apic_vcpu: X86Vcpu) -> None:
+    """At half the host's frequency a deadline a second of ticks ahead comes after two seconds."""
+    apic_vcpu.vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    host_khz = apic_vcpu.tsc_khz
+    apic_vcpu.tsc_khz = host_khz // 2
+    deadline = arm_ahead(apic_vcpu, host_khz * 1_000)
+
+    apic_vcpu.vm.time.sleep_ns(NSEC_PER_SEC + SOON_NS)
+    early = interrupts(apic_vcpu).outcome
+    apic_vcpu.vm.time.sleep_ns(NSEC_PER_SEC)
+
+    assert early == (0, deadline, False)
+    assert interrupts(apic_vcpu).outcome == ONCE
 
 
 def by_guest(vcpu: X86Vcpu) -> None:

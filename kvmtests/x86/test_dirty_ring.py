@@ -17,6 +17,7 @@ from fixtures.guests.layout import PAGE_SIZE
 from fixtures.kvm.dirty_ring import RingInMemory, require_dirty_rings
 from fixtures.kvm.exits import Exit, IoExit
 from fixtures.kvm.expect import refused
+from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_EXIT_DIRTY_RING_FULL, KVM_MEM_LOG_DIRTY_PAGES
 from kvmtests.x86.rings import X86RingGuest, ringed_guest, write_wall_clock, written
@@ -53,9 +54,14 @@ def fill(guest: X86RingGuest) -> Exit:
 
 def guest_ran(guest: X86RingGuest) -> bool:
     """KVM_RUN, and return whether the guest has read its TSC."""
-    guest.vcpu.guest.mailbox.result[0] = 0
-    guest.vcpu.run()
-    return bool(guest.vcpu.guest.mailbox.result[0])
+    return ran(guest.vcpu)
+
+
+def ran(vcpu: X86Vcpu) -> bool:
+    """The same of any vCPU whose program is loaded."""
+    vcpu.guest.mailbox.result[0] = 0
+    vcpu.run()
+    return bool(vcpu.guest.mailbox.result[0])
 
 
 def test_writes_are_in_order(guest: X86RingGuest) -> None:
@@ -74,6 +80,17 @@ def test_write_is_in_the_ring_of_its_vcpu(guest: X86RingGuest) -> None:
     write_wall_clock(other, 2)
 
     assert (set(guest.ring.harvest()), set(other_ring.harvest())) == (set(), {written(2)})
+
+
+def test_full_ring_keeps_no_other_vcpu_out(guest: X86RingGuest) -> None:
+    """A vCPU whose own ring has room enters its guest, however full another's is."""
+    other = guest.vcpu.vm.create_vcpu(1)
+    other.guest.load("tsc")
+
+    fill(guest)
+
+    assert not guest_ran(guest)
+    assert ran(other)
 
 
 def test_page_is_in_the_ring_again(guest: X86RingGuest) -> None:

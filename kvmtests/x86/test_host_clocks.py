@@ -127,6 +127,18 @@ def test_suspend_loses_no_ticks(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> 
         assert reading.value in latest.plus(Window(0, reading.after)).shifted(offset)
 
 
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
+def test_suspend_keeps_vcpus_together(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
+    """vCPUs whose TSCs were on one line are on one line after a suspend that resets the host's TSC."""
+    enter_all(vcpus)
+    assert len({vcpu.tsc_offset for vcpu in vcpus}) == 1
+
+    pair.source_clock.suspend(10 * NSEC_PER_SEC, counter="resets")
+    enter_all(vcpus)
+
+    assert len({vcpu.tsc_offset for vcpu in vcpus}) == 1
+
+
 @pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: system_time")
 def test_suspend_counts_in_kvmclock(pair: HostPair[X86Vm], vcpus: list[X86Vcpu]) -> None:
     """kvmclock counts the time in suspend; once the TSC was reset the master clock stays off for good."""

@@ -104,6 +104,11 @@ CALLS = [
         lambda _, vcpus: vcpus[1].attribute(0, 2, "attribute 2").set_u64(5),
     ),
     refuse(
+        "existence-of-an-unknown-attribute",
+        errno.ENXIO,
+        lambda _, vcpus: vcpus[1].attribute(0, 2, "attribute 2").probe(),
+    ),
+    refuse(
         "offset-unknown-group", errno.ENXIO, lambda _, vcpus: vcpus[1].attribute(3, 0, "group 3").set_u64(5)
     ),
     refuse("unknown-ioctl-of-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(IO(KVMIO, 0xFF))),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window
+from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.messages import take_message
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -165,6 +166,23 @@ def test_restored_message_still_waits(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tu
     destination.guest.read_tsc()
 
     assert (first.timer, first.another_waits) == (0, True)
+    assert (message(destination).timer, message(destination).expiration_100ns) == (1, 2)
+
+
+@in_each_order
+def test_restored_message_waits_for_the_eoi(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
+    """The same for a source with EOI: a message that waited when it was saved comes after the EOI."""
+    timed.set_msr(msr_index.HV_X64_MSR_SINT0 + SOURCE, TIMER_VECTOR)
+    arm_timer(timed, ONE_SHOT, 1, 0)
+    arm_timer(timed, ONE_SHOT, 2, 1)
+    assert interrupts(timed).count == 1
+
+    destination = moved(kvm, timed, order)
+    destination.guest.read_tsc()
+    assert take_message(destination, SOURCE).timer == 0
+    destination.guest.wrmsr(msr_index.HV_X64_MSR_EOI, 0)
+
+    assert interrupts(destination).count == 1
     assert (message(destination).timer, message(destination).expiration_100ns) == (1, 2)
 
 

@@ -9,20 +9,24 @@ Source: Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG; arch/x86/kvm/x86.c.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 
 import pytest
 
 from fixtures.guests.layout import PAGE_SIZE
+from fixtures.kvm.errors import CapabilityMissing, GuestFault
 from fixtures.kvm.expect import refused
 from fixtures.kvm.memory_slot import MemorySlot
 from fixtures.kvm.values import Pvclock
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.kvm import KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
 from fixtures.uapi.x86.kvm_para import (
+    KVM_HC_CLOCK_PAIRING,
     KVM_MSR_ENABLED,
     MSR_KVM_STEAL_TIME,
     MSR_KVM_SYSTEM_TIME_NEW,
@@ -160,6 +164,29 @@ def test_disabled_areas_are_not_written(vcpu: X86Vcpu, slot: MemorySlot) -> None
 
     set_clock(vcpu)
     enter(vcpu)
+
+    assert (slot.take_log(), slot.contents()) == ([], before)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/hypercalls.rst, KVM_HC_CLOCK_PAIRING")
+@pytest.mark.parametrize(
+    ("clock_type", "program"),
+    [
+        pytest.param(1, "hypercall", id="next-clock"),
+        pytest.param(2**32, "hypercall", id="beyond-32-bits"),
+        pytest.param(0, "user_hypercall", id="user-mode"),
+    ],
+)
+def test_refused_hypercall_logs_no_page(
+    vcpu: X86Vcpu, slot: MemorySlot, target_facts: Probe, clock_type: int, program: str
+) -> None:
+    """A call that KVM_HC_CLOCK_PAIRING refuses writes no page, and none is in the log."""
+    if target_facts.facts.get("backend_module") == "kvm_pvm":
+        raise CapabilityMissing("VMCALL at CPL 0")
+    before = slot.contents()
+
+    with contextlib.suppress(GuestFault):  # from CPL 3, where KVM's emulator serves AMD's VMCALL
+        vcpu.guest.call_hypervisor(KVM_HC_CLOCK_PAIRING, page(SPARE), clock_type, program)
 
     assert (slot.take_log(), slot.contents()) == ([], before)
 

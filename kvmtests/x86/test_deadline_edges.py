@@ -31,8 +31,8 @@ pytestmark = [
 ]
 
 SOON_NS = 10 * NSEC_PER_MSEC
-A_LITTLE = 2**24  # ticks: more than pass until KVM looks, less than `LONG_ENOUGH_NS`
-LONG_ENOUGH_NS = 100 * NSEC_PER_MSEC
+A_LITTLE = 2**27  # ticks: more than pass until KVM looks, less than `LONG_ENOUGH_NS`
+LONG_ENOUGH_NS = 300 * NSEC_PER_MSEC
 FAR = [
     pytest.param(2**32 + A_LITTLE, id="two-to-32"),
     pytest.param(2**64 // NSEC_PER_SEC + A_LITTLE, id="two-to-64-ns-hz"),

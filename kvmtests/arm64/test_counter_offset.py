@@ -112,6 +112,18 @@ def test_offset_may_change_after_a_run(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     check_offset(vcpu, 5000)
 
 
+def test_offset_there_and_back(vm: Arm64Vm, vcpus: list[Arm64Vcpu]) -> None:
+    """An offset of 0 after another gives every vCPU the host's counters again."""
+    vm.set_counter_offset(2**40)
+    for vcpu in vcpus:
+        vcpu.guest.read_cntvct()
+
+    vm.set_counter_offset(0)
+
+    for vcpu in vcpus:
+        check_offset(vcpu, 0)
+
+
 def test_same_offset_again_later_changes_nothing(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """Setting the same offset again, some time later, keeps the guest on the same line."""
     vm.set_counter_offset(12345)

@@ -206,13 +206,14 @@ def test_restored_periodic_timer_continues(kvm: Kvm[X86Vm], timed: X86Vcpu, orde
 
     destination = moved(kvm, timed, order)
     times = []
-    for _ in range(3):
+    for _ in range(4):
         assert sleep(destination).count == 1
         times.append(take_message(destination, SOURCE).expiration_100ns)
 
     assert armed_state(destination) == (PERIODIC, 2 * MSEC)
     assert times == sorted(set(times))
-    assert [(time - times[0]) % (2 * MSEC) for time in times] == [0] * 3
+    # On a slow host the first message may have been sent, and saved, before the move.
+    assert {(time - times[1]) % (2 * MSEC) for time in times[1:]} == {0}
 
 
 @HOST_WRITES

@@ -92,6 +92,7 @@ def test_deadline_has_no_sign(apic_vcpu: X86Vcpu) -> None:
     assert interrupts(apic_vcpu).outcome == (0, deadline, False)
 
 
+@pytest.mark.usefixtures("settable_tsc")
 def test_deadline_of_a_slower_guest_waits_for_its_ticks(apic_vcpu: X86Vcpu) -> None:
     """At half the host's frequency a deadline a second of ticks ahead comes after two seconds."""
     apic_vcpu.vm.require(uapi.KVM_CAP_TSC_CONTROL)

@@ -18,7 +18,7 @@ from tools.export_c.c_guest import program_at
 from tools.export_c.c_literals import literal
 from tools.export_c.c_members import changes, cpuid_changes, member_text, pointer_text
 from tools.export_c.c_outcomes import CallText, Name, Used, uses
-from tools.export_c.c_values import VALUES, ValueCalls
+from tools.export_c.c_values import VALUES, ValueCalls, is_plain_read
 from tools.export_c.events import CallEvent, Event, PointerArgument, StructureMember
 from tools.export_c.expressions import Constant
 from tools.export_c.places import VALUE
@@ -179,7 +179,7 @@ class Calls(ValueCalls):
 
     def _uses_value(self, call: CallEvent, used: Used) -> bool:
         if call.request == kvm_x86.KVM_GET_MSRS:
-            return True
+            return uses(call, used) or not is_plain_read(call, used)
         return call.layout in VALUES and (id(call), VALUE) in used
 
 

@@ -34,13 +34,10 @@ class ValueCalls(Outcomes):
             made = CallText("set_msr", f"{fd}, {shown}, {data}")
             yield self._result(call, made, where, used, f"({shown})")
             return
-        plain = not call.failed() and call.refusal is None and not call.tolerated
-        if plain and (id(call), "result") not in used:
+        if is_plain_read(call, used):
             text = f'read_msr({fd}, {shown}, "KVM_GET_MSRS({shown})")'
-            if where:
-                yield f"{own}{where} = {text};"
-            else:
-                yield f"const uint64_t {own} = {text};" if uses(call, used) else f"{text};"
+            target = f"{own}{where} = " if where else f"const uint64_t {own} = "
+            yield f"{target if uses(call, used) else ''}{text};"
             return
         if not where:
             yield f"uint64_t {own} = 0;"
@@ -83,3 +80,9 @@ class ValueCalls(Outcomes):
                 return f"&({kind}){{ 0 }}", ""
             return f"&{own}{where}", f"{own}{where} = {word(pointed.value, name)};"
         return f"&{own}", f"{kind} {own} = {word(pointed.value, name)};"
+
+
+def is_plain_read(call: CallEvent, used: Used) -> bool:
+    """Return whether *call* reads an MSR, must succeed, and nothing looks at how many entries KVM handled."""
+    plain = not call.failed() and call.refusal is None and not call.tolerated
+    return plain and (id(call), "result") not in used

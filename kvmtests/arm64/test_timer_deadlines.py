@@ -16,12 +16,13 @@ from statistics import median
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
+from fixtures.kvm.arm64.pace import unhurried_ns
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.cpus import allowed_cpus, pin
 from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.threads import together
 from fixtures.targets import Target
-from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines, unhurried_ns
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),

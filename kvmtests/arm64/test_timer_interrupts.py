@@ -20,13 +20,14 @@ import pytest
 
 from fixtures.counters import NSEC_PER_SEC, signed, wrap
 from fixtures.kvm.arm64.interrupts import POLLING, ROOM, WFI, GicGuest, Interrupt, Patience
+from fixtures.kvm.arm64.pace import unhurried_ns
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.targets import Probe
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import beyond_the_host, fitted, offset_counter, ticks, without_wrapping
-from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, unhurried_ns
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),

@@ -14,6 +14,7 @@ import pytest
 from fixtures.architectures import ARM64
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, signed, wrap
 from fixtures.guests import layout
+from fixtures.kvm.arm64.pace import unhurried_ns
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.targets import Probe
 from fixtures.uapi import kvm as uapi
@@ -29,7 +30,6 @@ from kvmtests.arm64.timers import (
     TIMERS,
     Timer,
     require_lines,
-    unhurried_ns,
 )
 from kvmtests.windows import timed
 

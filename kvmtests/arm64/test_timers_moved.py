@@ -17,13 +17,14 @@ import pytest
 
 from fixtures.counters import signed
 from fixtures.kvm.arm64.interrupts import POLLING, WFI, GicGuest, Patience, Waited
+from fixtures.kvm.arm64.pace import unhurried_ns
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
 from fixtures.restore.arm64.vcpu import ORDERS, PARTS
 from fixtures.restore.arm64.vcpu import TIMERS as TIMER_PARTS
 from fixtures.restore.parts import Saved, copy_memory, restore, save
-from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, unhurried_ns
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 
 import pytest
 
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
-from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.values import TimerAccess
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
@@ -91,28 +89,3 @@ TIMERS = [pytest.param(VIRTUAL, id="virtual"), pytest.param(PHYSICAL, id="physic
 def require_lines(vcpu: Arm64Vcpu) -> None:
     """Raise `CapabilityMissing` unless kvm_run shows the timers' lines."""
     vcpu.require_capability(uapi.KVM_CAP_ARM_USER_IRQ, "KVM_CAP_ARM_USER_IRQ")
-
-
-SLOWEST_NS = 200_000_000
-"""Ten times this are 2 s, which TVAL holds at 1 GHz and KVM_RUN is given several times over."""
-
-
-def unhurried_ns(vcpu: Arm64Vcpu) -> int:
-    """Return a time into which programming a timer fits many times over on this host: 10 ms to 2 s.
-
-    A nearer deadline would have passed before the guest waits for it. It is made of the median of
-    several measurements: a VM's first entries are slow, and other programs may take the CPU. Where they
-    do so for long, it waits; `CapabilityMissing` if that does not end.
-    """
-    for _ in range(20):
-        cost_ns = round(median(_programming_ns(vcpu) for _ in range(5)))
-        if cost_ns <= SLOWEST_NS:
-            return max(10_000_000, 10 * cost_ns)
-    raise CapabilityMissing("a host on which a timer is programmed within 200 ms")
-
-
-def _programming_ns(vcpu: Arm64Vcpu) -> int:
-    begin_ns = vcpu.vm.time.monotonic_raw_ns()
-    VIRTUAL.arm(vcpu, 0, 0)
-    vcpu.guest.read_cntvct()
-    return vcpu.vm.time.monotonic_raw_ns() - begin_ns

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from fixtures.uapi import kvm
 from fixtures.uapi.arm64.kvm import x_reg
 from fixtures.uapi.names import exit_reason_name
 from tools.export_c.c_calls import Calls
@@ -224,6 +225,8 @@ class Steps(MemorySteps):
             yield f"run_nothing({vcpu});"
         elif event.reason < 0:
             raise NotExportable("KVM_RUN fails in it")
+        elif event.reason == kvm.KVM_EXIT_HYPERV:
+            raise NotExportable("its guest's writes of Hyper-V's interrupt controller leave to user space")
         else:
             yield f"run_to({vcpu}, {exit_reason_name(event.reason)});"
         yield from self._instants(event, where)

@@ -14,7 +14,7 @@ from tools.export_c import calls, distinct, views
 from tools.export_c import chosen as lists
 from tools.export_c.call_bytes import CallBytes
 from tools.export_c.conditions import Ascending, every, inside, same_bytes, some
-from tools.export_c.events import CheckEvent
+from tools.export_c.events import CheckEvent, Load
 from tools.export_c.expressions import Constant, Every, Expression
 from tools.export_c.session import RUN
 from tools.export_c.symbolic import Bytes, Condition, Number, equal, negated
@@ -190,11 +190,27 @@ def _has_numbers(values: list[Any]) -> bool:
 
 
 def _until(thunks: tuple[Callable[[], Any], ...], *, stop_at: bool) -> list[Any]:
-    found = []
-    for thunk in thunks:
+    """Return the values of *thunks* up to the one that decides, and those that could decide elsewhere."""
+    found: list[Any] = []
+    for at, thunk in enumerate(thunks):
         found.append(thunk())
         value = found[-1]
         decided = value.holds if isinstance(value, Condition) else bool(views.without(value))
         if decided is stop_at:
-            break
+            others = thunks[at + 1 :] if isinstance(value, Condition | Number) else ()
+            return [*found, *(_alternative(other) for other in others)]
     return found
+
+
+def _alternative(thunk: Callable[[], Any]) -> Any:
+    """Return the value of what the run that was recorded did not come to, and a program may."""
+    events = RUN.current.events
+    first = len(events)
+    try:
+        value = thunk()
+    except Exception as error:  # noqa: BLE001 - it makes sense only where the values before are others
+        RUN.refuse(f"an alternative of what it checks ends with {type(error).__name__}")
+        return False
+    if not all(isinstance(one, Load) for one in events[first:]):
+        RUN.refuse("an alternative of what it checks does more than compare")
+    return value

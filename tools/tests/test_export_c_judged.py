@@ -21,6 +21,7 @@ UNHURRIED = (
     "kvmtests/arm64/test_timers_and_offsets.py::"
     "test_guest_waits_as_long_as_it_programmed[sim-arm64-vhe-plus-5s-physical]"
 )
+VIEWS = "kvmtests/x86/test_views.py::test_every_view_follows[sim-x86_64-offset]"
 AGED = "kvmtests/arm64/test_age.py::test_sleeper_wakes_at_its_deadline[sim-arm64-vhe-1h-physical]"
 
 
@@ -67,3 +68,10 @@ def test_program_measures_how_slow_its_host_is() -> None:
 
     assert main.count("clock_ns(CLOCK_MONOTONIC_RAW)") == 2
     assert "sleep_ns((uint64_t)maximum(10000000, (((wide)raw_2 - raw_1) * 20)));" in main
+
+
+def test_both_sides_of_an_or_are_judged() -> None:
+    """What the recorded run did not come to, since one side held, may be what holds where a program runs."""
+    main = exported(VIEWS, "sim-x86_64").partition("int main(void)")[2]
+
+    assert main.count("check_that(") == main.count(" || ") == 12

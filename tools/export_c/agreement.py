@@ -135,11 +135,14 @@ def compared(folder: Path, target: str) -> list[Agreement]:
             found, verdicts = _here(built, target, cases.values(), Path(name))
         else:
             found, verdicts = _in_lab(built, lab_host, cases.values(), Path(name))
-    return [
+    pairs = [
         Agreement(case, verdicts[wanted], *found[name])
         for name, case in cases.items()
         if (wanted := _node(case, target)) in verdicts
     ]
+    if not pairs:
+        raise NothingRan(f"no claim ran on {target}")
+    return pairs
 
 
 def _node(case: str, target: str) -> str:

@@ -30,7 +30,6 @@ from fixtures.lab.runner import Plan
 from reports import read_journal
 from tools.export_c.in_lab import suite
 from tools.export_c.linking import BY_ARCHITECTURE, NothingRan, compiled
-from tools.export_c.naming import with_target
 from tools.precheck.in_lab import properties, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,16 +137,17 @@ def compared(folder: Path, target: str) -> list[Agreement]:
     pairs = [
         Agreement(case, verdicts[wanted], *found[name])
         for name, case in cases.items()
-        if (wanted := _node(case, target)) in verdicts
+        if (wanted := node(case, target)) in verdicts
     ]
     if not pairs:
         raise NothingRan(f"no claim ran on {target}")
     return pairs
 
 
-def _node(case: str, target: str) -> str:
-    """Return the node id of *case* on *target*, also of one that has no other parameters."""
-    return with_target(case, target) if "[" in case else f"{case}[{target}]"
+def node(case: str, target: str) -> str:
+    """Return the node id on *target* of *case*, which a program names without a target."""
+    name, bracket, parameters = case.partition("[")
+    return f"{name}[{target}-{parameters}" if bracket else f"{case}[{target}]"
 
 
 def case_of(text: str) -> str:
@@ -163,7 +163,7 @@ Verdicts = Mapping[str, str]
 
 
 def _here(built: Path, target: str, cases: Iterable[str], folder: Path) -> tuple[Found, Verdicts]:
-    nodeids = [_node(case, target) for case in cases]
+    nodeids = [node(case, target) for case in cases]
     words = [
         "-q",
         "--stress",
@@ -220,7 +220,7 @@ def _zipped(folder: Path) -> bytes:
 
 def _collected(root: Path, lab_host: LabHost, cases: Iterable[str]) -> list[str]:
     """Return those of *cases* that there are on *lab_host*, with its name."""
-    wanted = {_node(case, lab_host.name) for case in cases}
+    wanted = {node(case, lab_host.name) for case in cases}
     modules = sorted({case.partition("::")[0] for case in wanted})
     words = ["--collect-only", "-q", "--stress", f"--target={lab_host.name}"]
     command = [sys.executable, "-m", "pytest", *words, *modules]

@@ -13,7 +13,7 @@ import pytest
 
 from reports.model import Verdict
 from tools.export_c import findings
-from tools.export_c.naming import with_target
+from tools.export_c.agreement import node
 from tools.tests.exported import (
     FAILED,
     HAS_KVM,
@@ -54,6 +54,12 @@ int ioctl(int fd, unsigned long request, ...)
 """
 
 
+def test_parameter_may_begin_as_a_target_does() -> None:
+    """A case whose parameter begins with the word host is on the host with that parameter."""
+    assert node("test_a.py::test_b[host-adjust]", "host") == "test_a.py::test_b[host-host-adjust]"
+    assert node("test_a.py::test_b", "host") == "test_a.py::test_b[host]"
+
+
 @pytest.mark.thorough
 @HAS_KVM
 @pytest.mark.parametrize("page", SHOWN)
@@ -89,11 +95,6 @@ def test_injected_defect_fails_the_program_too(tmp_path: Path) -> None:
     assert claim.verdict in FAILED
     assert (kept.returncode, broken.returncode) == (0, 1), kept.stdout + broken.stdout
     assert symptoms(broken.stdout) == symptoms(claim.message) == {"succeeded; the interface promises"}
-
-
-def node(case: str, target: str) -> str:
-    """Return the node id of *case* on *target*, also of one that has no other parameters."""
-    return with_target(case, target) if "[" in case else f"{case}[{target}]"
 
 
 def _preloaded(folder: Path) -> Path:

@@ -123,7 +123,7 @@ def test_values_arrive_whole(checkout: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("goal", [goal for goal in GOALS if goal not in ("install", "gen_tar", "report")])
+@pytest.mark.parametrize("goal", sorted({*GOALS} - {"install", "gen_tar", "report", "rack"}))
 def test_the_environment_sets_no_variable(checkout: Path, goal: str) -> None:
     """Kernel developers export O, and others what they like: only the command line counts."""
     exported = {**os.environ, **dict.fromkeys(VARIABLES, "/from-the-environment"), "VENDOR": "no"}
@@ -134,6 +134,14 @@ def test_the_environment_sets_no_variable(checkout: Path, goal: str) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from-the-environment" not in done.stdout + done.stderr
+
+
+def test_rack_takes_no_boards_from_the_environment(checkout: Path) -> None:
+    """ENV is many a shell's start-up file: boards are named on the command line."""
+    done = run(checkout, "rack", environment={**os.environ, "ENV": "/from-the-environment"})
+
+    assert done.returncode == 2
+    assert "ENV names no environment of labgrid" in done.stderr
 
 
 def test_install_takes_no_place_from_the_environment(checkout: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import pty
 import select
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from reports import live, summary
 from reports.model import NOTABLE, ReportTarget, Result, Run, Verdict
-from reports.tests import samples
+from reports.tests import samples, sessions
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,17 +35,7 @@ def on_terminal(folder: Path, **environment: str) -> str:
     ours, theirs = pty.openpty()
     inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "reports.plugin",
-            "-p",
-            "no:cacheprovider",
-            "--report-dir",
-            "out",
-        ],
+        sessions.command(),
         cwd=folder,
         env={**inherited, "TERM": "xterm", "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment},
         stdin=subprocess.DEVNULL,

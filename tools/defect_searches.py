@@ -63,14 +63,15 @@ def find_assertions(
         if recorded.troubles:
             return _shows_nothing(recorded.troubles)
         defect_assertions.look(wanted, recorded.outcomes, found, arguments.jobs, limit_s, stop)
-        text = defect_assertions.page(found, assertions(Path.cwd()))
+        every = assertions(Path.cwd())
+        text = defect_assertions.page(found, every)
         _write(Path(arguments.out) / "assertions", found.text(), text)
     except (ReportError, ValueError) as error:
         print(f"defects: {error}")
         return USAGE
     if stop.by:
         return _stopped(stop)
-    return FOUND if defect_assertions.still_open(found, assertions(Path.cwd())) else 0
+    return FOUND if defect_assertions.still_open(found, every) else 0
 
 
 def _earlier(name: str | None, parse: Callable[[str], Kept], none: Kept) -> Kept:

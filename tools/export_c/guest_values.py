@@ -19,7 +19,6 @@ from tools.export_c.views import tolist
 
 _LINE = ("tsc_timestamp", "system_time_ns", "tsc_to_system_mul", "tsc_shift")
 _MEMBERS = ["tsc_timestamp", "system_time", "tsc_to_system_mul", "tsc_shift"]
-_SHORTEST_NS, _MARGIN = 10_000_000, 20
 
 
 def kvmclock_ns(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> int:
@@ -87,8 +86,9 @@ def unhurried_ns(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -
     if not isinstance(cost_ns, Number):
         return period_ns
     bool(cost_ns <= pace.SLOWEST_NS)
-    spared = Binary("*", of(cost_ns), Constant(_MARGIN))
-    return Number(max(_SHORTEST_NS, _MARGIN * int(cost_ns)), Extreme("max", (Constant(_SHORTEST_NS), spared)))
+    margin, shortest_ns = 2 * pace.MARGIN, pace.SHORTEST_NS
+    spared = Binary("*", of(cost_ns), Constant(margin))
+    return Number(max(shortest_ns, margin * int(cost_ns)), Extreme("max", (Constant(shortest_ns), spared)))
 
 
 def take_message(function: Any, arguments: tuple[Any, ...], _: dict[str, Any]) -> Any:

@@ -13,6 +13,9 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.x86.scaled import FRACTION_BITS
 from fixtures.uapi.x86 import msr_index
 
+TSC_CLOCKSOURCES = frozenset(("tsc", "hyperv_clocksource_tsc_page"))
+"""Clocksources of a host that are computed from its TSC: KVM's master clock needs one."""
+
 MARGIN_NS = 1_000
 """How far outside of its window a kvmclock may lie, in ns.
 

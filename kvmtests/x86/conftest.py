@@ -14,6 +14,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.targets import Probe
+from kvmtests.x86.clocks import TSC_CLOCKSOURCES
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def benchmark_vcpu(benchmark_backend: Backend) -> Iterator[X86Vcpu]:
 @pytest.fixture
 def tsc_clocksource(target_facts: Probe) -> None:
     """Skip where the host's clocksource is not the TSC: KVM's master clock needs one."""
-    if target_facts.facts.get("clocksource") not in {"tsc", "hyperv_clocksource_tsc_page"}:
+    if target_facts.facts.get("clocksource") not in TSC_CLOCKSOURCES:
         raise CapabilityMissing("a TSC-based clocksource")
 
 

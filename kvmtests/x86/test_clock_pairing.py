@@ -28,6 +28,7 @@ from fixtures.uapi.x86.kvm_para import (
     KVM_HC_CLOCK_PAIRING,
     kvm_clock_pairing,
 )
+from kvmtests.x86.clocks import TSC_CLOCKSOURCES
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/x86/hypercalls.rst, KVM_HC_CLOCK_PAIRING"),
@@ -187,7 +188,7 @@ def test_other_clocks_are_not_supported(vcpu: X86Vcpu, clock_type: int) -> None:
 
 def test_other_clocksources_are_not_supported(vcpu: X86Vcpu, target_facts: Probe) -> None:
     """Where the host's clocksource is not the TSC the call gives KVM_EOPNOTSUPP, and nothing is written."""
-    if target_facts.facts["clocksource"] in {"tsc", "hyperv_clocksource_tsc_page"}:
+    if target_facts.facts["clocksource"] in TSC_CLOCKSOURCES:
         raise CapabilityMissing("a clocksource other than the TSC")
 
     called = call(vcpu)

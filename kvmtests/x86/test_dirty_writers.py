@@ -29,6 +29,7 @@ from fixtures.uapi.x86.kvm_para import (
     MSR_KVM_SYSTEM_TIME_NEW,
 )
 from fixtures.uapi.x86.msr_index import HV_X64_MSR_REFERENCE_TSC
+from kvmtests.x86.clocks import TSC_CLOCKSOURCES
 from kvmtests.x86.hyperv import enlighten, require_hyperv
 from kvmtests.x86.paused import EACH_CALL, set_clock
 from kvmtests.x86.rings import X86RingGuest, address, logged_slot, ringed_guest, write_wall_clock, written
@@ -75,8 +76,10 @@ def register_nowhere(_vcpu: X86Vcpu, _gpa: int) -> None:
     """Do nothing: the guest says where to write each time."""
 
 
-def prepare_hyperv(vcpu: X86Vcpu, _facts: Probe) -> None:
-    """Give the guest Hyper-V's interface."""
+def prepare_hyperv(vcpu: X86Vcpu, facts: Probe) -> None:
+    """Give the guest Hyper-V's interface, whose page KVM gives up where the TSC is not the host's clock."""
+    if facts.facts.get("clocksource") not in TSC_CLOCKSOURCES:
+        raise CapabilityMissing("a TSC-based clocksource")
     require_hyperv(vcpu.vm)
     enlighten(vcpu)
 

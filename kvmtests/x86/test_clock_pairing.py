@@ -166,12 +166,14 @@ def test_rest_of_the_structure_is_zero(vcpu: X86Vcpu) -> None:
 def test_pair_may_cross_a_page(vcpu: X86Vcpu) -> None:
     """A structure that crosses a page is written as a whole."""
     gpa = layout.REFERENCE_TSC_PAGE + layout.PAGE_SIZE - 16
+    vcpu.vm.memory[gpa : gpa + SIZE] = b"\xff" * SIZE
 
     span, called = spanned(vcpu.vm.time, lambda: call(vcpu, gpa))
 
     data = kvm_clock_pairing.from_buffer_copy(vcpu.vm.memory, gpa)
     assert called.returned == 0
     assert data.sec * NSEC_PER_SEC + data.nsec in span.realtime_ns
+    assert data.tsc in called.tsc
     assert (data.flags, *data.pad) == (0,) * (1 + len(data.pad))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC
 from fixtures.guests.x86.state import TIMER_VECTOR
+from fixtures.kvm.errors import HarnessError
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
@@ -85,10 +86,11 @@ def test_deadline_has_no_sign(apic_vcpu: X86Vcpu) -> None:
     require_offsets(apic_vcpu)
     apic_vcpu.tsc_offset = (apic_vcpu.tsc_offset + 2**63 - 2**41 - apic_vcpu.get_msr(MSR_IA32_TSC)) % 2**64
     deadline = arm_ahead(apic_vcpu, 2**42)
+    if deadline <= 2**63:
+        raise HarnessError(f"the deadline is {deadline:#x}: not above 2**63")
 
     apic_vcpu.vm.time.sleep_ns(LONG_ENOUGH_NS)
 
-    assert deadline > 2**63
     assert interrupts(apic_vcpu).outcome == (0, deadline, False)
 
 

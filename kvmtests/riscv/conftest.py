@@ -60,9 +60,9 @@ def soon(target: Target, target_facts: Probe) -> int:
 
 
 @pytest.fixture
-def patience(target_facts: Probe) -> int:
-    """5 s in ticks, in which an interrupt that must come has come."""
-    return ticks(target_facts, 5000 * NSEC_PER_MSEC)
+def patience(target: Target, target_facts: Probe) -> int:
+    """5 s in ticks, in which an interrupt that must come has come; 500 us of virtual time."""
+    return ticks(target_facts, 500_000 if target.simulated else 5000 * NSEC_PER_MSEC)
 
 
 @pytest.fixture

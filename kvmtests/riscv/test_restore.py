@@ -104,7 +104,7 @@ def test_deadline_is_the_one_that_was_saved(
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_restored_deadline_is_met(
-    vcpu: RiscvVcpu, heir: RiscvVcpu, second: int, ahead: int, order: Sequence[str]
+    vcpu: RiscvVcpu, heir: RiscvVcpu, second: int, ahead: int, patience: int, order: Sequence[str]
 ) -> None:
     """The heir's interrupt comes at the deadline of the guest's time, or later."""
     deadline = vcpu.time + 100 * second
@@ -112,7 +112,7 @@ def test_restored_deadline_is_met(
     registers = {**saved(vcpu), "time": deadline - ahead}
     restore(heir, registers, order)
 
-    look = heir.guest.await_timer(deadline + 5 * second)
+    look = heir.guest.await_timer(deadline + patience)
 
     assert look.pending
     assert look.after >= deadline
@@ -120,7 +120,7 @@ def test_restored_deadline_is_met(
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_deadline_that_passed_on_the_way_is_pending(
-    vcpu: RiscvVcpu, heir: RiscvVcpu, second: int, order: Sequence[str]
+    vcpu: RiscvVcpu, heir: RiscvVcpu, second: int, patience: int, order: Sequence[str]
 ) -> None:
     """A VMM that adds the time away to what it saved finds the interrupt pending at the guest's next run."""
     deadline = vcpu.time + 100 * second
@@ -129,4 +129,4 @@ def test_deadline_that_passed_on_the_way_is_pending(
 
     restore(heir, registers, order)
 
-    assert heir.guest.await_timer(deadline + 5 * second).pending
+    assert heir.guest.await_timer(deadline + second + patience).pending

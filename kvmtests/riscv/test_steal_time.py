@@ -114,13 +114,17 @@ def test_address_outside_of_memory_is_refused(vcpu: RiscvVcpu, low: int, high: i
     assert (error, place(vcpu)[0]) == (SBI_ERR_INVALID_ADDRESS, SBI_STA_SHMEM_DISABLE)
 
 
-def test_guest_takes_the_address_back(vcpu: RiscvVcpu) -> None:
-    """All ones in both halves end the accounting."""
+def test_guest_takes_the_address_back(vcpu: RiscvVcpu, run_delay: RunDelay) -> None:
+    """All ones in both halves end the accounting: user space reads no address, and no entry writes there."""
     set_shmem(vcpu, layout.steal_time(0))
 
     error = set_shmem(vcpu, SBI_STA_SHMEM_DISABLE, SBI_STA_SHMEM_DISABLE)
 
     assert (error, place(vcpu)) == (SBI_SUCCESS, NOWHERE)
+    before = bytes(record(vcpu))
+    run_delay.wait()
+    vcpu.guest.read_time()
+    assert bytes(record(vcpu)) == before
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")

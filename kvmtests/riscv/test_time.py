@@ -105,8 +105,9 @@ def test_time_counts_while_no_vcpu_runs(vm: RiscvVm, vcpu: RiscvVcpu) -> None:
 
 
 def test_user_space_reads_what_the_guest_reads(vm: RiscvVm, vcpu: RiscvVcpu) -> None:
-    """KVM_GET_ONE_REG of the time lies between two of the guest's readings."""
+    """KVM_GET_ONE_REG of the time is the host's plus the guest's difference, between two of its readings."""
     first = vcpu.guest.read_time()
+    vm.time.sleep_ns(PAUSE_NS)
     window, seen = timed(vm, lambda: vcpu.time)
     last = vcpu.guest.read_time()
 
@@ -169,7 +170,6 @@ def test_time_written_twice_loses_what_passed_between(vm: RiscvVm, vcpu: RiscvVc
         difference(early).first - difference(late).last, difference(early).last - difference(late).first
     )
     assert overlap(lost, seen)
-    assert lost.first > 0
 
 
 def test_written_time_holds_for_every_vcpu(vm: RiscvVm, vcpus: list[RiscvVcpu]) -> None:

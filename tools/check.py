@@ -18,6 +18,7 @@ import pytest
 
 from tools import streams
 from tools.arguments import USAGE, Parser, Unusable, chosen, claims, jobs, named, paths
+from tools.workers import WorkersOfClaims
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTHING_RAN = 4
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     except Unusable as error:
         sys.stderr.write(f"check: {error}.\n")
         return USAGE
-    return run(words)
+    return run(words, WorkersOfClaims())
 
 
 def pytest_arguments(arguments: argparse.Namespace) -> list[str]:
@@ -85,14 +86,14 @@ def is_short(arguments: argparse.Namespace, where: Sequence[str]) -> bool:
     return 0 < len(names) <= FEW_TARGETS and not arguments.all
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run pytest with *arguments*; return this command's exit status."""
+def run(arguments: Sequence[str], *plugins: object) -> int:
+    """Run pytest with *arguments* and *plugins*; return this command's exit status."""
     for name in PLUGINS:
         if importlib.util.find_spec(name) is None:  # As with the system's pytest; see tools/outside.py.
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     streams.hold()
     ending = SessionEnding()
-    code = int(pytest.main(list(arguments), plugins=[ending]))
+    code = int(pytest.main(list(arguments), plugins=[ending, *plugins]))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         sys.stdout.flush()
         sys.stderr.write(f"no test matches {chosen(arguments)}.\n")
@@ -117,7 +118,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         type=jobs,
         default="auto",
         metavar="N",
-        help="worker processes (default: one per core, or none for a short run)",
+        help="worker processes (default: one per core, one more where claims sleep, none for a short run)",
     )
     parser.add_argument(
         "-k", dest="keyword", metavar="EXPRESSION", help="only tests that match, as pytest -k"

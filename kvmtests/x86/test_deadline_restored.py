@@ -207,6 +207,24 @@ def test_leaving_the_mode_disarms(apic_vcpu: X86Vcpu, passes: bool) -> None:
     assert interrupts(apic_vcpu).outcome == (0, 0, False)
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.parametrize("order", [("lapic",), ("offset", "lapic", "regs")], ids="-".join)
+def test_apic_of_another_mode_ends_the_deadline(
+    kvm: Kvm[X86Vm], apic_vcpu: X86Vcpu, order: tuple[str, ...]
+) -> None:
+    """An APIC saved in one-shot mode and restored to a vCPU with a deadline leaves it none in either mode."""
+    destination = with_apic_timer(kvm.create_vm())
+    arm(destination, SECOND_NS)
+    set_register(apic_vcpu, APIC_LVTT, ONE_SHOT | TIMER_VECTOR)
+    saved = save(apic_vcpu, PARTS, order)
+
+    restore(destination, PARTS, saved, order)
+
+    one_shot = destination.get_msr(MSR_IA32_TSC_DEADLINE)
+    set_register(destination, APIC_LVTT, APIC_LVT_TIMER_TSCDEADLINE | TIMER_VECTOR)
+    assert (one_shot, destination.get_msr(MSR_IA32_TSC_DEADLINE)) == (0, 0)
+
+
 def test_host_stores_no_deadline_in_another_mode(apic_vcpu: X86Vcpu) -> None:
     """A deadline that user space writes in one-shot mode is not stored, and does not appear with the mode."""
     set_register(apic_vcpu, APIC_LVTT, ONE_SHOT | TIMER_VECTOR)

@@ -17,6 +17,7 @@ from fixtures.guests.layout import PAGE_SIZE
 from fixtures.kvm.dirty_ring import RingInMemory, require_dirty_rings
 from fixtures.kvm.exits import Exit, IoExit
 from fixtures.kvm.expect import refused
+from fixtures.kvm.system import Kvm
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_EXIT_DIRTY_RING_FULL, KVM_MEM_LOG_DIRTY_PAGES
@@ -286,3 +287,15 @@ def test_reset_without_rings_is_refused(vm: X86Vm) -> None:
 
     with refused(errno.EINVAL):
         vm.reset_dirty_rings()
+
+
+@pytest.mark.promise(de_facto=DE_FACTO)
+def test_rings_are_of_one_vm(kvm: Kvm[X86Vm], guest: X86RingGuest) -> None:
+    """Another VM has no rings to reset (EINVAL), and the attempt leaves the entries of the one that has."""
+    write_wall_clock(guest.vcpu, 1)
+
+    with refused(errno.EINVAL):
+        kvm.create_vm().reset_dirty_rings()
+
+    assert guest.ring.waiting() > 0
+    assert guest.ring.harvest(1) == [written(1)]

@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window, bracket
 from fixtures.guests import layout
+from fixtures.host_pair import HostDifference, TwoHosts
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.x86.guest import ReferenceTscPage
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -22,6 +23,7 @@ from fixtures.uapi.x86.msr_index import (
     HV_X64_MSR_TSC_EMULATION_CONTROL,
 )
 from kvmtests.x86.hyperv import elapsed_units, enlighten, require_hyperv
+from kvmtests.x86.moves import new_vm
 
 pytestmark = [
     pytest.mark.promise(architectural="Hyper-V TLFS, Partition Reference Time Stamp Counter Page"),
@@ -156,3 +158,23 @@ def test_disabled_page_is_not_written(paged: X86Vcpu) -> None:
     paged.guest.read_tsc()
 
     assert paged.guest.reference_tsc_page() == NO_PAGE
+
+
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+@pytest.mark.thorough
+@pytest.mark.parametrize("rate_ppb", [pytest.param(500_000, id="fast"), pytest.param(-500_000, id="slow")])
+def test_ntp_does_not_change_the_counts_rate(two_hosts: TwoHosts[X86Vm], rate_ppb: int) -> None:
+    """A vCPU's reference count keeps the raw clock's rate, within what the TSC's kHz are rounded by."""
+    pair = two_hosts(HostDifference())
+    vm = new_vm(pair.source)
+    require_hyperv(vm)
+    vcpu = vm.create_vcpu(0)
+    pair.source_clock.slew(rate_ppb)
+
+    first_span, first = spanned(vm.time, lambda: vcpu.get_msr(HV_X64_MSR_TIME_REF_COUNT))
+    vm.time.sleep_ns(100_000 * NSEC_PER_MSEC)
+    last_span, last = spanned(vm.time, lambda: vcpu.get_msr(HV_X64_MSR_TIME_REF_COUNT))
+
+    elapsed = elapsed_units(first_span, last_span)
+    gained_100ns = last - first
+    assert gained_100ns in elapsed.widened(elapsed.first // 1_000_000)

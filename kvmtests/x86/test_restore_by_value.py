@@ -18,6 +18,7 @@ from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi.kvm import KVM_CAP_TSC_CONTROL
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
 from kvmtests.x86.clocks import flags_after_entry
 
@@ -95,3 +96,17 @@ def test_one_value_gives_the_master_clock(kvm: Kvm[X86Vm], order: str) -> None:
     vcpus = restored(kvm, order)
 
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
+
+
+@pytest.mark.generation("upstream")
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_scaled_value_joins_an_offset(vm: X86Vm) -> None:
+    """vCPU 0 of a scaled guest is given an offset, and vCPU 1 what vCPU 0 reads: there is a master clock."""
+    vm.require(KVM_CAP_TSC_CONTROL)
+    vm.tsc_khz *= 3
+    first, second = vm.create_vcpu(0), vm.create_vcpu(1)
+    first.tsc_offset = 2**50
+
+    second.set_msr(MSR_IA32_TSC, first.get_msr(MSR_IA32_TSC))
+
+    assert flags_after_entry(first, second) == MASTER_CLOCK

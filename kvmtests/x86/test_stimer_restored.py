@@ -23,7 +23,12 @@ from fixtures.restore.parts import copy_memory, restore, save
 from fixtures.restore.x86.vcpu import PARTS
 from fixtures.uapi.kvm import KVM_CAP_HYPERV_SYNIC2, KVM_MP_STATE_HALTED
 from fixtures.uapi.x86 import msr_index
-from fixtures.uapi.x86.hyperv import HV_STIMER_AUTOENABLE, HV_STIMER_ENABLE
+from fixtures.uapi.x86.hyperv import (
+    HV_STIMER_AUTOENABLE,
+    HV_STIMER_ENABLE,
+    HV_SYNIC_SINT_AUTO_EOI,
+    HV_SYNIC_SINT_MASKED,
+)
 from fixtures.uapi.x86.processor_flags import X86_EFLAGS_IF
 from kvmtests.x86.apic import ONCE, interrupts, interrupts_after_halt
 from kvmtests.x86.stimers import (
@@ -197,6 +202,39 @@ def test_message_is_not_sent_again(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple
 
     assert interrupts(destination).outcome == (0, 0, False)
     assert not message(destination).there
+
+
+@in_each_order
+def test_dropped_message_does_not_come_later(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
+    """A periodic message that found its slot in use before the save comes in the other VM no more."""
+    arm_timer(timed, ONE_SHOT, 1, 0)
+    timed.guest.read_tsc()
+    arm_timer(timed, PERIODIC, MSEC, 1)
+    timed.vm.time.sleep_ns(3 * NSEC_PER_MSEC)
+    timed.guest.read_tsc()
+    arm_timer(timed, PERIODIC, HOUR, 1)
+
+    destination = moved(kvm, timed, order)
+    destination.guest.read_tsc()
+    first = take_message(destination, SOURCE)
+    destination.guest.wrmsr(msr_index.HV_X64_MSR_EOM, 0)
+    destination.guest.read_tsc()
+
+    assert (first.timer, first.another_waits) == (0, False)
+    assert not message(destination).there
+
+
+@in_each_order
+def test_masked_source_stays_silent(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
+    """A source that the guest has masked is masked in the other VM: its timer interrupts nobody."""
+    arm_ahead(timed, ONE_SHOT, 3 * MSEC)
+    timed.guest.wrmsr(
+        msr_index.HV_X64_MSR_SINT0 + SOURCE, TIMER_VECTOR | HV_SYNIC_SINT_AUTO_EOI | HV_SYNIC_SINT_MASKED
+    )
+
+    destination = moved(kvm, timed, order)
+
+    assert interrupts(destination).outcome == (0, 0, False)
 
 
 @in_each_order

@@ -102,6 +102,19 @@ def test_version_is_read_only(vm: X86Vm) -> None:
     assert vcpu.guest.rdmsr(msr_index.HV_X64_MSR_SVERSION).value == HV_SYNIC_VERSION_1
 
 
+@pytest.mark.promise(de_facto=HABIT)
+def test_version_of_user_space_survives_the_guest(vm: X86Vm) -> None:
+    """The version that user space restores is the guest's, who cannot write it, not even as it is."""
+    vcpu = with_synic(vm)
+    vcpu.set_msr(msr_index.HV_X64_MSR_SVERSION, 3)
+
+    attempts = [is_refused(vcpu, msr_index.HV_X64_MSR_SVERSION, value) for value in (3, HV_SYNIC_VERSION_1)]
+
+    assert attempts == [True, True]
+    assert vcpu.get_msr(msr_index.HV_X64_MSR_SVERSION) == 3
+    assert vcpu.guest.rdmsr(msr_index.HV_X64_MSR_SVERSION).value == 3
+
+
 @pytest.mark.parametrize("vector", [0, 2, 15])
 def test_vector_below_16_is_refused(vm: X86Vm, vector: int) -> None:
     """The guest may not give a source that is not masked a vector below 16: #GP, and the source stays."""
@@ -211,6 +224,23 @@ def test_user_space_learns_of_pages(vm: X86Vm) -> None:
         msr_index.HV_X64_MSR_SIEFP,
         msr_index.HV_X64_MSR_SCONTROL,
     ]
+
+
+@pytest.mark.promise(de_facto=HABIT)
+def test_control_that_stays_is_announced_as_well(vm: X86Vm) -> None:
+    """The guest's write of SCONTROL leaves though it changes nothing; that of user space does not leave."""
+    vcpu = with_synic(vm)
+    place = layout.message_page(vcpu.id) | 1
+
+    seen = [guest_writes(vcpu, msr_index.HV_X64_MSR_SCONTROL, HV_SYNIC_CONTROL_ENABLE) for _ in range(2)]
+    vcpu.set_msr(msr_index.HV_X64_MSR_SCONTROL, 0)
+    vcpu.guest.load("tsc")
+    left = vcpu.run()
+
+    assert [(each.msr, each.state) for each in seen] == 2 * [
+        (msr_index.HV_X64_MSR_SCONTROL, (HV_SYNIC_CONTROL_ENABLE, 0, place))
+    ]
+    assert isinstance(left, IoExit)
 
 
 @pytest.mark.promise(de_facto=HABIT)

@@ -6,6 +6,7 @@ Source: Documentation/virt/kvm/devices/vcpu.rst; arch/x86/kvm/x86.c: kvm_vcpu_io
 
 from __future__ import annotations
 
+import ctypes
 import errno
 
 import pytest
@@ -14,9 +15,11 @@ from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
+from kvmtests.x86.clocks import flags_after_entry
 
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 
@@ -113,3 +116,21 @@ def test_structure_must_be_readable(vcpu: X86Vcpu, request_number: int) -> None:
     """A vCPU attribute ioctl with a bad structure pointer is refused with EFAULT."""
     with refused(errno.EFAULT):
         vcpu.handle.call(request_number, BAD_ADDRESS)
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.thorough
+@pytest.mark.usefixtures("settable_tsc", "stable_tsc", "tsc_clocksource")
+def test_offset_set_with_flags_keeps_vcpus_together(vcpus: list[X86Vcpu]) -> None:
+    """Two vCPUs given one offset, to one with flags in kvm_device_attr, still share the master clock."""
+    offset = ctypes.c_uint64(vcpus[0].tsc_offset + 10**12)
+    for vcpu, flags in zip(vcpus, (0, 2**31), strict=True):
+        attr = kvm.kvm_device_attr(
+            flags=flags,
+            group=kvm_x86.KVM_VCPU_TSC_CTRL,
+            attr=kvm_x86.KVM_VCPU_TSC_OFFSET,
+            addr=ctypes.addressof(offset),
+        )
+        vcpu.handle.pass_structure(kvm.KVM_SET_DEVICE_ATTR, attr)
+
+    assert flags_after_entry(*vcpus) == MASTER_CLOCK

@@ -246,6 +246,21 @@ def test_unaligned_vcpu_info_is_refused(vcpu: X86Vcpu) -> None:
     assert get_vcpu(vcpu, kind) == xen.KVM_XEN_INVALID_GPA
 
 
+@pytest.mark.parametrize("distance", [1, 2, 3], ids="{}-bytes".format)
+def test_refused_vcpu_info_leaves_the_one_before(vcpu: X86Vcpu, distance: int) -> None:
+    """After an unaligned address was refused, KVM continues to write the record at the address before it."""
+    kind = xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO
+    before = enter(vcpu, kind)
+
+    with refused(errno.ENXIO):
+        set_vcpu(vcpu, kind, VCPU_INFO + layout.PAGE_SIZE // 2 + distance)
+
+    assert get_vcpu(vcpu, kind) == VCPU_INFO
+    vcpu.vm.set_clock(1000 * NSEC_PER_SEC)
+    vcpu.guest.read_tsc()
+    assert pvclock_at(vcpu, kind).version > before.version
+
+
 def test_unknown_attributes_do_not_exist(vm: X86Vm, vcpu: X86Vcpu) -> None:
     """Attributes of an unknown type are refused with ENOENT, for VM and vCPU."""
     with refused(errno.ENOENT):

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""KVM_SET_CPUID2 decides for one vCPU what its guest may do with the TSC; before it runs the last one holds.
+
+Source: Documentation/virt/kvm/api.rst, KVM_SET_CPUID2; Intel SDM 2B, RDTSCP, and 3B, Time-Stamp Counter
+Adjustment; arch/x86/kvm/cpuid.c.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.kvm.errors import CapabilityMissing, GuestFault
+from fixtures.kvm.x86.cpuid import cpuid_without
+from fixtures.kvm.x86.vcpu import X86Vcpu
+from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDTSCP
+from fixtures.uapi.x86.kvm import kvm_cpuid2
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
+from kvmtests.x86.clocks import check_tsc_continues
+
+pytestmark = [
+    pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CPUID2"),
+    pytest.mark.thorough,
+]
+
+MOVED = 2**40
+UNDEFINED_OPCODE = 6  # the exception #UD
+
+
+@pytest.fixture
+def without_rdtscp(vm: X86Vm, vcpu: X86Vcpu) -> kvm_cpuid2:
+    """A CPUID table without RDTSCP, of a KVM that offers it."""
+    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
+        raise CapabilityMissing("X86_FEATURE_RDTSCP")
+    return cpuid_without(vm.cpuid, 0x80000001, "edx", LEAF_80000001_EDX_RDTSCP)
+
+
+@pytest.fixture
+def without_tsc_adjust(vm: X86Vm, vcpu: X86Vcpu) -> kvm_cpuid2:
+    """A CPUID table without TSC_ADJUST, of a KVM that offers it."""
+    if not vcpu.guest.cpuid(7)[1] & LEAF_7_EBX_TSC_ADJUST:
+        raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
+    return cpuid_without(vm.cpuid, 7, "ebx", LEAF_7_EBX_TSC_ADJUST)
+
+
+def test_last_table_decides_about_rdtscp(vm: X86Vm, without_rdtscp: kvm_cpuid2) -> None:
+    """RDTSCP taken away and given back works; given and taken away it is #UD."""
+    back, away = vm.create_vcpu(1), vm.create_vcpu(2)
+    for vcpu in (back, away):
+        vcpu.set_msr(MSR_TSC_AUX, 5)
+    back.set_cpuid(without_rdtscp)
+    back.set_cpuid(vm.cpuid)
+    away.set_cpuid(vm.cpuid)
+    away.set_cpuid(without_rdtscp)
+
+    assert back.guest.read_tsc_aux() == 5
+    with pytest.raises(GuestFault) as fault:
+        away.guest.read_tsc_aux()
+    assert fault.value.vector == UNDEFINED_OPCODE
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.usefixtures("stable_tsc", "settable_tsc")
+def test_each_vcpu_has_its_own_table(vm: X86Vm, without_tsc_adjust: kvm_cpuid2) -> None:
+    """The guest's write of TSC_ADJUST moves the TSC of a vCPU that has it, and not of one that has not."""
+    having, lacking = vm.create_vcpu(1), vm.create_vcpu(2)
+    lacking.set_cpuid(without_tsc_adjust)
+    starts = {vcpu: vcpu.guest.read_tsc() for vcpu in (having, lacking)}
+
+    for vcpu in starts:
+        vcpu.guest.wrmsr(MSR_IA32_TSC_ADJUST, MOVED)
+
+    assert [vcpu.get_msr(MSR_IA32_TSC_ADJUST) for vcpu in starts] == [MOVED, 0]
+    for (vcpu, start), moved in zip(starts.items(), (MOVED, 0), strict=True):
+        check_tsc_continues(vcpu, start.value + moved, since=start.window)

@@ -79,7 +79,10 @@ def function_of(nodeid: str) -> str:
 
 
 class FailureListener:
-    """Collects failures; stops the run at the first hang, which would repeat in most claims."""
+    """Collects failures; stops the run at the first hang, which would repeat in most claims.
+
+    Where the run ends once *enough* test functions have failed, a hang counts as one of them.
+    """
 
     def __init__(self, first: str = "", only: tuple[str, ...] = (), enough: int = 0) -> None:
         self.outcome = JobOutcome()
@@ -120,7 +123,7 @@ class FailureListener:
         self.outcome.notices.append(Notice(report.nodeid, verdict, str(noted.get("message", "")), after_s))
         if self._session is None:
             return
-        if verdict == "timeout":
+        if not self._enough and verdict == "timeout":
             self._session.shouldstop = "a guest hangs"
         elif self._enough and len(self.outcome.functions) >= self._enough:
             self._session.shouldstop = "enough claims have failed"

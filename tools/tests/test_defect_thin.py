@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from fixtures.defects.table import DEFECTS
 from tools import defect_thin
 from tools.defect_calls import callers
-from tools.defect_jobs import Job, JobOutcome, Notice, run_all
+from tools.defect_jobs import FailureListener, Job, JobOutcome, Notice, run_all
 from tools.defect_thin import Recorded, RuleVerdict, ThinRules, judge, page, parse
 from tools.stopping import Stop
 
@@ -124,3 +126,25 @@ def test_likely_claims_run_first() -> None:
 def test_claims_that_never_call_the_rule_do_not_run() -> None:
     """Only callers of the rule may notice its defect, where a probe of the target finds no difference."""
     assert callers(DEFECTS["C01"], "sim-x86_64", {RULE: (OWN,), "KvmClock.set_done": (OTHER,)}) == (OWN,)
+
+
+@pytest.mark.parametrize(("enough", "ends"), [(0, True), (2, False)])
+def test_hang_counts_as_one_of_two(enough: int, ends: bool) -> None:
+    """A guest that hangs ends a run for all claims; where two functions are wanted, it is the first."""
+    listener = FailureListener(enough=enough)
+    session = SimpleNamespace(shouldstop=False)
+    listener.pytest_sessionstart(cast(pytest.Session, session))
+
+    listener.pytest_runtest_logreport(hung(OWN))
+    ended_at_first = bool(session.shouldstop)
+    listener.pytest_runtest_logreport(hung(OTHER))
+
+    assert (ended_at_first, bool(session.shouldstop)) == (ends, True)
+
+
+def hung(function: str) -> pytest.TestReport:
+    """Return the report of a claim whose guest hung."""
+    properties = [("verdict", "timeout")]
+    return pytest.TestReport(
+        function, (function, 1, ""), {}, "failed", None, "call", user_properties=properties
+    )

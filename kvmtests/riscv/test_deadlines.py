@@ -6,15 +6,23 @@ Source: arch/riscv/kvm/vcpu_timer.c; RISC-V Privileged Architecture, Sstc; RISC-
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.errors import GuestFault
+from fixtures.kvm.expect import refused
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
+from fixtures.uapi.kvm import KVM_REG_SIZE_MASK, KVM_REG_SIZE_U32
 from fixtures.uapi.riscv.csr import CAUSE_IRQ_FLAG, EXC_INST_ILLEGAL, IRQ_S_TIMER
+from fixtures.uapi.riscv.kvm import REG_TIMER_COMPARE, REG_TIMER_STATE, REG_TIMER_TIME, csr_reg
+from fixtures.uapi.riscv.sbi import SBI_EXT_TIME
 from kvmtests.riscv.timers import FAR, NEVER, OFF, ON, arm, deadline_ahead, now
 
 SSTC = "RISC-V Privileged Architecture, stimecmp"
 SET_TIMER = "RISC-V SBI, Timer Extension"
+SIP = csr_reg("sip")
 pytestmark = pytest.mark.promise(architectural=SET_TIMER)
 
 
@@ -160,6 +168,55 @@ def test_deadline_of_user_space_is_met(vcpu: RiscvVcpu, soon: int, patience: int
 
     assert look.pending
     assert look.after >= deadline
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+def test_refused_register_leaves_the_deadline(vcpu: RiscvVcpu, soon: int, patience: int) -> None:
+    """After KVM has refused registers of the timer with 32 bits the interrupt comes as it was due."""
+    deadline = deadline_ahead(vcpu, 10 * soon)
+
+    for reg_id in (REG_TIMER_TIME, REG_TIMER_COMPARE, REG_TIMER_STATE):
+        with refused(errno.EINVAL):
+            vcpu.set_reg(reg_id & ~KVM_REG_SIZE_MASK | KVM_REG_SIZE_U32, 0)
+    look = vcpu.guest.await_timer(deadline + patience)
+
+    assert look.pending
+    assert look.after >= deadline
+
+
+def test_unknown_function_leaves_the_deadline(vcpu: RiscvVcpu, soon: int, patience: int) -> None:
+    """After another function of the Timer Extension the interrupt comes at the deadline that was set."""
+    deadline = deadline_ahead(vcpu, soon)
+
+    vcpu.guest.call_sbi(SBI_EXT_TIME, 1, FAR)
+    look = vcpu.guest.await_timer(deadline + patience)
+
+    assert look.pending
+    assert look.after >= deadline
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+@pytest.mark.usefixtures("no_sstc")
+def test_sip_follows_the_timer(vcpu: RiscvVcpu, patience: int) -> None:
+    """Without Sstc user space reads in sip an interrupt that is pending, and none after a new deadline."""
+    vcpu.guest.set_deadline(0)
+    pending = vcpu.guest.await_timer(now(vcpu) + patience).pending, vcpu.get_reg(SIP)
+
+    vcpu.guest.set_deadline(NEVER)
+
+    assert (pending, vcpu.get_reg(SIP)) == ((True, 1 << IRQ_S_TIMER), 0)
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+@pytest.mark.usefixtures("no_sstc")
+def test_timer_that_fires_outside_is_off(vcpu: RiscvVcpu, soon: int) -> None:
+    """Without Sstc a deadline that passes while the vCPU is outside of KVM_RUN switches the state off."""
+    vcpu.guest.set_deadline(now(vcpu) + soon)
+
+    vcpu.vm.time.sleep_ns(100 * NSEC_PER_MSEC)
+
+    assert vcpu.state == OFF
+    assert vcpu.guest.look_at_timer().pending
 
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.2")

@@ -67,6 +67,12 @@ def steal_time(vcpus: Sequence[RiscvVcpu]) -> None:
     vcpus[1].set_reg(kvm_riscv.REG_STA_SHMEM_LO, layout.steal_time(1))
 
 
+def upper_half(vcpu: RiscvVcpu) -> None:
+    """Give a vCPU an address of steal time beyond 64 bits."""
+    vcpu.require_steal_time()
+    vcpu.set_reg(kvm_riscv.REG_STA_SHMEM_HI, 1)
+
+
 OPERATIONS = {
     "time": Operation(lambda vcpus: setattr(vcpus[1], "time", 3 * FAR), TIMES),
     "compare": Operation(lambda vcpus: setattr(vcpus[1], "compare", 5 * FAR), (f"vcpu 1 {COMPARE}",)),
@@ -78,6 +84,7 @@ OPERATIONS = {
     "other-frequency": refuses(errno.EINVAL, lambda vcpu: setattr(vcpu, "frequency", vcpu.frequency + 1)),
     "other-state": refuses(errno.EINVAL, lambda vcpu: setattr(vcpu, "state", 2)),
     "unknown-register": refuses(errno.ENOENT, lambda vcpu: vcpu.set_reg(UNKNOWN, 0)),
+    "steal-time-beyond-64-bits": refuses(errno.EINVAL, upper_half),
     "bad-addresses": Operation(bad_addresses),
     "other-sizes": Operation(other_sizes),
 }

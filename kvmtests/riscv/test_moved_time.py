@@ -12,7 +12,7 @@ import pytest
 from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
 from fixtures.targets import Probe
-from kvmtests.riscv.timers import FAR, ON, deadline_ahead, now, ticks
+from kvmtests.riscv.timers import FAR, OFF, ON, deadline_ahead, now, ticks
 
 pytestmark = pytest.mark.promise(architectural="RISC-V SBI, Timer Extension")
 
@@ -68,3 +68,17 @@ def test_timer_stays_on_while_its_deadline_moves_away(vcpu: RiscvVcpu, soon: int
     look = vcpu.guest.await_timer(20 * soon)
 
     assert (look.pending, vcpu.state) == (False, ON)
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+@pytest.mark.usefixtures("no_sstc")
+def test_timer_switched_off_and_on_fires_then(vcpu: RiscvVcpu, soon: int, quiet: int) -> None:
+    """Without Sstc a deadline passes in silence while the state is OFF, and is met once it is ON again."""
+    deadline_ahead(vcpu, 10 * soon)
+
+    vcpu.state = OFF
+    vcpu.vm.time.sleep_ns(300 * NSEC_PER_MSEC)
+    silent = vcpu.guest.look_at_timer().pending
+    vcpu.state = ON
+
+    assert (silent, vcpu.guest.await_timer(now(vcpu) + quiet).pending) == (False, True)

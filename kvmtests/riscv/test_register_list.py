@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 
@@ -81,6 +82,19 @@ def test_timer_is_listed(vcpu: RiscvVcpu) -> None:
     listed = {each for each in vcpu.reg_list() if each & kvm_riscv.KVM_REG_RISCV_TYPE_MASK == 0x04 << 24}
 
     assert listed == TIMER
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+def test_what_can_be_read_of_the_timer_is_listed(vcpu: RiscvVcpu) -> None:
+    """Each number of a timer's register that KVM_GET_ONE_REG takes is in KVM_GET_REG_LIST, and no other."""
+    numbers = [kvm_riscv.reg(kvm_riscv.KVM_REG_RISCV_TIMER, number) for number in range(16)]
+    readable = set()
+    for reg_id in numbers:
+        with suppress(KvmError):
+            vcpu.get_reg(reg_id)
+            readable.add(reg_id)
+
+    assert readable == vcpu.reg_list() & set(numbers)
 
 
 def test_list_is_the_same_after_a_run(vcpu: RiscvVcpu) -> None:

@@ -10,16 +10,22 @@ Source: arch/riscv/kvm/vcpu_timer.c: kvm_riscv_vcpu_set_reg_timer(), kvm_riscv_v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ctypes import sizeof
 from itertools import permutations
 
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC, Window
+from fixtures.guests import layout
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
 from fixtures.kvm.riscv.vm import RiscvVm
+from fixtures.kvm.run_delay import RunDelay
 from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe, Target
+from fixtures.uapi.riscv.csr import CAUSE_IRQ_FLAG, IRQ_S_TIMER
+from fixtures.uapi.riscv.kvm import REG_STA_SHMEM_HI, REG_STA_SHMEM_LO, csr_reg
+from fixtures.uapi.riscv.sbi import SBI_EXT_STA, SBI_EXT_STA_STEAL_TIME_SET_SHMEM, sbi_sta_struct
 from kvmtests.riscv.timers import OFF, ticks
 from kvmtests.windows import timed
 
@@ -29,6 +35,7 @@ pytestmark = [
 ]
 
 REGISTERS = ("time", "compare", "state")
+SIP = csr_reg("sip")
 ORDERS = [pytest.param(order, id="-".join(order)) for order in permutations(REGISTERS)]
 
 
@@ -130,3 +137,59 @@ def test_deadline_that_passed_on_the_way_is_pending(
     restore(heir, registers, order)
 
     assert heir.guest.await_timer(deadline + second + patience).pending
+
+
+@pytest.mark.promise(architectural="RISC-V Privileged Architecture, sip.STIP and scause")
+def test_restored_interrupt_is_taken(vcpu: RiscvVcpu, heir: RiscvVcpu, second: int) -> None:
+    """The heir's guest enters its handler with the timer's cause if its deadline passed on the way."""
+    deadline = vcpu.time + 100 * second
+    vcpu.guest.set_deadline(deadline)
+    restore(heir, {**saved(vcpu), "time": deadline + second}, REGISTERS)
+
+    time, cause = heir.guest.take_interrupt()
+
+    assert cause == CAUSE_IRQ_FLAG | IRQ_S_TIMER
+    assert time >= deadline + second
+
+
+@pytest.mark.usefixtures("no_sstc")
+def test_pending_interrupt_is_restored_by_sip(vcpu: RiscvVcpu, heir: RiscvVcpu, second: int) -> None:
+    """Without Sstc an interrupt that is pending when sip is saved is pending for the heir, its timer off."""
+    vcpu.guest.set_deadline(0)
+    assert vcpu.guest.await_timer(vcpu.time + 5 * second).pending
+
+    heir.set_reg(SIP, vcpu.get_reg(SIP))
+
+    assert (heir.state, heir.guest.look_at_timer().pending) == (OFF, True)
+
+
+@pytest.mark.promise(architectural="RISC-V SBI, Steal-time Accounting Extension")
+def test_steal_time_continues_in_the_heir(vcpu: RiscvVcpu, heir: RiscvVcpu, run_delay: RunDelay) -> None:
+    """The heir's waits are added to the record that was copied with the memory, and its sequence goes on."""
+    vcpu.require_steal_time()
+    at = layout.steal_time(0)
+    vcpu.guest.call_sbi(SBI_EXT_STA, SBI_EXT_STA_STEAL_TIME_SET_SHMEM, at, 0, 0)
+    run_delay.wait()
+    vcpu.guest.read_time()
+    place = slice(at, at + sizeof(sbi_sta_struct))
+    heir.vm.memory[place] = vcpu.vm.memory[place]
+    for reg_id in (REG_STA_SHMEM_LO, REG_STA_SHMEM_HI):
+        heir.set_reg(reg_id, vcpu.get_reg(reg_id))
+
+    outer_before = run_delay.so_far_ns()
+    heir.guest.read_time()
+    records, inner_before = [stolen(vcpu), stolen(heir)], run_delay.so_far_ns()
+    run_delay.wait()
+    inner_after = run_delay.so_far_ns()
+    heir.guest.read_time()
+    records, outer_after = [*records, stolen(heir)], run_delay.so_far_ns()
+
+    gained_ns = records[2].steal - records[1].steal
+    assert gained_ns in Window(inner_after - inner_before, outer_after - outer_before)
+    assert records[1].steal >= records[0].steal
+    assert records[0].sequence < records[1].sequence < records[2].sequence
+
+
+def stolen(vcpu: RiscvVcpu) -> sbi_sta_struct:
+    """Return the record of steal time as it lies in the guest's memory."""
+    return sbi_sta_struct.from_buffer_copy(vcpu.vm.memory, layout.steal_time(0))

@@ -47,6 +47,19 @@ def written(vcpu: RiscvVcpu, time: int) -> Window:
     return window
 
 
+def test_times_of_two_vms_are_apart(kvm: Kvm[RiscvVm]) -> None:
+    """Guests of two VMs read times that are as far apart as the creation of their VMs."""
+    host_time = kvm.handle.backend.time
+    first_before, first, first_after = bracket(host_time.counter, kvm.create_vm)
+    host_time.sleep_ns(PAUSE_NS)
+    second_before, second, second_after = bracket(host_time.counter, kvm.create_vm)
+
+    older, younger = (difference(vm.create_vcpu(0).guest.read_time()) for vm in (first, second))
+
+    apart = Window(wrap(older.first - younger.last), wrap(older.last - younger.first))
+    assert overlap(apart, Window(second_before - first_after, second_after - first_before))
+
+
 @pytest.mark.promise(architectural="RISC-V Privileged Architecture, htimedelta")
 def test_guest_time_is_the_hosts_plus_one_difference(vcpus: list[RiscvVcpu]) -> None:
     """Both vCPUs read the host's time plus the same difference, however often they read."""

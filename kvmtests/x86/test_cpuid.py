@@ -7,6 +7,8 @@ Adjustment; arch/x86/kvm/cpuid.c.
 
 from __future__ import annotations
 
+from ctypes import Structure
+
 import pytest
 
 from fixtures.kvm.errors import CapabilityMissing, GuestFault
@@ -14,7 +16,6 @@ from fixtures.kvm.x86.cpuid import cpuid_without
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDTSCP
-from fixtures.uapi.x86.kvm import kvm_cpuid2
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.clocks import check_tsc_continues
 
@@ -28,7 +29,7 @@ UNDEFINED_OPCODE = 6  # the exception #UD
 
 
 @pytest.fixture
-def without_rdtscp(vm: X86Vm, vcpu: X86Vcpu) -> kvm_cpuid2:
+def without_rdtscp(vm: X86Vm, vcpu: X86Vcpu) -> Structure:
     """A CPUID table without RDTSCP, of a KVM that offers it."""
     if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
         raise CapabilityMissing("X86_FEATURE_RDTSCP")
@@ -36,14 +37,14 @@ def without_rdtscp(vm: X86Vm, vcpu: X86Vcpu) -> kvm_cpuid2:
 
 
 @pytest.fixture
-def without_tsc_adjust(vm: X86Vm, vcpu: X86Vcpu) -> kvm_cpuid2:
+def without_tsc_adjust(vm: X86Vm, vcpu: X86Vcpu) -> Structure:
     """A CPUID table without TSC_ADJUST, of a KVM that offers it."""
     if not vcpu.guest.cpuid(7)[1] & LEAF_7_EBX_TSC_ADJUST:
         raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
     return cpuid_without(vm.cpuid, 7, "ebx", LEAF_7_EBX_TSC_ADJUST)
 
 
-def test_last_table_decides_about_rdtscp(vm: X86Vm, without_rdtscp: kvm_cpuid2) -> None:
+def test_last_table_decides_about_rdtscp(vm: X86Vm, without_rdtscp: Structure) -> None:
     """RDTSCP taken away and given back works; given and taken away it is #UD."""
     back, away = vm.create_vcpu(1), vm.create_vcpu(2)
     for vcpu in (back, away):
@@ -61,7 +62,7 @@ def test_last_table_decides_about_rdtscp(vm: X86Vm, without_rdtscp: kvm_cpuid2) 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.usefixtures("stable_tsc", "settable_tsc")
-def test_each_vcpu_has_its_own_table(vm: X86Vm, without_tsc_adjust: kvm_cpuid2) -> None:
+def test_each_vcpu_has_its_own_table(vm: X86Vm, without_tsc_adjust: Structure) -> None:
     """The guest's write of TSC_ADJUST moves the TSC of a vCPU that has it, and not of one that has not."""
     having, lacking = vm.create_vcpu(1), vm.create_vcpu(2)
     lacking.set_cpuid(without_tsc_adjust)

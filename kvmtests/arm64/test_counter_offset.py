@@ -153,6 +153,18 @@ def test_counter_writes_are_ignored_afterwards(
     assert reading.value in reading.window.shifted(-(2**40))
 
 
+def test_every_later_vcpu_has_the_offset(vm: Arm64Vm) -> None:
+    """However many vCPUs are made after the call, each counts with the offset, and so does the first."""
+    first = vm.create_vcpu(0)
+    vm.set_counter_offset(2**40)
+
+    vcpus = [first, *(vm.create_vcpu(number) for number in (1, 2, 3))]
+
+    for vcpu in vcpus:
+        reading = vcpu.guest.read_cntvct()
+        assert reading.value in reading.window.shifted(-(2**40))
+
+
 def test_offset_zero_does_not_undo_the_latch(vm: Arm64Vm, vcpu: Arm64Vcpu) -> None:
     """Offset 0 is also an offset: counter writes stay ignored, and new vCPUs reset nothing."""
     vm.set_counter_offset(0)

@@ -195,3 +195,17 @@ def set_and_get_virtual_count(vcpu: Arm64Vcpu, count: int) -> int:
     """Write *count* to KVM_REG_ARM_TIMER_CNT and read it back."""
     vcpu.set_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT, count)
     return vcpu.get_reg(kvm_arm64.KVM_REG_ARM_TIMER_CNT)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_INIT")
+def test_initialising_again_ends_cntvoff(vm: Arm64Vm) -> None:
+    """After KVM_ARM_VCPU_INIT the virtual counter of EL1 has no CNTVOFF_EL2: EL2's registers start again."""
+    (vcpu,) = el2_vcpus(vm)
+    write(vcpu, sysreg.CNTVOFF_EL2, 2**44)
+    before = vcpu.guest.enter(EL1).read_cntvct()
+
+    vcpu.init()
+
+    after = vcpu.guest.enter(EL1).read_cntvct()
+    assert before.value in before.window.shifted(-(2**44))
+    assert after.value in after.window

@@ -19,7 +19,12 @@ from fixtures.kvm.expect import refused
 from fixtures.uapi import kvm
 from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64.kvm import ARM64_SYS_REG
-from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT, SysReg
+from fixtures.uapi.arm64.sysreg import (
+    ARCH_TIMER_CTRL_ENABLE,
+    ARCH_TIMER_CTRL_IT_MASK,
+    ARCH_TIMER_CTRL_IT_STAT,
+    SysReg,
+)
 from kvmtests.arm64.el2 import EL1, EL2, KINDS, el2_vcpus, guest_reads, guest_writes, read, write
 from kvmtests.windows import timed
 
@@ -99,6 +104,26 @@ def test_virtual_timer_of_el2_needs_vhe(vm: Arm64Vm, register: str) -> None:
     assert exception_class(vcpu, f"read_cnthv_{register}_el2") == esr.ESR_ELx_EC_UNKNOWN
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST")
+@pytest.mark.parametrize("vhe", KINDS)
+def test_list_has_the_timers_of_its_el2(vm: Arm64Vm, vhe: bool) -> None:
+    """KVM_GET_REG_LIST has CNTHP_* for each EL2, and CNTHV_* for one with VHE."""
+    (vcpu,) = el2_vcpus(vm, vhe=vhe)
+
+    listed = vcpu.reg_list()
+
+    has = [
+        ARM64_SYS_REG(*register) in listed
+        for register in (
+            sysreg.CNTHP_CTL_EL2,
+            sysreg.CNTHP_CVAL_EL2,
+            sysreg.CNTHV_CTL_EL2,
+            sysreg.CNTHV_CVAL_EL2,
+        )
+    ]
+    assert has == [True, True, vhe, vhe]
+
+
 @pytest.mark.promise(architectural="Arm ARM, CNTPOFF_EL2: FEAT_ECV_POFF")
 def test_hidden_cntpoff_is_undefined(hypervisor: Arm64Vcpu) -> None:
     """Where ID_AA64MMFR0_EL1.ECV says that there is no CNTPOFF_EL2, EL2 cannot read it."""
@@ -119,6 +144,33 @@ def test_announced_cntpoff_has_an_effect(hypervisor: Arm64Vcpu) -> None:
 
     reading = hypervisor.guest.enter(EL1).read_cntpct()
     assert reading.value in reading.window.shifted(-(2**40))
+
+
+@pytest.mark.promise(architectural="Arm ARM, HCR_EL2.E2H: RES1 without FEAT_E2H0")
+def test_e2h_cannot_be_cleared(hypervisor: Arm64Vcpu) -> None:
+    """Where E2H0 is not announced, HCR_EL2.E2H reads as 1 after 0 was written, and EL02 names still work."""
+    hypervisor.guest.enter(EL2).read_cntvct()
+
+    write(hypervisor, sysreg.HCR_EL2, read(hypervisor, sysreg.HCR_EL2) & ~sysreg.HCR_E2H)
+
+    guest_writes(hypervisor, "cntv_cval_el02", 2**40)
+    assert hypervisor.guest.enter(EL1).read_timer("cntv_cval").value == 2**40
+    assert read(hypervisor, sysreg.HCR_EL2) & sysreg.HCR_E2H
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTPOFF_EL2: FEAT_ECV_POFF")
+def test_announced_cntpoff_moves_the_deadline(hypervisor: Arm64Vcpu) -> None:
+    """A CNTPOFF_EL2 that is announced takes EL1's physical timer from its deadline, under CNTHCTL_EL2.ECV."""
+    if hypervisor.ecv < 2:
+        pytest.skip("the guest's CPU has no CNTPOFF_EL2")
+    write(hypervisor, sysreg.CNTHCTL_EL2, read(hypervisor, sysreg.CNTHCTL_EL2) | sysreg.CNTHCTL_ECV)
+    deadline = hypervisor.guest.enter(EL1).read_cntpct().value
+    hypervisor.guest.enter(EL1).write_timer("cntp_cval", deadline)
+    hypervisor.guest.enter(EL1).write_timer("cntp_ctl", ARCH_TIMER_CTRL_ENABLE | ARCH_TIMER_CTRL_IT_MASK)
+
+    guest_writes(hypervisor, "cntpoff_el2", 2**40)
+
+    assert not hypervisor.guest.enter(EL1).read_timer("cntp_ctl").value & ARCH_TIMER_CTRL_IT_STAT
 
 
 @pytest.mark.promise(architectural="Arm ARM, ID_AA64MMFR1_EL1.VH, ID_AA64MMFR4_EL1.E2H0 and HCR_EL2.E2H")

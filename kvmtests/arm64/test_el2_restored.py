@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.kvm.arm64.interrupts import GicGuest
+from fixtures.kvm.arm64.interrupts import GicGuest, Patience
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.system import Kvm
@@ -116,6 +116,36 @@ def test_expired_timer_of_el2_stays_expired(
 
     assert guest_reads(destination, f"{name}_ctl_el2") == ENABLE | ISTATUS
     assert GicGuest(destination).private_irqs().pending == {ppi}
+
+
+@pytest.mark.parametrize("deadline_first", [True, False], ids=["cval-first", "ctl-first"])
+@pytest.mark.parametrize(("name", "ctl", "cval", "ppi"), TIMERS)
+def test_status_that_was_saved_is_not_kept(
+    vm: Arm64Vm, name: str, ctl: SysReg, cval: SysReg, ppi: int, deadline_first: bool
+) -> None:
+    """ISTATUS of a CTL that was saved from a timer that was due is not that of one whose deadline is far."""
+    del name, ppi
+    vcpu = with_offsets(vm)
+    values = [(cval, vm.time.counter() + AHEAD), (ctl, ENABLE | ISTATUS)]
+    for register, value in values if deadline_first else reversed(values):
+        write(vcpu, register, value)
+
+    assert read(vcpu, ctl) == ENABLE
+
+
+@pytest.mark.promise(architectural="Arm ARM, HCR_EL2.IMO, and CNTHP_CTL_EL2")
+@pytest.mark.parametrize("order", ALL_ORDERS)
+def test_restored_hypervisor_takes_its_interrupts(
+    kvm: Kvm[Arm64Vm], source: Arm64Vcpu, quiet: int, order: tuple[str, ...]
+) -> None:
+    """The IMO that was saved routes an expired timer of EL2 to EL2 in the other VM."""
+    write(source, sysreg.HCR_EL2, read(source, sysreg.HCR_EL2) | sysreg.HCR_E2H | sysreg.HCR_IMO)
+
+    guest = GicGuest(moved(kvm, source, order))
+    guest.enable((26,))
+    waited = guest.program("cntp_cval", 0, Patience(quiet, enough=1))
+
+    assert waited.intids() == [26]
 
 
 @pytest.mark.parametrize("order", ALL_ORDERS)

@@ -19,6 +19,7 @@ from fixtures.kvm.expect import refused
 from fixtures.uapi.arm64 import esr, sysreg
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_ENABLE as ENABLE
+from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_MASK as IMASK
 from fixtures.uapi.arm64.sysreg import ARCH_TIMER_CTRL_IT_STAT as ISTATUS
 from fixtures.uapi.arm64.sysreg import SysReg
 from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, guest_reads, guest_writes, read, write
@@ -178,3 +179,19 @@ def test_el0_registers_at_el2_are_its_own_timers(hypervisor: Arm64Vcpu, timer: s
 
     assert read(hypervisor, own) == 2**41
     assert hypervisor.guest.enter(EL1).read_timer(f"{timer}_cval").value == 2**40
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_INIT")
+@pytest.mark.parametrize(
+    ("name", "cval"), [("cnthp", sysreg.CNTHP_CVAL_EL2), ("cnthv", sysreg.CNTHV_CVAL_EL2)]
+)
+def test_timer_enabled_after_initialising_again_is_due(
+    hypervisor: Arm64Vcpu, name: str, cval: SysReg
+) -> None:
+    """After KVM_ARM_VCPU_INIT a timer of EL2 that is enabled without a deadline is due: CVAL is 0."""
+    write(hypervisor, cval, 2**64 - 1)
+
+    hypervisor.init()
+    guest_writes(hypervisor, f"{name}_ctl_el2", ENABLE | IMASK)
+
+    assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE | IMASK | ISTATUS

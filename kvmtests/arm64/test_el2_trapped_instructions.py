@@ -100,3 +100,17 @@ def test_el02_timers_are_undefined_to_a_plain_guest(
 
     own = read(hypervisor, sysreg.ESR_EL1) >> esr.ESR_ELx_EC_SHIFT
     assert (own, read(hypervisor, sysreg.ESR_EL2)) == (esr.ESR_ELx_EC_UNKNOWN, 0)
+
+
+@pytest.mark.promise(architectural="Arm ARM, CNTP_CTL_EL02: undefined where HCR_EL2.E2H is 0")
+@pytest.mark.parametrize("register", ["cntp_cval_el02", "cntv_cval_el02"])
+def test_write_by_a_name_that_needs_vhe_is_lost(vm: Arm64Vm, register: str) -> None:
+    """What an EL2 without VHE writes by the names *_EL02 is undefined, and does not reach EL1's timers."""
+    (vcpu,) = el2_vcpus(vm, vhe=False)
+    vcpu.guest.enter(EL1).write_timer(register.removesuffix("_el02"), 2**40)
+
+    with pytest.raises(GuestFault):
+        vcpu.guest.enter(EL2).run(f"write_{register}", (2**41,))
+
+    assert read(vcpu, sysreg.ESR_EL2) >> esr.ESR_ELx_EC_SHIFT == esr.ESR_ELx_EC_UNKNOWN
+    assert vcpu.guest.enter(EL1).read_timer(register.removesuffix("_el02")).value == 2**40

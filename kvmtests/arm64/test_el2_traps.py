@@ -10,9 +10,10 @@ from __future__ import annotations
 import pytest
 
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.uapi.arm64 import sysreg
 from fixtures.uapi.arm64.sysreg import SysReg
-from kvmtests.arm64.el2 import EL1, EL2, mrs, read, taken, write
+from kvmtests.arm64.el2 import EL1, EL2, el2_vcpus, mrs, read, taken, write
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, CNTHCTL_EL2"),
@@ -47,6 +48,17 @@ def test_physical_counter_of_el1_traps_unless_allowed(
     write(hypervisor, sysreg.CNTHCTL_EL2, sysreg.CNTHCTL_E2H_EL1PTEN)
 
     assert taken(hypervisor, program) == mrs(register, program)
+
+
+@pytest.mark.parametrize(("program", "register"), PHYSICAL_COUNTER)
+def test_physical_counter_traps_without_vhe(vm: Arm64Vm, program: str, register: SysReg) -> None:
+    """To an EL2 without VHE as well: EL1PCTEN, which is another bit there, keeps both names from trapping."""
+    (vcpu,) = el2_vcpus(vm, vhe=False)
+    vcpu.require_self_synchronised_counters()
+    vcpu.guest.enter(EL1).run(program)
+    write(vcpu, sysreg.CNTHCTL_EL2, sysreg.CNTHCTL_EL1PCEN)
+
+    assert taken(vcpu, program) == mrs(register, program)
 
 
 @pytest.mark.parametrize(("program", "register"), PHYSICAL_TIMER)

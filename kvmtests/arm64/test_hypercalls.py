@@ -52,6 +52,18 @@ def test_guest_finds_the_hypercall(vcpu: Arm64Vcpu) -> None:
     assert features.x[0] & PTP_BIT
 
 
+@pytest.mark.promise(
+    documented="Documentation/virt/kvm/arm/hypercalls.rst, ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID"
+)
+def test_features_announce_what_answers(vcpus: list[Arm64Vcpu]) -> None:
+    """To each vCPU the features announce themselves and PTP, if and only if the PTP call answers."""
+    for vcpu in vcpus:
+        answers = call_ptp(vcpu, smccc.KVM_PTP_VIRT_COUNTER).x[0] != NOT_SUPPORTED
+        features = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID).x[0]
+
+        assert features & (PTP_BIT | 1) == (PTP_BIT | 1 if answers else 1)
+
+
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_realtime_is_the_hosts(vcpu: Arm64Vcpu, counter: Counter) -> None:
     """The first half of the answer is the host's CLOCK_REALTIME at the call, in ns."""

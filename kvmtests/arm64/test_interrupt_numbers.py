@@ -161,6 +161,20 @@ def test_equal_numbers_do_not_run(vcpus: list[Arm64Vcpu], gic: Gic, timer: int, 
     assert reading.value in reading.window
 
 
+@pytest.mark.parametrize("timer", EL1_TIMERS)
+def test_equal_numbers_keep_every_vcpu_out(vcpus: list[Arm64Vcpu], gic: Gic, timer: int) -> None:
+    """A number that one vCPU gives two timers is every vCPU's, and none runs; the numbers stay as set."""
+    number(vcpus[1], timer).set_int(19)
+    number(vcpus[0], VTIMER + PTIMER - timer).set_int(19)
+    gic.init()
+
+    for vcpu in vcpus:
+        with refused(errno.EINVAL):
+            vcpu.guest.read_cntvct()
+
+    assert numbers(vcpus, VTIMER, PTIMER) == [[19, 19]] * 2
+
+
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
 def test_lines_belong_to_the_gic(vcpus: list[Arm64Vcpu], gic: Gic) -> None:
     """With an in-kernel GIC a raised line neither shows in kvm_run nor ends KVM_RUN."""

@@ -164,6 +164,35 @@ def test_guest_without_record_finds_none(vcpu: Arm64Vcpu) -> None:
     assert (offered.x[0], found.x[0]) == (NOT_SUPPORTED, NOT_SUPPORTED)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, PV_TIME_FEATURES and PV_TIME_ST")
+def test_record_is_offered_to_its_vcpu_alone(vcpus: list[Arm64Vcpu]) -> None:
+    """Both calls answer the vCPU whose record has an address, and give another one NOT_SUPPORTED."""
+    base(vcpus[0]).set_u64(layout.steal_time(0))
+
+    calls = (
+        (smccc.ARM_SMCCC_HV_PV_TIME_FEATURES, smccc.ARM_SMCCC_HV_PV_TIME_ST),
+        (smccc.ARM_SMCCC_HV_PV_TIME_ST,),
+    )
+    answers = [[vcpu.guest.call_hypervisor(*call).x[0] for call in calls] for vcpu in vcpus]
+
+    assert answers == [[smccc.SMCCC_RET_SUCCESS, layout.steal_time(0)], [NOT_SUPPORTED, NOT_SUPPORTED]]
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
+def test_memory_stays_until_the_guest_calls(vcpu: Arm64Vcpu) -> None:
+    """What lies at the record's address is as it was when that is set, and is cleared at the guest's call."""
+    place = slice(layout.steal_time(0), layout.steal_time(0) + ctypes.sizeof(pvclock_vcpu_stolen_time))
+    filled = FILLING * (place.stop - place.start)
+    vcpu.vm.memory[place] = filled
+
+    base(vcpu).set_u64(place.start)
+    before = bytes(vcpu.vm.memory[place])
+    vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_HV_PV_TIME_ST)
+
+    assert before == filled
+    assert (record(vcpu).revision, record(vcpu).attributes) == (0, 0)
+
+
 @pytest.mark.promise(documented="Documentation/virt/kvm/arm/pvtime.rst, Stolen Time")
 def test_stolen_time_is_what_the_thread_waited(vcpu: Arm64Vcpu, run_delay: RunDelay) -> None:
     """Between two entries stolen time grows by what the vCPU's thread waited for its CPU."""

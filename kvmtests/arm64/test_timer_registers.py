@@ -86,6 +86,18 @@ def test_written_control_has_no_status(vcpu: Arm64Vcpu, timer: Timer) -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
+def test_timer_that_user_space_switches_off_has_no_status(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """CTL 0, written to a timer that was due at the last exit, reads as 0, also after the next entry."""
+    timer.arm(vcpu, timer.count(vcpu) - 1, ENABLE | IMASK)
+
+    timer.set(vcpu, "ctl", 0)
+    before = timer.get(vcpu, "ctl")
+    vcpu.guest.read_cntvct()
+
+    assert (before, timer.get(vcpu, "ctl")) == (0, 0)
+
+
+@pytest.mark.parametrize("timer", TIMERS)
 def test_reset_clears_the_deadline(vcpu: Arm64Vcpu, timer: Timer) -> None:
     """KVM_ARM_VCPU_INIT of a vCPU that has run sets CVAL to 0, for user space and for the guest."""
     timer.arm(vcpu, timer.count(vcpu), ENABLE | IMASK)

@@ -214,6 +214,19 @@ def test_reset_keeps_the_deadline(vcpu: Arm64Vcpu, timer: Timer) -> None:
     assert timer.read(vcpu, "cval").value == cval
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 6.12")
+@pytest.mark.before("timers_are_system_registers")
+@pytest.mark.parametrize("timer", TIMERS)
+def test_timer_enabled_after_a_reset_waits(vcpu: Arm64Vcpu, timer: Timer) -> None:
+    """A guest that enables its timer after KVM_ARM_VCPU_INIT, and sets no CVAL, waits for the one before."""
+    timer.arm(vcpu, timer.count(vcpu) + AHEAD)
+
+    vcpu.init()
+    timer.write(vcpu, "ctl", ENABLE)
+
+    assert (timer.read(vcpu, "ctl").value, timer.line(vcpu)) == (ENABLE, False)
+
+
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.3")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_reset_keeps_the_counters(vcpu: Arm64Vcpu, timer: Timer) -> None:

@@ -38,7 +38,7 @@ def large(vcpu: PpcVcpu) -> PpcVcpu:
 
 
 def test_deadline_of_a_new_vcpu_is_0(vcpu: PpcVcpu) -> None:
-    """KVM_REG_PPC_DEC_EXPIRY begins at 0, so that the first decrementer interrupt is due at once."""
+    """KVM_REG_PPC_DEC_EXPIRY begins at 0."""
     assert vcpu.deadline_ticks == 0
 
 

@@ -38,7 +38,7 @@ def test_interrupt_comes_at_the_deadline(vcpu: PpcVcpu, offset: int, soon: int, 
 
 
 def test_deadline_that_has_passed_interrupts_at_once(vcpu: PpcVcpu, second: int) -> None:
-    """A deadline in the guest's past is pending when the guest allows interrupts."""
+    """A deadline in the guest's past interrupts within seconds once the guest allows interrupts."""
     vcpu.deadline_ticks = guest_now(vcpu) - 1000
 
     assert vcpu.guest.await_decrementer(guest_now(vcpu) + 4 * second)
@@ -52,7 +52,7 @@ def test_no_interrupt_before_the_deadline(vcpu: PpcVcpu, quiet: int, second: int
 
 
 def test_offset_takes_the_guest_over_its_deadline(vcpu: PpcVcpu, second: int) -> None:
-    """A guest that an offset moves past its deadline takes the interrupt at once."""
+    """A guest that an offset moves past its deadline takes the interrupt within a second."""
     vcpu.deadline_ticks = deadline_ticks = guest_now(vcpu) + 3 * second
 
     vcpu.timebase_offset = 4 * second
@@ -96,7 +96,7 @@ def test_waiting_guest_wakes_at_the_deadline(vcpu: PpcVcpu, offset: int, soon: i
 
 @pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
 def test_waiting_guest_whose_deadline_has_passed_does_not_wait(vcpu: PpcVcpu) -> None:
-    """H_CEDE with a deadline in the past ends at once."""
+    """H_CEDE with a deadline in the past ends, though no other deadline is to come."""
     vcpu.deadline_ticks = guest_now(vcpu) - 1000
 
     assert vcpu.guest.cede()

@@ -80,7 +80,7 @@ def test_deadline_goes_along(kvm: Kvm[PpcVm], source: PpcVcpu, order: tuple[str,
 
 
 def test_restored_deadline_interrupts(kvm: Kvm[PpcVm], vcpu: PpcVcpu, second: int) -> None:
-    """A deadline that came over interrupts the restored guest, at the count that it was set for."""
+    """A deadline that came over interrupts the restored guest, not before the count that it was set for."""
     vcpu.timebase_offset = 2**36
     vcpu.deadline_ticks = deadline_ticks = guest_now(vcpu) + second // 10
     restored = kvm.create_vm().create_vcpu(0)

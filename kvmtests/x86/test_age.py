@@ -97,6 +97,22 @@ def test_value_joins_a_line_of_long_ago(vm: X86Vm, vcpus: list[X86Vcpu], aged: A
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
 
 
+@pytest.mark.promise(de_facto="Linux 6.7 to 7.3")
+@pytest.mark.usefixtures("settable_tsc")
+@pytest.mark.parametrize("age_s", WITHIN_AN_HOUR)
+def test_scaled_value_joins_a_line_of_long_ago(vm: X86Vm, aged: Aged, age_s: int) -> None:
+    """The same in a guest of another frequency, whose ticks since then are not the host's."""
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    vm.tsc_khz *= 3
+    first, second = vm.create_vcpu(0), vm.create_vcpu(1)
+    first.set_msr(msr_index.MSR_IA32_TSC, 2**50)
+
+    aged(vm, age_s)
+    second.set_msr(msr_index.MSR_IA32_TSC, first.get_msr(msr_index.MSR_IA32_TSC))
+
+    assert first.tsc_offset == second.tsc_offset
+
+
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
 @pytest.mark.usefixtures("settable_tsc")
 @pytest.mark.parametrize("age_s", AGES)

@@ -18,6 +18,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDTSCP
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.clocks import check_tsc_continues
+from kvmtests.x86.processors import UNDEFINED_OPCODE, require_rdtscp
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CPUID2"),
@@ -25,14 +26,12 @@ pytestmark = [
 ]
 
 MOVED = 2**40
-UNDEFINED_OPCODE = 6  # the exception #UD
 
 
 @pytest.fixture
 def without_rdtscp(vm: X86Vm, vcpu: X86Vcpu) -> Structure:
     """A CPUID table without RDTSCP, of a KVM that offers it."""
-    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
-        raise CapabilityMissing("X86_FEATURE_RDTSCP")
+    require_rdtscp(vcpu)
     return cpuid_without(vm.cpuid, 0x80000001, "edx", LEAF_80000001_EDX_RDTSCP)
 
 

@@ -21,7 +21,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.restore.parts import Saved, copy_memory, restore, save
 from fixtures.restore.x86.vcpu import ORDERS, PARTS
 from fixtures.uapi.kvm import KVM_MP_STATE_HALTED
-from fixtures.uapi.x86.apicdef import APIC_LVT_TIMER_TSCDEADLINE, APIC_LVTT
+from fixtures.uapi.x86.apicdef import APIC_LVT_MASKED, APIC_LVT_TIMER_TSCDEADLINE, APIC_LVTT
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_DEADLINE
 from fixtures.uapi.x86.processor_flags import X86_EFLAGS_IF
 from kvmtests.x86.apic import (
@@ -158,6 +158,18 @@ def test_restored_halted_vcpu_wakes_once(
     destination = moved(kvm, apic_vcpu, order)
 
     assert interrupts_after_halt(destination).outcome == ONCE
+
+
+@pytest.mark.promise(architectural="Intel SDM 3A, Local Vector Table: Mask")
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_masked_deadline_stays_silent(kvm: Kvm[X86Vm], apic_vcpu: X86Vcpu, order: tuple[str, ...]) -> None:
+    """A deadline that passes on the way while the timer's entry is masked interrupts nobody afterwards."""
+    set_register(apic_vcpu, APIC_LVTT, APIC_LVT_TIMER_TSCDEADLINE | APIC_LVT_MASKED | TIMER_VECTOR)
+    pass_afterwards(apic_vcpu)
+
+    seen = interrupts(moved(kvm, apic_vcpu, order))
+
+    assert (seen.count, seen.requested) == (0, False)
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")

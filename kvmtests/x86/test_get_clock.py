@@ -55,6 +55,21 @@ def test_first_run_turns_the_master_clock_on(vm: X86Vm, vcpu: X86Vcpu) -> None:
 
 
 @pytest.mark.promise(
+    de_facto="the proposals since 2024",
+    began='7254e09bb5e9 ("KVM: x86: Activate master clock immediately on vCPU creation")',
+)
+@pytest.mark.since("master_clock_at_creation")
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_host_tsc_is_reported_before_the_first_run(vm: X86Vm) -> None:
+    """As soon as a vCPU exists KVM_GET_CLOCK has the host_tsc of its clock, which lies inside the call."""
+    vm.create_vcpu(0)
+
+    before, clock, after = bracket(vm.time.counter, vm.clock)
+
+    assert clock.host_tsc in Window(before, after)
+
+
+@pytest.mark.promise(
     de_facto="Linux 6.1 to 7.3",
     ended='7254e09bb5e9 ("KVM: x86: Activate master clock immediately on vCPU creation")',
 )

@@ -20,6 +20,7 @@ from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi.x86.pvclock import PVCLOCK_TSC_STABLE_BIT
 from kvmtests.windows import timed
 from kvmtests.x86.clocks import MARGIN_NS, enter_all, flags_after_entry
 from kvmtests.x86.moves import new_vm
@@ -81,6 +82,25 @@ def test_master_clock_ends_with_the_tsc_clocksource(pair: HostPair[X86Vm], vcpus
 
     assert gained_ns in elapsed
     assert flags_after_entry(*vcpus) == ClockFlags(0)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW: flags")
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_guests_lose_the_stable_flag_with_the_tsc_clocksource(
+    pair: HostPair[X86Vm], vcpus: list[X86Vcpu]
+) -> None:
+    """Records have the stable flag, and have it no longer once the timekeeper left the TSC."""
+    for vcpu in vcpus:
+        vcpu.guest.enable_kvmclock()
+    enter_all(vcpus)
+    before = [vcpu.guest.pvclock().flags & PVCLOCK_TSC_STABLE_BIT for vcpu in vcpus]
+
+    pair.source_clock.set_clocksource("hpet")
+    enter_all(vcpus)
+    enter_all(vcpus)
+
+    after = [vcpu.guest.pvclock().flags & PVCLOCK_TSC_STABLE_BIT for vcpu in vcpus]
+    assert (before, after) == ([PVCLOCK_TSC_STABLE_BIT] * 2, [0, 0])
 
 
 @pytest.mark.parametrize("rate_ppb", [pytest.param(500_000, id="fast"), pytest.param(-500_000, id="slow")])

@@ -26,6 +26,7 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.x86 import scaled as x86_scaled
 from fixtures.migration.x86.scaled import Scaling
 from fixtures.migration.x86.tsc import ClockPair
+from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
 from fixtures.uapi.x86 import kvm as kvm_x86
@@ -44,6 +45,8 @@ CLOCK_GUEST = {
 """Each KVM_GET_CLOCK_GUEST that is probed, with its KVM_SET_CLOCK_GUEST. A setter is never tried on its
 own, because other ioctls were given its number later."""
 
+
+YEAR_NS = 365 * 86_400 * NSEC_PER_SEC
 
 GUEST_KHZ = [
     pytest.param(0, id="hosts"),
@@ -136,9 +139,12 @@ def distance_ns(vcpu: X86Vcpu, line: Pvclock) -> int:
 
 
 @pytest.mark.parametrize("khz", GUEST_KHZ)
-def test_scale_is_the_line_of_the_tsc(vcpu: X86Vcpu, scale_attribute: Attribute, khz: int) -> None:
-    """guest TSC = (host TSC * tsc_ratio >> tsc_frac_bits) + offset, whatever the frequency."""
+def test_scale_is_the_line_of_the_tsc(
+    vcpu: X86Vcpu, scale_attribute: Attribute, target: Target, khz: int
+) -> None:
+    """guest TSC = (host TSC * tsc_ratio >> tsc_frac_bits) + offset, at any frequency and age of the host."""
     set_khz(vcpu, khz)
+    vcpu.vm.time.sleep_ns(YEAR_NS if target.simulated else 0)
     vcpu.tsc_offset = 12345
 
     reading = vcpu.guest.read_tsc()
@@ -227,6 +233,39 @@ def test_clock_guest_survives_round_trips(vcpu: X86Vcpu, clock_guest: Guest) -> 
         vcpu.vm.time.sleep_ns(NSEC_PER_MSEC)
 
     assert abs(distance_ns(vcpu, first)) <= 10
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_line_may_be_old(vm: X86Vm, vcpu: X86Vcpu, clock_guest: Guest) -> None:
+    """A line that was saved 5 s ago, more than 2**32 ticks, sets kvmclock to what it gives now."""
+    getter, setter = clock_guest
+    saved = get_clock_guest(vcpu, getter)
+    vm.time.sleep_ns(5 * NSEC_PER_SEC)
+    vm.set_clock(0)
+
+    set_clock_guest(vcpu, setter, saved)
+
+    assert abs(distance_ns(vcpu, saved)) <= 1
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_line_of_a_vm_of_another_frequency_is_refused(
+    kvm: Kvm[X86Vm], vcpu: X86Vcpu, clock_guest: Guest
+) -> None:
+    """A VM whose guest has twice the frequency refuses the line of this one with ERANGE; its clock stays."""
+    getter, setter = clock_guest
+    other = new_vm(kvm)
+    other.require(uapi.KVM_CAP_TSC_CONTROL)
+    other.tsc_khz *= 2
+    faster = other.create_vcpu(0)
+    faster.guest.enable_kvmclock()
+    other.set_clock(10**15)
+    faster.guest.read_kvmclock()
+
+    with refused(errno.ERANGE):
+        set_clock_guest(faster, setter, get_clock_guest(vcpu, getter))
+
+    assert other.clock().kvmclock_ns >= 10**15
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

@@ -24,13 +24,18 @@ from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.ioctl import IO, IOR, IOW, KVMIO
 from fixtures.uapi.x86 import kvm as kvm_x86
+from fixtures.uapi.x86 import kvm_xen as xen
 from fixtures.uapi.x86.kvm_para import MSR_KVM_STEAL_TIME, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW
-from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST
+from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
+from kvmtests.x86.processors import require_intel, require_rdtscp
+from kvmtests.x86.xen import configure, get_vm, require_xen, set_vm
 
 pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
+NO_MEMORY = 0x7000_0000
+UNKNOWN_TYPE = 0x77  # of an attribute of Xen's
 NO_MSR = 0x4B564DFF  # in KVM's range, and not assigned
 VcpuCall = Callable[[X86Vm, list[X86Vcpu]], object]
 
@@ -74,6 +79,36 @@ def refuse(name: str, number: int, call: VcpuCall) -> object:
     return pytest.param(number, call, id=name)
 
 
+def xen_attribute(vm: X86Vm) -> None:
+    """Read a Xen attribute of a type that no KVM knows; `CapabilityMissing` without KVM_CAP_XEN_HVM."""
+    require_xen(vm)
+    get_vm(vm, UNKNOWN_TYPE)
+
+
+def set_xen_attribute(vm: X86Vm, kind: int, value: int) -> None:
+    """Set a Xen attribute of the VM."""
+    require_xen(vm)
+    set_vm(vm, kind, value)
+
+
+def xen_page(vm: X86Vm) -> None:
+    """Give a Xen guest a shared page where there is no memory."""
+    set_xen_attribute(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, NO_MEMORY // layout.PAGE_SIZE)
+
+
+def xen_flag(vm: X86Vm) -> None:
+    """Configure the VM for Xen with a flag that no KVM knows."""
+    require_xen(vm)
+    configure(vm, 1 << 31)
+
+
+def wide_tsc_aux(vcpu: X86Vcpu) -> None:
+    """Write a TSC_AUX of more than 32 bits to a vCPU of Intel's."""
+    require_rdtscp(vcpu)
+    require_intel(vcpu)
+    vcpu.set_msr(MSR_TSC_AUX, 2**32)
+
+
 SET_CLOCK_OTHER_SIZE = IOW(KVMIO, 0x7B, kvm_x86.kvm_regs)  # KVM_SET_CLOCK's number, another size
 
 CALLS = [
@@ -115,6 +150,20 @@ CALLS = [
     refuse("clock-on-vcpu", errno.EINVAL, lambda _, vcpus: vcpus[0].handle.call(uapi.KVM_SET_CLOCK, 8)),
     refuse("no-such-msr", 0, lambda _, vcpus: vcpus[0].set_msr(NO_MSR, 1)),
     refuse("steal-time-reserved-bits", 0, lambda _, vcpus: vcpus[0].set_msr(MSR_KVM_STEAL_TIME, 2)),
+    refuse("xen-unknown-attribute-set", errno.ENOENT, lambda vm, _: set_xen_attribute(vm, UNKNOWN_TYPE, 0)),
+    refuse("xen-unknown-attribute-read", errno.ENOENT, lambda vm, _: xen_attribute(vm)),
+    refuse("xen-unknown-flag", errno.EINVAL, lambda vm, _: xen_flag(vm)),
+    refuse(
+        "xen-page-outside-of-memory",
+        errno.EFAULT,
+        lambda vm, _: set_xen_attribute(vm, xen.KVM_XEN_ATTR_TYPE_SHARED_INFO, NO_MEMORY // layout.PAGE_SIZE),
+    ),
+    refuse(
+        "offset-read-to-a-bad-pointer",
+        errno.EFAULT,
+        lambda _, vcpus: vcpus[0].tsc_offset_attribute.get_into(BAD_ADDRESS),
+    ),
+    refuse("tsc-aux-beyond-32-bits", 0, lambda _, vcpus: wide_tsc_aux(vcpus[0])),
     refuse("no-such-capability", errno.EINVAL, lambda _, vcpus: vcpus[0].enable_cap(10**6)),
     refuse(
         "unread-clock",

@@ -10,16 +10,19 @@ Source: arch/x86/kvm/x86.c: kvm_synchronize_tsc().
 
 from __future__ import annotations
 
-from itertools import permutations
+from functools import partial
+from itertools import pairwise, permutations
 
 import pytest
 
+from fixtures.counters import NSEC_PER_MSEC, Window
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.values import MASTER_CLOCK
+from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.kvm import KVM_CAP_TSC_CONTROL
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC
+from kvmtests.windows import timed
 from kvmtests.x86.clocks import flags_after_entry
 
 pytestmark = [
@@ -110,3 +113,52 @@ def test_scaled_value_joins_an_offset(vm: X86Vm) -> None:
     second.set_msr(MSR_IA32_TSC, first.get_msr(MSR_IA32_TSC))
 
     assert flags_after_entry(first, second) == MASTER_CLOCK
+
+
+def test_scaled_value_reads_back(vm: X86Vm) -> None:
+    """What user space writes to a scaled guest's IA32_TSC it reads back, plus the ticks since then."""
+    vm.require(KVM_CAP_TSC_CONTROL)
+    vm.tsc_khz *= 3
+    vcpu = vm.create_vcpu(0)
+
+    written, _ = timed(vm, lambda: vcpu.set_msr(MSR_IA32_TSC, 2**50))
+    read, seen_ticks = timed(vm, lambda: vcpu.get_msr(MSR_IA32_TSC))
+
+    elapsed = Window(3 * (read.first - written.last), 3 * (read.last - written.first))
+    assert seen_ticks in elapsed.widened(1).shifted(2**50)
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_value_that_comes_late_joins_the_one_before_it(kvm: Kvm[X86Vm]) -> None:
+    """Of a slow VMM each value joins if it is less than a second late for the one written before it."""
+    for _ in range(20):
+        vm = kvm.create_vm()
+        vcpus = [vm.create_vcpu(number) for number in range(3)]
+        if all(late_s < 0.9 for late_s in written_late(vcpus, SECONDS * vm.tsc_khz * 1_000)):
+            break
+
+    assert flags_after_entry(*vcpus) == MASTER_CLOCK
+    assert len({vcpu.tsc_offset for vcpu in vcpus}) == 1
+
+
+def written_late(vcpus: list[X86Vcpu], value: int) -> list[float]:
+    """Write one TSC value to each vCPU, half a second apart; return by how much each is late, in s."""
+    windows = []
+    for vcpu in vcpus:
+        written, _ = timed(vcpu.vm, partial(vcpu.set_msr, MSR_IA32_TSC, value))
+        windows.append(written)
+        vcpu.vm.time.sleep_ns(550 * NSEC_PER_MSEC)
+    hz = vcpus[0].tsc_khz * 1_000
+    return [(late.last - early.first) / hz for early, late in pairwise(windows)]
+
+
+@pytest.mark.usefixtures("tsc_clocksource")
+def test_value_does_not_join_another_frequency(vcpus: list[X86Vcpu]) -> None:
+    """A vCPU of another frequency that is given what the first one reads shares no master clock with it."""
+    first, second = vcpus
+    second.tsc_khz = first.tsc_khz - 100
+    first.set_msr(MSR_IA32_TSC, SECONDS * first.tsc_khz * 1_000)
+
+    second.set_msr(MSR_IA32_TSC, first.get_msr(MSR_IA32_TSC))
+
+    assert flags_after_entry(first, second) == ClockFlags(0)

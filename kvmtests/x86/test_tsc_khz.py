@@ -316,6 +316,21 @@ def test_change_of_frequency_does_not_jump(vcpu: X86Vcpu, permille: int) -> None
     assert seen.value in Window(start.value, start.value + elapsed.last * max(permille, 1000) // 1000)
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_TSC_KHZ")
+@pytest.mark.usefixtures("hardware_scaling", "stable_tsc", "settable_tsc")
+@pytest.mark.parametrize("permille", SCALED)
+def test_guest_sees_no_jump_with_the_frequency(vcpu: X86Vcpu, permille: int) -> None:
+    """What the guest reads after a new frequency lies as many ticks ahead as passed, of either frequency."""
+    khz = vcpu.tsc_khz * permille // 1000
+    start = vcpu.guest.read_tsc()
+
+    vcpu.tsc_khz = khz
+
+    seen = vcpu.guest.read_tsc()
+    elapsed = ticks_between(start.window, seen.window)
+    assert seen.value in Window(start.value, start.value + elapsed.last * max(permille, 1000) // 1000)
+
+
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
 @pytest.mark.usefixtures("hardware_scaling", "tsc_clocksource")
 @pytest.mark.parametrize("permille", SCALED)

@@ -19,12 +19,11 @@ from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDT
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.windows import timed
 from kvmtests.x86.clocks import check_tsc_continues, continued, host_reading
+from kvmtests.x86.processors import INTEL, UNDEFINED_OPCODE, require_intel, require_rdtscp, vendor_of
 
 pytestmark = pytest.mark.promise(architectural="Intel SDM 3B, Time-Stamp Counter Adjustment")
 
 GIB = 2**30
-INTEL = b"GenuineIntel"
-UNDEFINED_OPCODE = 6  # the exception #UD
 
 ADJUSTS = [
     pytest.param(1, id="one"),
@@ -39,18 +38,6 @@ def tsc_adjust(vcpu: X86Vcpu) -> None:
     """The guest's CPUID announces IA32_TSC_ADJUST."""
     if not vcpu.guest.cpuid(7)[1] & LEAF_7_EBX_TSC_ADJUST:
         raise CapabilityMissing("X86_FEATURE_TSC_ADJUST")
-
-
-def require_rdtscp(vcpu: X86Vcpu) -> None:
-    """Raise `CapabilityMissing` unless the guest's CPUID announces RDTSCP."""
-    if not vcpu.guest.cpuid(0x80000001)[3] & LEAF_80000001_EDX_RDTSCP:
-        raise CapabilityMissing("X86_FEATURE_RDTSCP")
-
-
-def vendor_of(vcpu: X86Vcpu) -> bytes:
-    """Return the CPU's vendor as the guest's CPUID leaf 0 spells it."""
-    _, ebx, ecx, edx = vcpu.guest.cpuid(0)
-    return b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))
 
 
 def guest_writes_tsc(vcpu: X86Vcpu, value: int) -> tuple[Window, Window]:
@@ -243,8 +230,7 @@ def test_upper_half_of_tsc_aux_is_reserved(vcpu: X86Vcpu) -> None:
     The old value stays. Source: Intel SDM 4, IA32_TSC_AUX: bits 63:32 are reserved.
     """
     require_rdtscp(vcpu)
-    if vendor_of(vcpu) != INTEL:
-        raise CapabilityMissing("GenuineIntel in the guest's CPUID")
+    require_intel(vcpu)
     vcpu.set_msr(MSR_TSC_AUX, 5)
 
     with refused(0):

@@ -7,6 +7,7 @@ include/xen/interface/xen.h.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 
 import pytest
@@ -20,9 +21,14 @@ from fixtures.kvm.spans import spanned
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86 import kvm_xen as xen
-from fixtures.uapi.x86.pvclock import PVCLOCK_GUEST_STOPPED, PVCLOCK_TSC_STABLE_BIT
+from fixtures.uapi.x86.pvclock import (
+    PVCLOCK_GUEST_STOPPED,
+    PVCLOCK_TSC_STABLE_BIT,
+    pvclock_vcpu_time_info,
+)
 from kvmtests.x86.clocks import MARGIN_NS, epoch_window
 from kvmtests.x86.xen import (
+    PLACES,
     VCPU_INFO,
     configure,
     enter,
@@ -109,6 +115,22 @@ def test_xen_guest_reads_kvmclock(vcpu: X86Vcpu, kind: int) -> None:
     assert (record.tsc_to_system_mul, record.tsc_shift) == (own.tsc_to_system_mul, own.tsc_shift)
     assert record.version > 0
     assert record.version % 2 == 0
+
+
+@pytest.mark.usefixtures("tsc_clocksource", "stable_tsc")
+@pytest.mark.parametrize("parted", [pytest.param(0, id="together"), pytest.param(10**12, id="parted")])
+@KINDS
+def test_padding_of_the_record_is_zero(vcpus: list[X86Vcpu], kind: int, parted: int) -> None:
+    """KVM clears the padding at the end of a record, whatever lay there, in either mode of its clock."""
+    vcpus[1].tsc_offset = vcpus[1].tsc_offset + parted
+    vcpu = vcpus[0]
+    at = PLACES[kind][1]
+    record = pvclock_vcpu_time_info.from_buffer(vcpu.vm.memory, at)
+    vcpu.vm.memory[at : at + ctypes.sizeof(record)] = b"\xff" * ctypes.sizeof(record)
+
+    enter(vcpu, kind)
+
+    assert bytes(record.pad) == bytes(2)
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CLOCK")
@@ -208,6 +230,24 @@ def test_shared_page_takes_no_snapshot(vm: X86Vm, vcpu: X86Vcpu) -> None:
     vcpu.guest.read_tsc()
     after = vcpu.guest.pvclock()
     assert after.line == before.line
+
+
+@pytest.mark.promise(
+    de_facto="the proposals since 2024",
+    began='633d7652f80f ("KVM: x86/xen: Do not corrupt KVM clock in kvm_xen_shared_info_init()")',
+)
+@pytest.mark.since("xen_page_keeps_the_snapshot")
+@pytest.mark.usefixtures("tsc_clocksource")
+@KINDS
+def test_shared_page_leaves_the_xen_record(vm: X86Vm, vcpu: X86Vcpu, kind: int) -> None:
+    """A Xen guest that is given its shared page late has the line in its record that it had before."""
+    before = enter(vcpu, kind)
+    vm.time.sleep_ns(NSEC_PER_SEC // 20)
+
+    share(vm)
+    vcpu.guest.read_tsc()
+
+    assert pvclock_at(vcpu, kind).line == before.line
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_XEN_VCPU_SET_ATTR")

@@ -14,6 +14,7 @@ from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import COUNTERS
+from kvmtests.arm64.timers import ENABLE, ISTATUS, PHYSICAL, require_lines
 from kvmtests.tables import NONZERO_OFFSETS, OFFSETS
 
 pytestmark = [pytest.mark.promise(de_facto="the series of July 2021"), pytest.mark.generation("series")]
@@ -219,3 +220,18 @@ def test_interrupt_numbers_are_other_attributes(vcpu: Arm64Vcpu) -> None:
     ]
 
     assert numbers == [27, 30]
+
+
+def test_line_of_a_running_vcpu_stays_raised(vcpu: Arm64Vcpu) -> None:
+    """The physical timer of a vCPU that runs while another sets the offset stays due, and its line raised."""
+    require_lines(vcpu)
+    other = vcpu.vm.create_vcpu(1)
+    lines = []
+    for offset in (2**30, 0):
+        PHYSICAL.arm(vcpu, 1)
+        with vcpu.guest.spinning():
+            other.physical_offset = offset
+        lines.append((PHYSICAL.line(vcpu), PHYSICAL.read(vcpu, "ctl").value))
+        PHYSICAL.write(vcpu, "ctl", 0)
+
+    assert lines == [(True, ENABLE | ISTATUS)] * 2

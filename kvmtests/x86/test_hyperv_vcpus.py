@@ -207,3 +207,17 @@ def test_reference_time_continues_in_a_second_vm(kvm: Kvm[X86Vm], vm: X86Vm) -> 
     assert after.sequence not in {0, before.sequence}
     elapsed = elapsed_units(old_span, new_span).widened(10 * NSEC_PER_MSEC // 100)
     assert wrap(after.time_100ns - before.time_100ns) in elapsed
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_emulated_tsc_keeps_the_page_when_vcpus_part(vm: X86Vm) -> None:
+    """While the guest has TSC emulation enabled, the page stays whole when the vCPUs' TSCs part and join."""
+    vcpus = windows_guest(vm, 2)
+    vcpus[0].guest.wrmsr(msr_index.HV_X64_MSR_TSC_EMULATION_CONTROL, 1)
+    before = vcpus[0].guest.reference_tsc_page()
+
+    part(vcpus)
+    parted = vcpus[0].guest.reference_tsc_page()
+    join(vcpus)
+
+    assert parted == vcpus[0].guest.reference_tsc_page() == before

@@ -177,9 +177,11 @@ def test_scale_cannot_be_set(vcpu: X86Vcpu, scale_attribute: Attribute) -> None:
 
 
 def test_scale_needs_memory_to_go_to(scale_attribute: Attribute) -> None:
-    """A bad value pointer is refused with EFAULT."""
+    """A bad value pointer is refused with EFAULT when the scale is read, and refused when it is set."""
     with refused(errno.EFAULT):
         scale_attribute.get_into(BAD_ADDRESS)
+    with pytest.raises(KvmError):
+        scale_attribute.set_from(BAD_ADDRESS)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

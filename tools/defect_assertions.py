@@ -29,6 +29,7 @@ from tools.stopping import Stop
 
 _BROKEN = (AssertionError, PromiseBroken, pytest.fail.Exception)
 _BATCH = 8  # defects that are tried before the claims of the next ones are chosen
+_HANGS = 5  # of guests, after which a run ends: each takes as long as a guest is given
 
 
 @dataclass(slots=True)
@@ -62,13 +63,17 @@ def parse(text: str) -> FailedAssertions:
 
 
 class AssertionListener(FailureListener):
-    """Notes which assertions fail; leaves out cases of claims all of whose open ones have failed."""
+    """Notes which assertions fail; leaves out cases of claims all of whose open ones have failed.
+
+    A guest that hangs ends its claim, and not the run: the next claim may fail at an assertion.
+    """
 
     def __init__(self, job: Job, root: Path, open_ones: Mapping[str, set[str]]) -> None:
         super().__init__(only=job.only)
         self._root = root
         self._places = assertions(root)
         self._open = {claim: set(names) for claim, names in open_ones.items() if claim in job.only}
+        self._hangs = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -86,6 +91,15 @@ class AssertionListener(FailureListener):
                 self._open.get(place.claim, set()).discard(place.name)
                 self.outcome.assertions = (*self.outcome.assertions, place.name)
         return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Leave out the other cases of a claim whose guest hangs."""
+        hangs = report.failed and dict(report.user_properties).get("verdict") == "timeout"
+        if hangs:
+            self._open.pop(function_of(report.nodeid), None)
+            self._hangs += 1
+        if not hangs or self._hangs == _HANGS:
+            super().pytest_runtest_logreport(report)
 
     def _failed(self, traceback: TracebackType | None) -> Assertion | None:
         found = None

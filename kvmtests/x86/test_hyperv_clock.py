@@ -88,7 +88,8 @@ def test_count_is_as_fine_as_its_unit(enlightened: X86Vcpu) -> None:
 
 
 def test_page_that_is_not_enabled_is_zero(enlightened: X86Vcpu) -> None:
-    """KVM does not write a page that the guest has not enabled."""
+    """KVM does not write a page whose address the guest has given without the enable bit."""
+    enlightened.guest.wrmsr(HV_X64_MSR_REFERENCE_TSC, layout.REFERENCE_TSC_PAGE)
     enlightened.vm.set_clock(0)
     enlightened.guest.read_tsc()
 

@@ -94,8 +94,8 @@ def test_scaled_guest_keeps_its_line(kvm: Kvm[X86Vm], permille: int, blackout_ns
     resume(moved)
 
     [after] = places(moved)
-    check_line(before, after, source.tsc_khz)
     assert moved.vcpus[0].tsc_khz == source.tsc_khz
+    check_line(before, after, source.tsc_khz)
 
 
 @pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
@@ -142,8 +142,8 @@ def test_guest_continues_at_another_frequency(kvm: Kvm[X86Vm], old: int, new: in
     resume(moved)
 
     [after] = places(moved)
-    check_line(HostPlace(stood, source.clock.kvmclock_ns), after, khz)
     assert moved.vcpus[0].tsc_khz == khz
+    check_line(HostPlace(stood, source.clock.kvmclock_ns), after, khz)
 
 
 def procedure(source: X86Vcpu, host_khz: int, khz: int) -> Scaled:

@@ -384,10 +384,9 @@ def test_line_at_a_bad_address_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> 
     assert abs(distance_ns(vcpu, before)) <= 1
 
 
-@pytest.mark.usefixtures("tsc_clocksource")
-def test_different_offsets_keep_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Guest) -> None:
+@pytest.mark.usefixtures("tsc_clocksource", "clock_guest")
+def test_different_offsets_keep_the_master_clock(vcpus: list[X86Vcpu]) -> None:
     """With these interfaces vCPUs whose TSCs differ by an offset share the master clock."""
-    getter, _ = clock_guest
     first, second = vcpus
     second.tsc_offset = wrap(first.tsc_offset + 10**12)
 
@@ -395,7 +394,6 @@ def test_different_offsets_keep_the_master_clock(vcpus: list[X86Vcpu], clock_gue
         vcpu.guest.read_tsc()
 
     assert first.vm.clock().flags == MASTER_CLOCK
-    assert get_clock_guest(second, getter).tsc_to_system_mul
 
 
 @pytest.mark.usefixtures("tsc_clocksource")

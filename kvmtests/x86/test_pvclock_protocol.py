@@ -209,9 +209,10 @@ def test_moved_record_leaves_the_old_one_alone(vm: X86Vm, vcpu: X86Vcpu) -> None
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW")
 def test_each_vcpu_has_its_own_record(vcpus: list[X86Vcpu]) -> None:
-    """A vCPU that has not registered a record gets none written, though another vCPU has one."""
+    """A vCPU that has not enabled its record gets none written, though another vCPU has one."""
     first, second = vcpus
     first.guest.enable_kvmclock()
+    second.guest.wrmsr(MSR_KVM_SYSTEM_TIME_NEW, layout.pvclock(second.id))
 
     enter_all(vcpus)
 
@@ -246,13 +247,14 @@ def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL")
 def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag."""
+    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag, also after an update of both."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()
     enter_all(vcpus)
 
     vcpus[0].kvmclock_ctrl()
+    vm.set_clock(0)
     enter_all(vcpus)
 
     stopped = [vcpu.guest.pvclock().flags & PVCLOCK_GUEST_STOPPED for vcpu in vcpus]

@@ -129,9 +129,10 @@ def test_steal_is_what_the_thread_waited(vcpu: X86Vcpu, waiting: Waiting) -> Non
 
 
 def test_area_belongs_to_one_vcpu(vcpus: list[X86Vcpu]) -> None:
-    """A vCPU that has not registered steal time gets none written."""
+    """A vCPU that has not enabled steal time gets none written, though another vCPU has it."""
     first, second = vcpus
     enable(first)
+    second.guest.wrmsr(MSR_KVM_STEAL_TIME, layout.steal_time(second.id))
 
     second.guest.read_tsc()
 

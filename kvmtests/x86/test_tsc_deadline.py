@@ -68,8 +68,7 @@ def test_interrupt_comes_once_and_not_early(apic_vcpu: X86Vcpu) -> None:
 
     assert interrupts == 1
     assert handled_tsc in Window(deadline_tsc, before_tsc + span.width)
-    assert apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE) == 0
-    assert not requested(apic_vcpu)
+    assert (apic_vcpu.get_msr(MSR_IA32_TSC_DEADLINE), requested(apic_vcpu)) == (0, False)
 
 
 def test_deadline_in_the_past_interrupts_at_once(apic_vcpu: X86Vcpu) -> None:

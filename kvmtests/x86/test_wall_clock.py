@@ -61,7 +61,6 @@ def test_wall_clock_follows_set_clock_when_written_again(vm: X86Vm, vcpu: X86Vcp
     assert untouched == written
     assert again.version == first.version + 2
     assert again.epoch_ns in epoch_window(vm, rewritten)
-    assert first.epoch_ns - again.epoch_ns > 900 * NSEC_PER_SEC
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from fixtures.defects.table import DEFECTS
 from tools import defect_assertions
 from tools.assertions import assertions, at, of_module
-from tools.defect_assertions import FailedAssertions, look, page, parse, still_open
-from tools.defect_jobs import JobOutcome
+from tools.defect_assertions import AssertionListener, FailedAssertions, look, page, parse, still_open
+from tools.defect_jobs import Job, JobOutcome
 from tools.stopping import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +101,26 @@ def test_other_json_is_refused() -> None:
     """A file that --assertions did not write is one sentence."""
     with pytest.raises(ValueError, match="holds no assertions"):
         parse('{"x": 1}')
+
+
+def test_hang_ends_its_claim_and_not_the_run() -> None:
+    """After a guest has hung the claim's other cases are left out; the fifth hang ends the run."""
+    job = Job("C01", "C01", ("sim-x86_64",), (), only=("m::a", "m::b"))
+    listener = AssertionListener(job, ROOT, {"m::a": {"x"}, "m::b": {"y"}})
+    session = SimpleNamespace(shouldstop=False)
+    listener.pytest_sessionstart(cast("pytest.Session", session))
+    hang = pytest.TestReport(
+        "m::a[1]", ("m", 1, "a"), {}, "failed", None, "call", user_properties=[("verdict", "timeout")]
+    )
+
+    listener.pytest_runtest_logreport(hang)
+
+    cases = [cast("pytest.Item", SimpleNamespace(nodeid=name)) for name in ("m::a[2]", "m::b[1]")]
+    assert [listener.pytest_runtest_protocol(case) for case in cases] == [True, None]
+    assert not session.shouldstop
+    for _ in range(4):
+        listener.pytest_runtest_logreport(hang)
+    assert session.shouldstop
 
 
 def test_claim_without_open_assertions_does_not_run() -> None:

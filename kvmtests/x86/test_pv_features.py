@@ -88,8 +88,8 @@ def test_features_decide_one_by_one(vm: X86Vm, vcpu: X86Vcpu) -> None:
     for legacy in (MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK):
         with pytest.raises(GuestFault):
             vcpu.guest.rdmsr(legacy)
-    with pytest.raises(GuestFault):
-        vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME)
+        with pytest.raises(GuestFault):
+            vcpu.guest.wrmsr(legacy, 0)
     vcpu.guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME_NEW)
 
     assert vcpu.guest.write_wall_clock(MSR_KVM_WALL_CLOCK_NEW).version == 2

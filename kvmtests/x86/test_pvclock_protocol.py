@@ -247,7 +247,7 @@ def test_cleared_stopped_flag_stays_cleared(stopped: X86Vcpu) -> None:
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL")
 def test_stopped_flag_concerns_one_vcpu(vm: X86Vm, vcpus: list[X86Vcpu]) -> None:
-    """KVM_KVMCLOCK_CTRL of one vCPU leaves the other's record without the flag, also after an update of both."""
+    """KVM_KVMCLOCK_CTRL of one vCPU never shows in the other's record, also when both are updated."""
     vm.require(uapi.KVM_CAP_KVMCLOCK_CTRL)
     for vcpu in vcpus:
         vcpu.guest.enable_kvmclock()

@@ -245,7 +245,7 @@ def test_restored_periodic_timer_continues(kvm: Kvm[X86Vm], timed: X86Vcpu, orde
     destination = moved(kvm, timed, order)
     times = []
     for _ in range(4):
-        assert sleep(destination).count == 1
+        sleep(destination)
         times.append(take_message(destination, SOURCE).expiration_100ns)
 
     assert armed_state(destination) == (PERIODIC, 2 * MSEC)

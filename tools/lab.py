@@ -191,6 +191,8 @@ def pytest_arguments(arguments: argparse.Namespace, lab_hosts: Iterable[LabHost]
     if not arguments.target and not only:
         near = [target for target in all_targets().values() if target.elsewhere is None]
         names = [target.name for target in near if probe(target).usable] + names
+    if arguments.jobs == "auto" and len(names) == 1 and not arguments.all:
+        arguments.jobs = "0"  # one process boots a lab host, also in two copies; workers have nothing to do
     words = claims(arguments, paths(arguments.pytest_arguments, ROOT))
     for name in names:
         words += ["--target", name]

@@ -55,6 +55,25 @@ def test_named_targets_are_asked_and_no_others() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        pytest.param(["--target", "lab-arm64-vhe"], "0", id="one"),
+        pytest.param(["--target", "lab-arm64-vhe", "--all"], "auto", id="thorough-claims"),
+        pytest.param(["--target", "lab-arm64-vhe", "--jobs", "2"], "2", id="workers-wanted"),
+        pytest.param(["--target", "lab-arm64-vhe", "--target", "lab-arm64-nvhe"], "auto", id="two"),
+        pytest.param([], "auto", id="default"),
+    ],
+)
+def test_one_lab_host_needs_no_workers(words: list[str], jobs: str) -> None:
+    """Workers would collect the claims once more each, and one of them would boot the lab host."""
+    arguments = lab._parse(words)
+
+    found = lab.pytest_arguments(arguments, lab.chosen(lab.named(arguments)))
+
+    assert found[found.index("-n") + 1] == jobs
+
+
 def test_everything_is_every_lab_host() -> None:
     """--everything names all of the table, and gives way to names."""
     assert asked("--everything", "--only") == list(LAB_HOSTS)

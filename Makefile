@@ -5,8 +5,8 @@
 #   ALL=1                          `make check` and `make lab` also with the claims marked thorough, `make test`
 #                                  also with the tests that start whole runs, boot, or build
 #   O=folder                       where reports go (default out/)
-#   JOBS=4                         worker processes (default: one per core, one more where claims
-#                                  sleep, or none for a short run)
+#   JOBS=4                         worker processes (default: one per core, one more where claims or tests
+#                                  wait, or none for a short run)
 #   KERNEL=Image MODULES=dir       `make lab` with a build of your own in place of packages
 #   PARAMS="kvm_amd.npt=0"         `make lab` with these parameters of KVM on every lab host
 #   LAB="--matrix"                 further options of `make lab`; LAB=--help lists them

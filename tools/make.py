@@ -130,8 +130,12 @@ def report(variables: Variables) -> list[str]:
 
 
 def test(variables: Variables) -> list[str]:
-    """Return pytest's arguments for the harness's own tests, without those that take long unless ALL=1."""
-    jobs = variables.get("JOBS") or "auto"
+    """Return pytest's arguments for the harness's own tests, without those that take long unless ALL=1.
+
+    One worker more than processors: tests wait for what they started, and for time limits, for a quarter
+    of their time.
+    """
+    jobs = variables.get("JOBS") or len(os.sched_getaffinity(0)) + 1
     return [
         "fixtures",
         "reports",

@@ -186,6 +186,14 @@ def test_tests_that_take_long_come_when_called() -> None:
     assert left_out not in itertools.pairwise(make.test({"ALL": "1"}))
 
 
+def test_tests_that_wait_leave_no_processor_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test` has one worker more than processors, or as many as JOBS= says."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2})
+
+    assert "-n4" in make.test({})
+    assert "-n2" in make.test({"JOBS": "2"})
+
+
 def test_programs_to_install_are_words_of_a_shell() -> None:
     """A node id is one word where it is quoted; the compiler may have words of its own."""
     given = {"INSTALL_PATH": "there", "PROGRAMS": "'a.py::b[c d]' x.c", "CC": "ccache gcc", "TARGET": "host"}

@@ -11,7 +11,6 @@ kvm_inject_nested(); arch_timer.c: kvm_timer_vcpu_load_nested_switch(), kvm_arm_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 
@@ -55,9 +54,6 @@ def test_virtual_counter_continues_at_each_visit(vm: Arm64Vm, vhe: bool, count: 
     visits = vcpu.guest.visit_guest(VISITS, count=count, away=AWAY)
 
     continues(vm, visits, count)
-    for earlier, later in pairwise(visits):
-        assert Window(earlier.returned_ticks, later.entered_ticks, vm.counter_bits).width >= AWAY
-    assert Window(0, vcpu.guest.saved_count, vm.counter_bits).width == reached(vm, visits, count)
 
 
 @pytest.mark.parametrize("vhe", KINDS)
@@ -162,9 +158,3 @@ def continues(vm: Arm64Vm, visits: Sequence[GuestVisit], count: int) -> None:
         until_its_physical_count = Window(visit.entered_ticks, visit.physical_ticks, vm.counter_bits)
         assert visit.virtual_ticks in until_its_physical_count.shifted(count - visit.entered_ticks)
         count += during(vm, visit).width
-
-
-def reached(vm: Arm64Vm, visits: Sequence[GuestVisit], count: int) -> int:
-    """Return the guest's virtual count, *count* at first, after *visits*."""
-    ran = Window(0, count + sum(during(vm, visit).width for visit in visits), vm.counter_bits)
-    return ran.width

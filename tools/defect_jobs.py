@@ -65,6 +65,11 @@ class JobOutcome:
         return frozenset(function_of(name) for name in self.names)
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the run was ended before its claims were through: what it says of them is not all."""
+        return any("::" not in notice.name for notice in self.notices)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The claims that did not pass, in the order of the run."""
         return tuple(notice.name for notice in self.notices)

@@ -34,6 +34,7 @@ class RuleVerdict:
     tried: list[str] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)  # defects whose claims were not through in time
 
     @property
     def thin(self) -> bool:
@@ -102,6 +103,9 @@ def judge(
 
 
 def _note(verdict: RuleVerdict, defect: Defect, outcome: JobOutcome) -> None:
+    if outcome.cut_short:
+        verdict.unfinished.append(defect.id)
+        return
     verdict.tried.append(defect.id)
     verdict.functions |= outcome.functions
     if outcome.trouble:
@@ -169,7 +173,12 @@ def parse(text: str) -> ThinRules:
         found = json.loads(text)
         verdicts = [
             RuleVerdict(
-                one["rule"], tuple(one["defects"]), one["tried"], set(one["functions"]), one["troubles"]
+                one["rule"],
+                tuple(one["defects"]),
+                one["tried"],
+                set(one["functions"]),
+                one["troubles"],
+                one.get("unfinished", []),
             )
             for one in found["verdicts"]
         ]
@@ -199,7 +208,17 @@ def page(found: ThinRules) -> str:
         )
         for verdict in thin_ones
     )
-    return "\n".join((thin.INTRODUCTION, counts, table(("rule", "defects", "held by", "why it stays"), rows)))
+    tables = [table(("rule", "defects", "held by", "why it stays"), rows)]
+    if left:
+        open_ones = (_open_row(verdict) for verdict in found.verdicts if not verdict.judged)
+        tables += ["\n## Not judged\n", table(("rule", "defects", "why"), open_ones)]
+    return "\n".join((thin.INTRODUCTION, counts, *tables))
+
+
+def _open_row(verdict: RuleVerdict) -> tuple[str, str, str]:
+    untried = [name for name in verdict.defects if name not in verdict.tried]
+    why = "its claims were not through within --limit" if verdict.unfinished else "the run was stopped first"
+    return f"`{verdict.rule}`", ", ".join(untried), why
 
 
 def _function(verdict: RuleVerdict) -> str:

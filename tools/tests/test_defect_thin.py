@@ -90,6 +90,15 @@ def test_rules_left_open_are_counted() -> None:
     )
 
 
+def test_run_that_takes_too_long_judges_nothing(run: Callable[..., list[RuleVerdict]]) -> None:
+    """Claims that are not through in time count as none that noticed; the page says so of the rule."""
+    (verdict,) = run(C01=("kvmtests/x86/test_set_clock.py",), C02=(OWN,))
+
+    assert (verdict.tried, verdict.functions, verdict.judged) == (["C02"], {OWN}, False)
+    text = page(ThinRules(recorded(OWN, OTHER).claims, [verdict]))
+    assert f"| `{RULE}` | C01 | its claims were not through within --limit |" in text
+
+
 def test_later_run_builds_on_an_earlier_one() -> None:
     """What thin.json keeps is read back; rules that were judged again replace what it says of them."""
     other = DEFECTS["A01"].rule

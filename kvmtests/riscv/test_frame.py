@@ -29,6 +29,8 @@ TIMES = tuple(f"vcpu {number} time" for number in VCPUS)
 COMPARE, STATE = (reg_name(each) for each in (kvm_riscv.REG_TIMER_COMPARE, kvm_riscv.REG_TIMER_STATE))
 STEAL_TIME = reg_name(kvm_riscv.REG_STA_SHMEM_LO)
 UNKNOWN = kvm_riscv.reg(kvm_riscv.KVM_REG_RISCV_TIMER, 4)
+SBI_TIME = kvm_riscv.sbi_ext_reg(kvm_riscv.KVM_RISCV_SBI_EXT_TIME)
+SSTC = kvm_riscv.isa_ext_reg(kvm_riscv.KVM_RISCV_ISA_EXT_SSTC)
 TIMER = (
     kvm_riscv.REG_TIMER_FREQUENCY,
     kvm_riscv.REG_TIMER_TIME,
@@ -73,6 +75,13 @@ def upper_half(vcpu: RiscvVcpu) -> None:
     vcpu.set_reg(kvm_riscv.REG_STA_SHMEM_HI, 1)
 
 
+def sstc_after_a_run(vcpus: Sequence[RiscvVcpu]) -> None:
+    """Take Sstc from vCPU 0, whose guest has run."""
+    vcpus[0].require_sstc()
+    with refused(errno.EBUSY):
+        vcpus[0].set_reg(SSTC, 0)
+
+
 OPERATIONS = {
     "time": Operation(lambda vcpus: setattr(vcpus[1], "time", 3 * FAR), TIMES),
     "compare": Operation(lambda vcpus: setattr(vcpus[1], "compare", 5 * FAR), (f"vcpu 1 {COMPARE}",)),
@@ -85,6 +94,8 @@ OPERATIONS = {
     "other-state": refuses(errno.EINVAL, lambda vcpu: setattr(vcpu, "state", 2)),
     "unknown-register": refuses(errno.ENOENT, lambda vcpu: vcpu.set_reg(UNKNOWN, 0)),
     "steal-time-beyond-64-bits": refuses(errno.EINVAL, upper_half),
+    "other-value-of-an-extension": refuses(errno.EINVAL, lambda vcpu: vcpu.set_reg(SBI_TIME, 2)),
+    "sstc-after-a-run": Operation(sstc_after_a_run),
     "bad-addresses": Operation(bad_addresses),
     "other-sizes": Operation(other_sizes),
 }

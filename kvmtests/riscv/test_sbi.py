@@ -146,6 +146,16 @@ def test_extension_of_one_vcpu_is_not_anothers(vcpus: list[RiscvVcpu]) -> None:
 
 
 @pytest.mark.promise(de_facto=HABIT)
+def test_later_vcpu_lacks_what_it_was_denied(vcpus: list[RiscvVcpu]) -> None:
+    """Switching the Timer Extension off on vCPU 1 takes it from its guest's calls, and from no other's."""
+    vcpus[1].set_reg(TIME, 0)
+
+    errors = [vcpu.guest.set_timer(FAR).error for vcpu in vcpus]
+
+    assert errors == [SBI_SUCCESS, SBI_ERR_NOT_SUPPORTED]
+
+
+@pytest.mark.promise(de_facto=HABIT)
 def test_timer_extension_stays_once_the_vcpu_ran(vcpu: RiscvVcpu) -> None:
     """After KVM_RUN another value gives EBUSY."""
     vcpu.guest.read_time()

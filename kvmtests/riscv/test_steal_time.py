@@ -128,6 +128,34 @@ def test_guest_takes_the_address_back(vcpu: RiscvVcpu, run_delay: RunDelay) -> N
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
+def test_user_space_takes_the_address_back(vcpu: RiscvVcpu, run_delay: RunDelay) -> None:
+    """After user space has written all ones for the address, entries leave the guest's memory alone."""
+    at = layout.steal_time(vcpu.id)
+    set_shmem(vcpu, at)
+    vcpu.guest.read_time()
+    vcpu.set_reg(REG_STA_SHMEM_LO, SBI_STA_SHMEM_DISABLE)
+    vcpu.vm.memory[at : at + 64] = bytes([0xA5]) * 64
+
+    run_delay.wait()
+    vcpu.guest.read_time()
+
+    assert bytes(vcpu.vm.memory[at : at + 64]) == bytes([0xA5]) * 64
+
+
+def test_each_vcpu_has_its_own_record(vcpus: list[RiscvVcpu]) -> None:
+    """Each of two guests' records counts its own vCPU's entries, and lies where that vCPU's guest put it."""
+    for vcpu in vcpus:
+        set_shmem(vcpu, layout.steal_time(vcpu.id))
+    before = [record(vcpu).sequence for vcpu in vcpus]
+
+    vcpus[0].guest.read_time()
+
+    after = [record(vcpu).sequence for vcpu in vcpus]
+    assert [place(vcpu)[0] for vcpu in vcpus] == [layout.steal_time(0), layout.steal_time(1)]
+    assert (after[0] > before[0], after[1]) == (True, before[1])
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
 @pytest.mark.parametrize("order", ["lower-first", "upper-first"])
 def test_user_space_restores_the_address(vcpu: RiscvVcpu, order: str) -> None:
     """An address that user space writes reads back, whichever half is written first."""

@@ -99,7 +99,6 @@ def test_steal_time(vcpu: X86Vcpu, run_delay: RunDelay) -> None:
         steal = vcpu.guest.steal_time()
         contents.append((steal.version, steal.steal_ns))
 
-    assert len({body for _, body in contents}) > 1
     assert versions_repeat(contents) == set()
 
 

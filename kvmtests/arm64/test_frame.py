@@ -14,6 +14,7 @@ import pytest
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.expect import refused
+from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.run_delay import RunDelay
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import smccc
@@ -67,6 +68,16 @@ def offset_both(vcpus: list[Arm64Vcpu]) -> None:
     vcpus[0].vm.set_counter_offset(3 * OFFSET)
 
 
+def unreadable(request: int) -> Operation:
+    """Return a call of vCPU 1 with a structure that cannot be read."""
+
+    def call(vcpus: list[Arm64Vcpu]) -> None:
+        with refused(errno.EFAULT):
+            vcpus[1].handle.call(request, BAD_ADDRESS)
+
+    return Operation(call)
+
+
 OPERATIONS = {
     **{
         f"{name}-{register}": Operation(set_timer(timer, register, value), (f"vcpu 1 {name} {register}",))
@@ -83,6 +94,8 @@ OPERATIONS = {
     "counter-offset-refused": Operation(refused_offset),
     "power-state": Operation(lambda vcpus: setattr(vcpus[1], "mp_state", vcpus[1].mp_state)),
     "register": Operation(lambda vcpus: vcpus[1].reg_list()),
+    "unreadable-register": unreadable(uapi.KVM_SET_ONE_REG),
+    "unreadable-attribute": unreadable(uapi.KVM_SET_DEVICE_ATTR),
 }
 OPERATION = pytest.mark.parametrize(
     "operation", [pytest.param(operation, id=name) for name, operation in OPERATIONS.items()]

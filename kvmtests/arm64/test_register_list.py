@@ -189,3 +189,14 @@ def test_attributes_need_no_initialised_vcpu(vm: Arm64Vm) -> None:
     number = vcpu.attribute(kvm_arm64.KVM_ARM_VCPU_TIMER_CTRL, 0, "KVM_ARM_VCPU_TIMER_IRQ_VTIMER")
 
     assert number.get_int() == 27
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_ONE_REG")
+def test_register_that_no_program_uses_stays(vcpu: Arm64Vcpu) -> None:
+    """X18, which these guests leave alone, keeps what user space wrote over exits of the guest."""
+    vcpu.set_reg(kvm_arm64.x_reg(18), 0x0123_4567_89AB_CDEF)
+
+    for _ in range(3):
+        vcpu.guest.read_cntvct()
+
+    assert vcpu.get_reg(kvm_arm64.x_reg(18)) == 0x0123_4567_89AB_CDEF

@@ -29,6 +29,7 @@ def find_thin(
 ) -> int:
     """Look for rules that a single test function holds; return 1 if one stays so without a reason."""
     limit_s = 4 * arguments.limit
+    targets = [target for target in targets if any(defect.targets[0] == target for defect in wanted)]
     try:
         earlier = _earlier(arguments.earlier, defect_thin.parse, defect_thin.ThinRules({}, ()))
         recorded = defect_thin.record(targets, arguments.jobs, limit_s, stop)

@@ -227,10 +227,10 @@ def test_dropped_message_does_not_come_later(kvm: Kvm[X86Vm], timed: X86Vcpu, or
 @in_each_order
 def test_masked_source_stays_silent(kvm: Kvm[X86Vm], timed: X86Vcpu, order: tuple[str, ...]) -> None:
     """A source that the guest has masked is masked in the other VM: its timer interrupts nobody."""
-    arm_ahead(timed, ONE_SHOT, 3 * MSEC)
     timed.guest.wrmsr(
         msr_index.HV_X64_MSR_SINT0 + SOURCE, TIMER_VECTOR | HV_SYNIC_SINT_AUTO_EOI | HV_SYNIC_SINT_MASKED
     )
+    arm_ahead(timed, ONE_SHOT, 3 * MSEC)
 
     destination = moved(kvm, timed, order)
 

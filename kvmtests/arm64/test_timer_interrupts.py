@@ -303,6 +303,19 @@ def test_gic_shows_the_line_as_pending(
     assert intid not in after.pending
 
 
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
+@pytest.mark.parametrize("timer", TIMERS)
+def test_line_that_the_gic_has_is_not_user_spaces(guest: GicGuest, timer: Timer) -> None:
+    """While an interrupt is pending in the GIC, and once it is silenced, kvm_run shows no line."""
+    levels = []
+    for control in (ENABLE, 0):
+        timer.arm(guest.vcpu, timer.count(guest.vcpu), control)
+        pending = INTIDS[timer.counter] in guest.private_irqs().pending
+        levels.append((pending, guest.vcpu.device_irq_level))
+
+    assert levels == [(True, 0), (False, 0)]
+
+
 @pytest.mark.promise(architectural="Arm IHI 0069, Private Peripheral Interrupts")
 @pytest.mark.parametrize("timer", TIMERS)
 def test_pending_interrupt_is_taken_once_unmasked(guest: GicGuest, timer: Timer, quiet: int) -> None:

@@ -153,10 +153,10 @@ def test_restored_interrupt_is_taken(vcpu: RiscvVcpu, heir: RiscvVcpu, second: i
 
 
 @pytest.mark.usefixtures("no_sstc")
-def test_pending_interrupt_is_restored_by_sip(vcpu: RiscvVcpu, heir: RiscvVcpu, second: int) -> None:
+def test_pending_interrupt_is_restored_by_sip(vcpu: RiscvVcpu, heir: RiscvVcpu, patience: int) -> None:
     """Without Sstc an interrupt that is pending when sip is saved is pending for the heir, its timer off."""
     vcpu.guest.set_deadline(0)
-    assert vcpu.guest.await_timer(vcpu.time + 5 * second).pending
+    assert vcpu.guest.await_timer(vcpu.time + patience).pending
 
     heir.set_reg(SIP, vcpu.get_reg(SIP))
 

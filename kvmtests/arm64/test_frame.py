@@ -17,6 +17,7 @@ from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.run_delay import RunDelay
 from fixtures.uapi import kvm as uapi
+from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import smccc
 from kvmtests.arm64.frames import EL1_TIMERS, frame, stolen_time, stolen_time_record
 from kvmtests.arm64.timers import ENABLE, IMASK, PHYSICAL, VIRTUAL, Timer
@@ -62,6 +63,13 @@ def refused_offset(vcpus: list[Arm64Vcpu]) -> None:
         vcpus[0].vm.set_counter_offset(OFFSET, reserved=1)
 
 
+def unreadable_offset(vcpus: list[Arm64Vcpu]) -> None:
+    """KVM_ARM_SET_COUNTER_OFFSET with a structure that cannot be read."""
+    vcpus[0].vm.require_counter_offset()
+    with refused(errno.EFAULT):
+        vcpus[0].vm.handle.call(kvm_arm64.KVM_ARM_SET_COUNTER_OFFSET, BAD_ADDRESS)
+
+
 def offset_both(vcpus: list[Arm64Vcpu]) -> None:
     """KVM_ARM_SET_COUNTER_OFFSET."""
     vcpus[0].vm.require_counter_offset()
@@ -91,6 +99,7 @@ OPERATIONS = {
     "stolen-time": Operation(set_stolen_time, ("vcpu 1 address of stolen time",)),
     "stolen-time-refused": Operation(refused_stolen_time, ("vcpu 1 address of stolen time",)),
     "counter-offset": Operation(offset_both, of_all("virtual cnt", "physical cnt")),
+    "unreadable-counter-offset": Operation(unreadable_offset),
     "counter-offset-refused": Operation(refused_offset),
     "power-state": Operation(lambda vcpus: setattr(vcpus[1], "mp_state", vcpus[1].mp_state)),
     "register": Operation(lambda vcpus: vcpus[1].reg_list()),

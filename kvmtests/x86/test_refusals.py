@@ -16,6 +16,7 @@ from fixtures.counters import NSEC_PER_SEC
 from fixtures.guests import layout
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
+from fixtures.kvm.memory_slot import MemorySlot
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import ClockFlags, Pvclock
 from fixtures.kvm.x86.guest import StealTime
@@ -102,6 +103,12 @@ def xen_flag(vm: X86Vm) -> None:
     configure(vm, 1 << 31)
 
 
+def enable_synic(vcpu: X86Vcpu) -> None:
+    """Enable Hyper-V's interrupt controller on a vCPU without an in-kernel APIC."""
+    vcpu.vm.require(uapi.KVM_CAP_HYPERV_SYNIC2)
+    vcpu.enable_cap(uapi.KVM_CAP_HYPERV_SYNIC2)
+
+
 def wide_tsc_aux(vcpu: X86Vcpu) -> None:
     """Write a TSC_AUX of more than 32 bits to a vCPU of Intel's."""
     require_rdtscp(vcpu)
@@ -163,6 +170,13 @@ CALLS = [
         errno.EFAULT,
         lambda _, vcpus: vcpus[0].tsc_offset_attribute.get_into(BAD_ADDRESS),
     ),
+    refuse(
+        "unknown-attribute-read-to-a-bad-pointer",
+        errno.ENXIO,
+        lambda _, vcpus: vcpus[1].attribute(0, 2, "attribute 2").get_into(BAD_ADDRESS),
+    ),
+    refuse("overlapping-slot", errno.EEXIST, lambda vm, _: MemorySlot(vm, 9, 0, 1, 0)),
+    refuse("synic-without-an-apic", errno.EINVAL, lambda _, vcpus: enable_synic(vcpus[0])),
     refuse("tsc-aux-beyond-32-bits", 0, lambda _, vcpus: wide_tsc_aux(vcpus[0])),
     refuse("no-such-capability", errno.EINVAL, lambda _, vcpus: vcpus[0].enable_cap(10**6)),
     refuse(

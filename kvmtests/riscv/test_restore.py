@@ -165,7 +165,7 @@ def test_pending_interrupt_is_restored_by_sip(vcpu: RiscvVcpu, heir: RiscvVcpu, 
 
 @pytest.mark.promise(architectural="RISC-V SBI, Steal-time Accounting Extension")
 def test_steal_time_continues_in_the_heir(vcpu: RiscvVcpu, heir: RiscvVcpu, run_delay: RunDelay) -> None:
-    """The heir's waits are added to the record that was copied with the memory, and its sequence goes on."""
+    """The heir's waits are added to the record that came with the memory, and its sequence continues."""
     vcpu.require_steal_time()
     at = layout.steal_time(0)
     vcpu.guest.call_sbi(SBI_EXT_STA, SBI_EXT_STA_STEAL_TIME_SET_SHMEM, at, 0, 0)

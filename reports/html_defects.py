@@ -37,6 +37,7 @@ TITLES = {
     "R": "the time of riscv64",
     "S": "single facts of claims' sentences",
     "T": "TSC",
+    "U": "assertions that no other defect fails, on x86",
     "W": "changes under a guest that watches",
     "Y": "Hyper-V's synthetic timers",
 }

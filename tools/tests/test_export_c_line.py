@@ -52,8 +52,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> FailedRun:
         (checkout / room).symlink_to(ROOT / room)
     for name in ("conftest.py", "pytest.ini"):
         shutil.copy(ROOT / name, checkout)
-    (checkout / "kvmtests/x86").mkdir(parents=True)
-    shutil.copy(ROOT / "kvmtests/x86/conftest.py", checkout / "kvmtests/x86")
+    without_claims = shutil.ignore_patterns("test_*", "__pycache__")
+    shutil.copytree(ROOT / "kvmtests", checkout / "kvmtests", ignore=without_claims)
     (checkout / "kvmtests/x86/test_planted.py").write_text(PLANTED)
     words = ["pytest", "-p", "no:cacheprovider", "--target", "sim-x86_64", "--report-dir=out", "kvmtests"]
     output = by_shell(checkout, ".venv/bin/python", "-m", *words).stdout

@@ -6,10 +6,11 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-CLAIMS = "kvmtests"
+from tools.assertion_helpers import CLAIMS, claims_by_function
+
 _REFUSALS = frozenset({"refused", "raises"})  # fixtures.kvm.expect.refused() and pytest.raises()
 
 
@@ -22,22 +23,24 @@ class Assertion:
     text: str  # as Python writes it, in one line; a number follows where a function says it again
     first: int  # lines of the module
     last: int
+    claims: frozenset[str] = frozenset()  # the test functions that reach it, each "module::function"
 
     @property
-    def claim(self) -> str:
-        """Its test function, "module::function"; a helper's function has the same form."""
+    def place(self) -> str:
+        """Its function, "module::function": a test function, or a helper of some."""
         return f"{self.module}::{self.function}"
 
     @property
     def name(self) -> str:
         """What identifies it for as long as it says the same: "module::function: text"."""
-        return f"{self.claim}: {self.text}"
+        return f"{self.place}: {self.text}"
 
 
 def assertions(root: Path) -> tuple[Assertion, ...]:
     """Return all assertions below *root*/kvmtests, by module and line."""
+    claims = claims_by_function(root)
     return tuple(
-        found
+        replace(found, claims=claims.get(found.place, frozenset()))
         for path in sorted((root / CLAIMS).rglob("*.py"))
         for found in of_module(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
     )

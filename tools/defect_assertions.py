@@ -2,8 +2,9 @@
 """Assertions that no defect makes fail: facts that a claim states, and that nothing shows it would miss.
 
 A claim ends at its first assertion that fails, so an assertion counts only where all that stand before it
-hold: the defect is one that it notices alone in its function. Only claims that call a defect's rule and
-have an assertion that no defect has failed so far run. Results are kept in assertions.json, on which a
+hold: the defect is one that it notices alone in its function. One in a helper that claims share counts as
+soon as it fails in any of them. Only claims that call a defect's rule and reach an assertion that no defect
+has failed so far run. Results are kept in assertions.json, on which a
 later run can build.
 """
 
@@ -88,7 +89,8 @@ class AssertionListener(FailureListener):
         if call.excinfo is not None and isinstance(call.excinfo.value, _BROKEN):
             place = self._failed(call.excinfo.tb)
             if place is not None:
-                self._open.get(place.claim, set()).discard(place.name)
+                for names in self._open.values():
+                    names.discard(place.name)
                 self.outcome.assertions = (*self.outcome.assertions, place.name)
         return (yield)
 
@@ -142,8 +144,8 @@ def look(
 def _open_by_claim(places: Sequence[Assertion], found: FailedAssertions) -> dict[str, set[str]]:
     by_claim: dict[str, set[str]] = defaultdict(set)
     for place in places:
-        if place.name not in found.failed:
-            by_claim[place.claim].add(place.name)
+        for claim in place.claims if place.name not in found.failed else ():
+            by_claim[claim].add(place.name)
     return by_claim
 
 
@@ -164,13 +166,13 @@ def job_for(defect: Defect, recorded: Mapping[str, JobOutcome], open_ones: Mappi
 
 
 def still_open(found: FailedAssertions, places: Sequence[Assertion]) -> list[Assertion]:
-    """Return those of *places* whose claims hold on a target, and that no defect made fail."""
+    """Return those of *places* that a claim which holds on a target reaches, and no defect made fail."""
     return [place for place in _that_ran(found, places) if place.name not in found.failed]
 
 
 def _that_ran(found: FailedAssertions, places: Sequence[Assertion]) -> list[Assertion]:
     held = {claim for claims in found.held.values() for claim in claims}
-    return [place for place in places if place.claim in held]
+    return [place for place in places if place.claims & held]
 
 
 def page(found: FailedAssertions, places: Sequence[Assertion]) -> str:

@@ -69,13 +69,42 @@ def test_names_are_unique() -> None:
     assert len(set(names)) == len(names) > 1000
 
 
+def test_claim_reaches_the_assertions_of_its_helpers(tmp_path: Path) -> None:
+    """Calls, imported modules, tables of functions, and fixtures of conftest.py are followed."""
+    folder = tmp_path / "kvmtests/x86"
+    folder.mkdir(parents=True)
+    check = "\n\ndef {name}():\n    assert '{name}'\n"
+    (folder / "conftest.py").write_text(check.format(name="fixed"), encoding="utf-8")
+    (folder / "shared.py").write_text(
+        "".join(check.format(name=name) for name in ("imported", "of_module", "unused")), encoding="utf-8"
+    )
+    (folder / "test_a.py").write_text(
+        "from kvmtests.x86 import shared\nfrom kvmtests.x86.shared import imported as other\n"
+        + check.format(name="tabled")
+        + "\nCASES = {'one': tabled}\n\n@mark(CASES)\ndef test_a(fixed):\n"
+        "    other()\n    shared.of_module()\n",
+        encoding="utf-8",
+    )
+
+    claims = {one.function: one.claims for one in assertions(tmp_path)}
+
+    reached = frozenset({"kvmtests/x86/test_a.py::test_a"})
+    names = ("fixed", "imported", "of_module", "tabled")
+    assert claims == {**dict.fromkeys(names, reached), "unused": frozenset()}
+
+
+def test_every_helper_is_reached() -> None:
+    """No assertion of the claims is in a helper that no claim calls."""
+    assert [one.name for one in assertions(ROOT) if not one.claims] == []
+
+
 @pytest.mark.thorough
 def test_assertion_that_a_defect_fails_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The claim that is there for a defect fails at its assertion, which is then no longer open."""
     monkeypatch.chdir(ROOT)
     claim = f"kvmtests/{DEFECTS['C01'].noticed_by}"
     recorded = {"sim-x86_64": JobOutcome(asked=(claim,), held=frozenset({claim}), calls={})}
-    places = [place for place in assertions(ROOT) if place.claim == claim]
+    places = [place for place in assertions(ROOT) if place.place == claim]
     assert still_open(FailedAssertions(held={"sim-x86_64": [claim]}), places) == places
 
     found = look([DEFECTS["C01"]], recorded, FailedAssertions(), 1, 60.0, Stop())
@@ -87,7 +116,7 @@ def test_assertion_that_a_defect_fails_is_noted(monkeypatch: pytest.MonkeyPatch)
 def test_later_run_builds_on_an_earlier_one() -> None:
     """What assertions.json keeps is read back, and the page counts by folder."""
     place = next(place for place in assertions(ROOT) if place.module == MODULE)
-    found = FailedAssertions(held={"sim-x86_64": [place.claim]})
+    found = FailedAssertions(held={"sim-x86_64": sorted(place.claims)})
     assert "| x86 | 0 | 1 |\n| all | 0 | 1 |" in page(found, [place])
     found.note("C01", JobOutcome(assertions=(place.name, place.name)))
 

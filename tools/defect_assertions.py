@@ -23,7 +23,8 @@ import pytest
 from fixtures.defects.defect import Defect
 from fixtures.defects.page import table
 from fixtures.kvm.errors import PromiseBroken
-from tools.assertions import CLAIMS, Assertion, assertions, at
+from tools.assertion_helpers import CLAIMS
+from tools.assertions import Assertion, assertions, at
 from tools.defect_calls import callers
 from tools.defect_jobs import FailureListener, Job, JobOutcome, function_of, run_all, run_with
 from tools.stopping import Stop

@@ -19,12 +19,14 @@ pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM
 
 
 @pytest.mark.every_target
-def test_target_is_usable(target_facts: Probe) -> None:
+def test_target_is_usable(target_facts: Probe, request: pytest.FixtureRequest) -> None:
     """KVM opens, with API version 12; a target without usable KVM skips with its reason."""
     if target_facts.reason is not None:
         pytest.skip(target_facts.reason)
 
-    assert target_facts.usable
+    kvm: Kvm[Vm] = request.getfixturevalue("kvm")
+
+    assert kvm.handle.call(uapi.KVM_GET_API_VERSION) == uapi.KVM_API_VERSION
 
 
 def test_api_version_is_12(kvm: Kvm[Vm]) -> None:
@@ -40,8 +42,9 @@ def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm[Vm]) -> None:
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
-    """With immediate_exit KVM_RUN fails with EINTR and the guest stays where it was."""
+    """With immediate_exit KVM_RUN fails with EINTR, and a guest that could run stays where it was."""
     vcpu.require_capability(uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT")
+    vcpu.guest.load(ARCHITECTURES[vcpu.handle.arch].counter_program)
     start = vcpu.where()
 
     vcpu.poke_without_entry()

@@ -2,8 +2,8 @@
 """Names the plug-ins; holds no code."""
 
 pytest_plugins = [
-    "fixtures.plugins.options",
     "fixtures.plugins.garbage",
+    "fixtures.plugins.options",
     "fixtures.plugins.targets",
     "fixtures.plugins.left_out",
     "fixtures.plugins.conditions",

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The assertions of the claims: each `assert`, and each call that KVM must refuse, found in the source."""
+"""The assertions of the claims, found in the source.
+
+These are each `assert`, each call that KVM must refuse, each raise of an error that says what KVM broke, and
+each call of a fixture that compares with a simulated counterpart.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pathlib import Path
 from tools.assertion_helpers import CLAIMS, claims_by_function
 
 _REFUSALS = frozenset({"refused", "raises"})  # fixtures.kvm.expect.refused() and pytest.raises()
+_ERRORS = frozenset({"OutsideWindow", "PromiseBroken"})  # AssertionErrors with words of their own
+_COMPARISONS = frozenset({"agree"})  # the fixture of fixtures.plugins.agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,21 @@ def _statements(outermost: ast.stmt) -> Iterator[tuple[str, int, int]]:
     for node in ast.walk(outermost):
         if isinstance(node, ast.Assert):
             yield ast.unparse(node.test), node.lineno, node.end_lineno or node.lineno
+        elif (isinstance(node, ast.Raise) and _called(node.exc) in _ERRORS) or (
+            isinstance(node, ast.Expr) and _called(node.value) in _COMPARISONS
+        ):
+            yield ast.unparse(node), node.lineno, node.end_lineno or node.lineno
         elif isinstance(node, ast.With):
             for item in node.items:
                 call = item.context_expr
-                if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in _REFUSALS:
+                if _called(call) in _REFUSALS:
                     does = "; ".join(map(ast.unparse, node.body))
                     yield f"{ast.unparse(call)}: {does}", node.lineno, call.end_lineno or node.lineno
+
+
+def _called(node: ast.expr | None) -> str:
+    """Return the name of what *node* calls, without what it is a member of; "" if it is not a call."""
+    return ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
 
 
 def at(places: Iterable[Assertion], module: str, line: int) -> Assertion | None:

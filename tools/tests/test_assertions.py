@@ -35,6 +35,10 @@ def test_a(vm):
 def helper():
     def inner():
         assert True, "why"
+        agree(script)
+        if not seen:
+            raise OutsideWindow("it", 1, window)
+        raise CapabilityMissing("KVM_CAP_X")
     with open("x"), pytest.raises(OSError):
         inner()
 """
@@ -50,7 +54,9 @@ def test_assertions_are_found() -> None:
         ("test_a", "vm.read() == 1", 11, 11),
         ("test_a", "vm.read() == 1 (2)", 12, 12),
         ("helper", "True", 17, 17),
-        ("helper", "pytest.raises(OSError): inner()", 18, 18),
+        ("helper", "agree(script)", 18, 18),
+        ("helper", "raise OutsideWindow('it', 1, window)", 20, 20),
+        ("helper", "pytest.raises(OSError): inner()", 22, 22),
     ]
 
 

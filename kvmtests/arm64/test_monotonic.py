@@ -56,7 +56,6 @@ def check_across(vcpus: list[Arm64Vcpu], counter: Counter, readings: int, rounds
     seen = [one for _ in range(rounds) for one in together(*checks)]
 
     assert [(one.steps_back, one.largest_ticks) for one in seen] == [(0, 0)] * len(seen)
-    assert sum(one.readings for one in seen) == len(vcpus) * rounds * readings
 
 
 @pytest.mark.parametrize("counter", COUNTERS)

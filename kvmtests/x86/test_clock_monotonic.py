@@ -72,7 +72,6 @@ def check_tsc_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
     seen = check_together(vcpus, "tsc_monotonic", readings)
 
     assert [(one.steps_back, one.largest) for one in seen] == [(0, 0)] * len(seen)
-    assert sum(one.readings for one in seen) == len(vcpus) * ROUNDS * readings
 
 
 def check_kvmclock_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
@@ -85,7 +84,6 @@ def check_kvmclock_across_vcpus(vcpus: list[X86Vcpu], readings: int) -> None:
     seen = check_together(vcpus, "pvclock_monotonic", readings)
 
     assert [(one.steps_back, one.largest) for one in seen] == [(0, 0)] * len(seen)
-    assert sum(one.readings for one in seen) == len(vcpus) * ROUNDS * readings
 
 
 @pytest.mark.promise(de_facto="Linux 5.10 to 7.3")

@@ -20,6 +20,7 @@ from fixtures.uapi import kvm_stats
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_STATS_FD")
 
 RUNS = 20
+PIECE = 100  # bytes: no multiple of what a header, a descriptor or a value takes
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,23 @@ def test_file_ends_after_its_data(vcpu: Vcpu) -> None:
         assert backend.pread(fd, 64, len(whole)) == b""
     finally:
         backend.close(fd)
+
+
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+def test_file_can_be_read_in_pieces(vcpu: Vcpu) -> None:
+    """Reads of 100 bytes, each from where the last one ended, give the file that one read gives.
+
+    Of the data, which KVM may count on meanwhile, just the length is compared.
+    """
+    backend, fd = vcpu.handle.backend, vcpu.handle.call(uapi.KVM_GET_STATS_FD)
+    try:
+        whole = backend.pread(fd, 1 << 20, 0)
+        pieces = b"".join(backend.pread(fd, PIECE, at) for at in range(0, len(whole) + PIECE, PIECE))
+    finally:
+        backend.close(fd)
+    described = slice(kvm_stats.kvm_stats_header.from_buffer_copy(whole).data_offset)
+
+    assert (len(pieces), pieces[described]) == (len(whole), whole[described])
 
 
 @pytest.mark.promise(de_facto="Linux 6.1 to 7.3")

@@ -20,30 +20,30 @@ from fixtures.kvm.errors import CapabilityMissing, KvmError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
-from fixtures.kvm.values import MASTER_CLOCK, Pvclock
+from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.migration.x86 import scaled as x86_scaled
-from fixtures.migration.x86.scaled import Scaling
 from fixtures.migration.x86.tsc import ClockPair
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
-from fixtures.uapi.x86 import kvm as kvm_x86
 from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE
-from fixtures.uapi.x86.pvclock import pvclock_vcpu_time_info
 from kvmtests.x86.moves import new_vm, save
+from kvmtests.x86.proposals import (
+    CLOCK_GUEST,
+    Guest,
+    clock_guest_of,
+    distance_ns,
+    get_clock_guest,
+    require_scale,
+    scale_of,
+    set_clock_guest,
+    set_khz,
+)
 
 pytestmark = [pytest.mark.promise(de_facto="the proposals since 2024"), pytest.mark.generation("proposals")]
 everywhere = pytest.mark.generation("upstream", "series", "proposals")
-
-
-CLOCK_GUEST = {
-    series.KVM_GET_CLOCK_GUEST_2024: series.KVM_SET_CLOCK_GUEST_2024,
-    series.KVM_GET_CLOCK_GUEST_2026: series.KVM_SET_CLOCK_GUEST_2026,
-}
-"""Each KVM_GET_CLOCK_GUEST that is probed, with its KVM_SET_CLOCK_GUEST. A setter is never tried on its
-own, because other ioctls were given its number later."""
 
 
 YEAR_NS = 365 * 86_400 * NSEC_PER_SEC
@@ -55,9 +55,6 @@ GUEST_KHZ = [
     pytest.param(4_000_000, id="4GHz"),
 ]
 """Frequencies of KVM_SET_TSC_KHZ; 0 is the host's."""
-
-Guest = tuple[int, int]
-"""The numbers of KVM_GET_CLOCK_GUEST and KVM_SET_CLOCK_GUEST."""
 
 
 @pytest.fixture
@@ -72,70 +69,7 @@ def clock_guest(vm: X86Vm, vcpu: X86Vcpu) -> Guest:
     vcpu.guest.enable_kvmclock()
     vm.set_clock(0)
     vcpu.guest.read_kvmclock()
-    for getter, setter in CLOCK_GUEST.items():
-        try:
-            get_clock_guest(vcpu, getter)
-        except KvmError:
-            continue
-        return getter, setter
-    raise CapabilityMissing("KVM_GET_CLOCK_GUEST")
-
-
-def require_scale(vcpu: X86Vcpu) -> Attribute:
-    """Return KVM_VCPU_TSC_SCALE; `CapabilityMissing` without it."""
-    attribute = vcpu.attribute(kvm_x86.KVM_VCPU_TSC_CTRL, series.KVM_VCPU_TSC_SCALE, "KVM_VCPU_TSC_SCALE")
-    if not attribute.exists():
-        raise CapabilityMissing("KVM_VCPU_TSC_SCALE")
-    return attribute
-
-
-def scale_of(attribute: Attribute) -> Scaling:
-    """Return the multiplier that KVM_VCPU_TSC_SCALE reports."""
-    scale = series.kvm_vcpu_tsc_scale()
-    attribute.get_into(ctypes.addressof(scale))
-    return Scaling(scale.tsc_ratio, scale.tsc_frac_bits)
-
-
-def set_khz(vcpu: X86Vcpu, khz: int) -> None:
-    """Call KVM_SET_TSC_KHZ; `CapabilityMissing` if that needs scaling and there is none."""
-    if khz:
-        vcpu.require_capability(uapi.KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL")
-        vcpu.tsc_khz = khz
-
-
-def get_clock_guest(vcpu: X86Vcpu, getter: int) -> Pvclock:
-    """Return what KVM_GET_CLOCK_GUEST does: kvmclock as a function of the guest's TSC."""
-    record = pvclock_vcpu_time_info()
-    vcpu.handle.pass_structure(getter, record, "")
-    return Pvclock.of(record)
-
-
-def answer_of(vcpu: X86Vcpu, getter: int) -> int:
-    """Return 0 where *getter* is KVM_GET_CLOCK_GUEST, else the errno."""
-    try:
-        get_clock_guest(vcpu, getter)
-    except KvmError as error:
-        return error.errno
-    return 0
-
-
-def set_clock_guest(vcpu: X86Vcpu, setter: int, clock: Pvclock) -> None:
-    """Set kvmclock to a line over the guest's TSC, by KVM_SET_CLOCK_GUEST."""
-    record = pvclock_vcpu_time_info(
-        version=clock.version,
-        tsc_timestamp=clock.tsc_timestamp,
-        system_time=clock.system_time_ns,
-        tsc_to_system_mul=clock.tsc_to_system_mul,
-        tsc_shift=clock.tsc_shift,
-        flags=clock.flags,
-    )
-    vcpu.handle.pass_structure(setter, record)
-
-
-def distance_ns(vcpu: X86Vcpu, line: Pvclock) -> int:
-    """Return how far the guest's kvmclock is ahead of *line*, at the TSC of its own reading."""
-    reading = vcpu.guest.read_kvmclock()
-    return signed(reading.kvmclock_ns - line.kvmclock_ns(reading.tsc))
+    return clock_guest_of(vcpu)
 
 
 @pytest.mark.parametrize("khz", GUEST_KHZ)
@@ -411,6 +345,15 @@ def test_no_line_without_the_master_clock(vcpus: list[X86Vcpu], clock_guest: Gue
         set_clock_guest(vcpus[0], setter, line)
 
     assert not vcpus[0].vm.clock().flags
+
+
+def answer_of(vcpu: X86Vcpu, getter: int) -> int:
+    """Return 0 where *getter* is KVM_GET_CLOCK_GUEST, else the errno."""
+    try:
+        get_clock_guest(vcpu, getter)
+    except KvmError as error:
+        return error.errno
+    return 0
 
 
 @everywhere

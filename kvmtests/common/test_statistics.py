@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.architectures import ARCHITECTURES
 from fixtures.kvm.statistics import Statistics
+from fixtures.kvm.system import Kvm
 from fixtures.kvm.vcpu import Vcpu
 from fixtures.kvm.vm import Vm
 from fixtures.uapi import kvm as uapi
@@ -111,3 +112,14 @@ def test_vcpus_count_for_themselves(vcpus: list[Vcpu]) -> None:
     run(first, RUNS)
 
     assert exits(second) == before
+
+
+def test_vms_count_for_themselves(kvm: Kvm[Vm], vcpu: Vcpu) -> None:
+    """The exits of a vCPU are not counted for that of another VM, which has the same number."""
+    other = kvm.create_vm().create_vcpu(vcpu.id)
+    run(other, 1)
+    before = exits(other)
+
+    run(vcpu, RUNS)
+
+    assert exits(other) == before

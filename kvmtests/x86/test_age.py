@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.counters import NSEC_PER_SEC, Window, wrap
+from fixtures.counters import NSEC_PER_SEC, Window, bracket, wrap
 from fixtures.kvm.errors import CapabilityMissing
 from fixtures.kvm.spans import spanned
 from fixtures.kvm.values import MASTER_CLOCK
@@ -157,3 +157,21 @@ def test_scaled_guests_clock_counts_time(vm: X86Vm, aged: Aged, khz: int, age_s:
     elapsed = first_span.until(last_span)
     fractions_ns = elapsed.last // khz + elapsed.last // host_khz
     assert last.kvmclock_ns - first.kvmclock_ns in elapsed.widened(fractions_ns + MARGIN_NS)
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_CLOCK: KVM_CLOCK_TSC_STABLE")
+@pytest.mark.since("precise_scaling")
+@pytest.mark.parametrize("age_s", AGES)
+def test_scaled_guest_and_get_clock_agree(vm: X86Vm, aged: Aged, age_s: int) -> None:
+    """However old its record, a scaled guest reads a kvmclock between KVM_GET_CLOCK before it and after."""
+    vm.require(uapi.KVM_CAP_TSC_CONTROL)
+    vm.require(uapi.KVM_CAP_VM_TSC_CONTROL)
+    vm.tsc_khz = 2_345_678
+    vcpu = vm.create_vcpu(0)
+    vcpu.guest.enable_kvmclock()
+    vcpu.guest.read_kvmclock()
+
+    aged(vm, age_s)
+
+    before, seen, after = bracket(lambda: vm.clock().kvmclock_ns, vcpu.guest.read_kvmclock)
+    assert seen.kvmclock_ns in Window(before, after).widened(1)

@@ -131,6 +131,22 @@ def test_count_follows_set_clock_without_a_page(vm: X86Vm, vcpu: X86Vcpu) -> Non
     assert count_100ns - CLOCK_NS // 100 in elapsed_units(set_span, read_span)
 
 
+@pytest.mark.promise(architectural="Hyper-V TLFS, Reference Counter")
+def test_count_starts_with_the_vm(kvm: Kvm[X86Vm], vm: X86Vm) -> None:
+    """The reference counter is the time since its VM was made, whatever another VM's clock was set to."""
+    vm.set_clock(CLOCK_NS)
+    created, younger = spanned(vm.time, kvm.create_vm)
+    require_hyperv(younger)
+    vcpu = younger.create_vcpu(0)
+    enlighten(vcpu)
+
+    by_host, host_100ns = spanned(vm.time, lambda: vcpu.get_msr(COUNT))
+    by_guest, guest_100ns = spanned(vm.time, lambda: vcpu.guest.rdmsr(COUNT).value)
+
+    assert host_100ns in elapsed_units(created, by_host)
+    assert guest_100ns in elapsed_units(created, by_guest)
+
+
 @pytest.mark.promise(de_facto="Linux 5.12 to 7.3")
 def test_count_stays_with_a_page_that_stays(vm: X86Vm) -> None:
     """While TSC emulation keeps the page as it is, the reference counter stays with it over KVM_SET_CLOCK."""
@@ -221,3 +237,16 @@ def test_emulated_tsc_keeps_the_page_when_vcpus_part(vm: X86Vm) -> None:
     join(vcpus)
 
     assert parted == vcpus[0].guest.reference_tsc_page() == before
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_guests_write_of_a_tsc_leaves_the_page(vm: X86Vm) -> None:
+    """A guest that moves one vCPU's TSC itself keeps the page, which the other vCPU reads as before."""
+    vcpus = windows_guest(vm, 2)
+    before = vcpus[0].guest.reference_tsc_page()
+
+    vcpus[1].guest.wrmsr(msr_index.MSR_IA32_TSC, 2**42)
+    enter_all(reversed(vcpus))
+
+    assert vcpus[0].guest.reference_tsc_page() == before
+    check_one_clock(vcpus[0], vcpus[0])

@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thor
 
 STORED_MSRS = (MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_STEAL_TIME)
 NO_MEMORY = 0x7000_0000
+SLOT = 1 << 30  # beyond what the guest's page tables map
 UNKNOWN_TYPE = 0x77  # of an attribute of Xen's
 NO_MSR = 0x4B564DFF  # in KVM's range, and not assigned
 VcpuCall = Callable[[X86Vm, list[X86Vcpu]], object]
@@ -116,6 +117,17 @@ def wide_tsc_aux(vcpu: X86Vcpu) -> None:
     vcpu.set_msr(MSR_TSC_AUX, 2**32)
 
 
+def make_read_only(vm: X86Vm) -> None:
+    """Make a slot that exists read-only."""
+    slot = MemorySlot(vm, 9, SLOT, 1, 0)
+    slot.insert(uapi.KVM_MEM_READONLY)
+
+
+def read_log(vm: X86Vm) -> None:
+    """Read the log of a slot whose writes KVM does not log."""
+    MemorySlot(vm, 9, SLOT, 1, 0).take_log()
+
+
 SET_CLOCK_OTHER_SIZE = IOW(KVMIO, 0x7B, kvm_x86.kvm_regs)  # KVM_SET_CLOCK's number, another size
 
 CALLS = [
@@ -176,6 +188,8 @@ CALLS = [
         lambda _, vcpus: vcpus[1].attribute(0, 2, "attribute 2").get_into(BAD_ADDRESS),
     ),
     refuse("overlapping-slot", errno.EEXIST, lambda vm, _: MemorySlot(vm, 9, 0, 1, 0)),
+    refuse("slot-made-read-only", errno.EINVAL, lambda vm, _: make_read_only(vm)),
+    refuse("log-that-is-not-kept", errno.ENOENT, lambda vm, _: read_log(vm)),
     refuse("synic-without-an-apic", errno.EINVAL, lambda _, vcpus: enable_synic(vcpus[0])),
     refuse("tsc-aux-beyond-32-bits", 0, lambda _, vcpus: wide_tsc_aux(vcpus[0])),
     refuse("no-such-capability", errno.EINVAL, lambda _, vcpus: vcpus[0].enable_cap(10**6)),

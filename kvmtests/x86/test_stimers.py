@@ -114,6 +114,19 @@ def test_timer_that_is_not_enabled_stays_silent(timed: X86Vcpu) -> None:
     assert not message(timed).there
 
 
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.parametrize("config", [ONE_SHOT, PERIODIC], ids=["one-shot", "periodic"])
+def test_enabled_timer_waits_for_a_count(timed: X86Vcpu, config: int) -> None:
+    """A timer that the guest enables with a count of 0 stays silent, and expires by the count that comes."""
+    timed.guest.wrmsr(config_msr(0), config)
+    silent = interrupts(timed), message(timed)
+
+    timed.guest.wrmsr(count_msr(0), MSEC)
+
+    assert (silent[0].outcome, silent[1].there) == ((0, 0, False), False)
+    assert sleep(timed).outcome == ONCE
+
+
 @pytest.mark.parametrize("config", [AUTO, AUTO | HV_STIMER_LAZY], ids=["alone", "lazy"])
 def test_count_starts_an_auto_enabled_timer(timed: X86Vcpu, config: int) -> None:
     """With AutoEnable the guest's write of a count that is not 0 enables the timer, which expires once."""

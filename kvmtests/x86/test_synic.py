@@ -225,6 +225,22 @@ def test_user_space_learns_of_pages(vm: X86Vm) -> None:
     ]
 
 
+@pytest.mark.promise(documented=EXITS)
+@pytest.mark.parametrize(
+    "msr", [msr_index.HV_X64_MSR_SIMP, msr_index.HV_X64_MSR_SIEFP], ids=["simp", "siefp"]
+)
+def test_page_taken_away_is_announced_by_its_vcpu(vm: X86Vm, msr: int) -> None:
+    """A page that the guest disables leaves to user space by its register; another vCPU keeps its page."""
+    vcpus = [with_synic(vm, number) for number in range(2)]
+    for vcpu in vcpus:
+        vcpu.set_msr(msr, layout.message_page(vcpu.id) | 1)
+
+    left = guest_writes(vcpus[1], msr, 0)
+
+    assert (left.msr, vcpus[1].get_msr(msr)) == (msr, 0)
+    assert vcpus[0].get_msr(msr) == layout.message_page(0) | 1
+
+
 @pytest.mark.promise(de_facto=HABIT)
 def test_control_that_stays_is_announced_as_well(vm: X86Vm) -> None:
     """The guest's write of SCONTROL leaves though it changes nothing; that of user space does not leave."""

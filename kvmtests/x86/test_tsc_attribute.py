@@ -23,6 +23,7 @@ from kvmtests.x86.clocks import flags_after_entry
 
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 
+FILLED = 0xA5A5A5A5A5A5A5A5
 UNKNOWN = [
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2, id="attribute-2"),
     pytest.param(kvm_x86.KVM_VCPU_TSC_CTRL, 2**64 - 1, id="attribute-all-ones"),
@@ -134,3 +135,28 @@ def test_offset_set_with_flags_keeps_vcpus_together(vcpus: list[X86Vcpu]) -> Non
         vcpu.handle.pass_structure(kvm.KVM_SET_DEVICE_ATTR, attr)
 
     assert flags_after_entry(*vcpus) == MASTER_CLOCK
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_HAS_DEVICE_ATTR")
+@pytest.mark.generation("upstream", "series", "proposals")
+@pytest.mark.usefixtures("stable_tsc")
+def test_what_exists_is_read_to_memory_alone(vcpu: X86Vcpu) -> None:
+    """Every attribute of the TSC that exists can be read, also again after a bad pointer, which is EFAULT."""
+    numbers = range(8)
+    group = [vcpu.attribute(kvm_x86.KVM_VCPU_TSC_CTRL, number, f"attribute {number}") for number in numbers]
+    there = [attribute for attribute in group if attribute.exists(BAD_ADDRESS)]
+    before = [content(attribute) for attribute in there]
+
+    for attribute in there:
+        with refused(errno.EFAULT):
+            attribute.get_into(BAD_ADDRESS)
+
+    assert kvm_x86.KVM_VCPU_TSC_OFFSET in {attribute.number for attribute in there}
+    assert [content(attribute) for attribute in there] == before
+
+
+def content(attribute: Attribute) -> bytes:
+    """Return what KVM_GET_DEVICE_ATTR writes, and bytes after it that it leaves."""
+    room = (ctypes.c_uint64 * 8)(*[FILLED] * 8)
+    attribute.get_into(ctypes.addressof(room))
+    return bytes(room)

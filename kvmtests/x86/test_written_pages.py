@@ -40,6 +40,7 @@ pytestmark = [
 ]
 
 GPA = 1 << 30  # beyond what the guest's page tables map
+NO_MEMORY = 0x7000_0000
 CLOCK, STEAL, WALL, SPARE = range(4)
 RECORD_SIZE = 32
 FILLED = b"\xa5" * PAGE_SIZE
@@ -250,6 +251,19 @@ def test_slot_removed_under_a_registration(vcpu: X86Vcpu, slot: MemorySlot) -> N
     assert removed == before
     assert areas(vcpu) <= set(slot.take_log())
     assert areas(vcpu) <= set(written(before, slot))
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_area_outside_of_memory_is_in_no_log(vcpu: X86Vcpu, slot: MemorySlot) -> None:
+    """A record registered where the VM has no memory is written nowhere, and no page of a slot is logged."""
+    empty = slot.contents()
+    vcpu.set_msr(MSR_KVM_SYSTEM_TIME_NEW, NO_MEMORY | KVM_MSR_ENABLED)
+
+    enter(vcpu)
+    set_clock(vcpu)
+    enter(vcpu)
+
+    assert (slot.take_log(), slot.contents()) == ([], empty)
 
 
 def test_slot_without_the_flag_has_no_log(vcpu: X86Vcpu, slot: MemorySlot) -> None:

@@ -12,6 +12,7 @@ import pytest
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
+from fixtures.kvm.errors import GuestFault
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from fixtures.uapi.arm64 import sysreg
 from kvmtests.arm64.el2 import (
@@ -209,3 +210,19 @@ def test_initialising_again_ends_cntvoff(vm: Arm64Vm) -> None:
     after = vcpu.guest.enter(EL1).read_cntvct()
     assert before.value in before.window.shifted(-(2**44))
     assert after.value in after.window
+
+
+@pytest.mark.parametrize("vhe", KINDS)
+def test_guest_of_el2_neither_finds_nor_moves_its_offset(vm: Arm64Vm, vhe: bool) -> None:
+    """CNTVOFF_EL2 is undefined at EL1, to read and to write: the offset and EL1's virtual counter stay."""
+    (vcpu,) = el2_vcpus(vm, vhe=vhe)
+    write(vcpu, sysreg.CNTVOFF_EL2, OFFSETS[0])
+    first = vcpu.guest.enter(EL1).read_cntvct()
+
+    for program in ("read_cntvoff_el2", "write_cntvoff_el2"):
+        with pytest.raises(GuestFault):
+            vcpu.guest.enter(EL1).run(program, (2**40,))
+
+    assert read(vcpu, sysreg.CNTVOFF_EL2) == OFFSETS[0]
+    last = vcpu.guest.enter(EL1).read_cntvct()
+    assert last.value in last.since(first.before, first.after).shifted(first.value)

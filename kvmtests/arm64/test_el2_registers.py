@@ -104,6 +104,19 @@ def test_virtual_timer_of_el2_needs_vhe(vm: Arm64Vm, register: str) -> None:
     assert exception_class(vcpu, f"read_cnthv_{register}_el2") == esr.ESR_ELx_EC_UNKNOWN
 
 
+@pytest.mark.promise(architectural="Arm ARM, CNTVOFF_EL2 and CNTHP_CTL_EL2: undefined at EL1")
+@pytest.mark.parametrize("name", ["cntvoff_el2", "cnthctl_el2", "cnthp_ctl_el2", "cnthp_cval_el2"])
+def test_registers_of_el2_are_undefined_below_it(hypervisor: Arm64Vcpu, name: str) -> None:
+    """At EL1 a read of a register of EL2's time is an undefined instruction, which EL1 takes and not EL2."""
+    write(hypervisor, sysreg.ESR_EL1, 2**32 - 1)
+
+    with pytest.raises(GuestFault):
+        hypervisor.guest.enter(EL1).run(f"read_{name}")
+
+    assert read(hypervisor, sysreg.ESR_EL1) >> esr.ESR_ELx_EC_SHIFT == esr.ESR_ELx_EC_UNKNOWN
+    assert read(hypervisor, sysreg.ESR_EL2) == 0
+
+
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_GET_REG_LIST")
 @pytest.mark.parametrize("vhe", KINDS)
 def test_list_has_the_timers_of_its_el2(vm: Arm64Vm, vhe: bool) -> None:

@@ -195,3 +195,22 @@ def test_timer_enabled_after_initialising_again_is_due(
     guest_writes(hypervisor, f"{name}_ctl_el2", ENABLE | IMASK)
 
     assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE | IMASK | ISTATUS
+
+
+@pytest.mark.promise(architectural="Arm ARM, HCR_EL2.TWI, and ESR_ELx: ISS encoding for WF* instructions")
+def test_hypervisor_finds_what_its_guest_waits_for(hypervisor: Arm64Vcpu) -> None:
+    """In a WFI that it traps a hypervisor finds, unconditional, the wait for a timer, and its deadline."""
+    write(hypervisor, sysreg.HCR_EL2, read(hypervisor, sysreg.HCR_EL2) | sysreg.HCR_TWI)
+    hypervisor.guest.enter(EL1)
+    deadline = hypervisor.guest.read_cntvct().value + AHEAD
+    hypervisor.guest.write_timer("cntv_cval", deadline)
+    hypervisor.guest.write_timer("cntv_ctl", ENABLE)
+
+    with pytest.raises(GuestFault) as waiting:
+        hypervisor.guest.run("wfi")
+
+    assert waiting.value.vector == esr.ESR_ELx_EC_WFx
+    assert waiting.value.error & esr.ESR_ELx_CV
+    assert waiting.value.error >> esr.ESR_ELx_COND_SHIFT & 0xF == esr.ESR_ELx_COND_ALWAYS
+    assert guest_reads(hypervisor, "cntv_ctl_el02") == ENABLE
+    assert guest_reads(hypervisor, "cntv_cval_el02") == deadline

@@ -6,6 +6,9 @@ Source: Documentation/virt/kvm/arm/ptp_kvm.rst; arch/arm64/kvm/hypercalls.c: kvm
 
 from __future__ import annotations
 
+import uuid
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from fixtures.counters import NSEC_PER_SEC, Window, wrap
@@ -26,6 +29,7 @@ pytestmark = [
 
 NOT_SUPPORTED = wrap(smccc.SMCCC_RET_NOT_SUPPORTED)
 PTP_BIT = 1 << 1  # of the features: bit n stands for function 0x86000000 + n
+GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)  # whence a UUID counts time, in 100 ns
 OFFSETS = [
     pytest.param(0, id="zero"),
     pytest.param(180 * 10**9, id="plus-180e9"),
@@ -62,6 +66,18 @@ def test_features_announce_what_answers(vcpus: list[Arm64Vcpu]) -> None:
         features = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID).x[0]
 
         assert features & (PTP_BIT | 1) == (PTP_BIT | 1 if answers else 1)
+
+
+@pytest.mark.promise(architectural="Arm DEN0028, Call UID Query: a UUID of RFC 4122")
+def test_uid_is_a_uuid(vcpus: list[Arm64Vcpu]) -> None:
+    """On each vCPU the UID's words, lowest byte first, are a UUID by time, of 2019 and of a node "KVM"."""
+    for vcpu in vcpus:
+        words = vcpu.guest.call_hypervisor(smccc.ARM_SMCCC_VENDOR_HYP_CALL_UID_FUNC_ID).x
+        uid = uuid.UUID(bytes=b"".join(word.to_bytes(4, "little") for word in words))
+        made = GREGORIAN + timedelta(microseconds=uid.time // 10)
+
+        assert (uid.variant, uid.version, made.year) == (uuid.RFC_4122, 1, 2019)
+        assert uid.bytes[10:].startswith(b"KVM")  # the node
 
 
 @pytest.mark.parametrize("counter", COUNTERS)

@@ -7,11 +7,14 @@ its Documentation/virt/kvm/devices/vcpu.rst, 2.
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
+from fixtures.kvm.expect import refused
 from fixtures.uapi.arm64 import kvm as kvm_arm64
 from kvmtests.arm64.counters import COUNTERS
 from kvmtests.arm64.timers import ENABLE, ISTATUS, PHYSICAL, require_lines
@@ -235,3 +238,18 @@ def test_line_of_a_running_vcpu_stays_raised(vcpu: Arm64Vcpu) -> None:
         PHYSICAL.write(vcpu, "ctl", 0)
 
     assert lines == [(True, ENABLE | ISTATUS)] * 2
+
+
+def test_upstream_call_leaves_the_offsets_of_all(vcpus: list[Arm64Vcpu]) -> None:
+    """KVM_ARM_SET_COUNTER_OFFSET, which only later kernels have, is EINVAL and moves no vCPU's counters."""
+    vcpus[0].virtual_offset, vcpus[0].physical_offset = 2**40, 2**41
+
+    for offset in (0, 2**42):
+        with refused(errno.EINVAL):
+            vcpus[0].vm.set_counter_offset(offset)
+
+    for vcpu in vcpus:
+        assert (vcpu.virtual_offset, vcpu.physical_offset) == (2**40, 2**41)
+        virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
+        assert virtual.value in virtual.window.shifted(-(2**40))
+        assert physical.value in physical.window.shifted(-(2**41))

@@ -81,6 +81,16 @@ def test_counters_never_reach_the_host_kernel(vcpu: Arm64Vcpu, counter: Counter,
     assert growth(vcpu, "exits", lambda: vcpu.guest.read_triples(counter, READINGS)) < READINGS // 2
 
 
+@pytest.mark.generation("upstream")
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_counters_set_by_value_never_reach_the_host_kernel(vcpu: Arm64Vcpu, counter: Counter) -> None:
+    """Nor do counters that user space has set by value, as a VMM does that restores a guest."""
+    for timer in (VIRTUAL, PHYSICAL):
+        timer.set(vcpu, "cnt", OFFSET)
+
+    assert growth(vcpu, "exits", lambda: vcpu.guest.read_triples(counter, READINGS)) < READINGS // 2
+
+
 def test_physical_timer_is_emulated_outside_of_vhe(vcpu: Arm64Vcpu, mode: str) -> None:
     """Without offset CNTP_CVAL_EL0 is the CPU's under VHE; in other modes the host kernel emulates it."""
     assert timer_is_emulated(vcpu, PHYSICAL) == (mode != "vhe")

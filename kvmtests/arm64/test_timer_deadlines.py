@@ -19,10 +19,10 @@ from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.arm64.pace import unhurried_ns
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.cpus import allowed_cpus, pin
-from fixtures.kvm.exits import Interrupted
+from fixtures.kvm.exits import Interrupted, MmioExit
 from fixtures.kvm.threads import together
 from fixtures.targets import Target
-from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, TIMERS, Timer, require_lines
+from kvmtests.arm64.timers import ENABLE, IMASK, ISTATUS, PHYSICAL, TIMERS, VIRTUAL, Timer, require_lines
 
 pytestmark = [
     pytest.mark.promise(architectural="Arm ARM, The Generic Timer in AArch64 state: timers"),
@@ -31,6 +31,7 @@ pytestmark = [
 
 QUIET_NS = 60 * NSEC_PER_MSEC  # in which a timer that must not fire has time to
 FIRINGS = 5
+READINGS = 100
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,27 @@ def test_known_line_does_not_end_another_run(vcpu: Arm64Vcpu, timer: Timer) -> N
 
     assert Interrupted not in exits
     assert vcpu.device_irq_level == timer.line_bit
+
+
+@pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_CAP_ARM_USER_IRQ")
+@pytest.mark.parametrize(
+    ("known", "other"), [(VIRTUAL, PHYSICAL), (PHYSICAL, VIRTUAL)], ids=["virtual", "physical"]
+)
+def test_known_line_lets_the_guest_read_on_until_another_rises(
+    vcpu: Arm64Vcpu, known: Timer, other: Timer, period: int
+) -> None:
+    """With one line known, KVM_RUN lasts until the guest has read all it wants, or the other line rises."""
+    known.arm(vcpu, known.count(vcpu))
+    known.line(vcpu)
+    vcpu.guest.restart("cntvct_triples", READINGS)
+    reads = vcpu.run(), vcpu.device_irq_level
+    other.arm(vcpu, other.count(vcpu) + period)
+    vcpu.guest.restart("spin")
+
+    spins = vcpu.run(), vcpu.device_irq_level
+
+    assert (type(reads[0]), type(spins[0])) == (MmioExit, Interrupted)
+    assert (reads[1], spins[1]) == (known.line_bit, known.line_bit | other.line_bit)
 
 
 @pytest.mark.parametrize("timer", TIMERS)

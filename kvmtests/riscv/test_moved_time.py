@@ -10,8 +10,10 @@ from __future__ import annotations
 import pytest
 
 from fixtures.counters import NSEC_PER_MSEC
+from fixtures.kvm.errors import GuestFault
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
 from fixtures.targets import Probe
+from fixtures.uapi.riscv.csr import EXC_INST_ILLEGAL
 from kvmtests.riscv.timers import FAR, OFF, ON, deadline_ahead, now, ticks
 
 pytestmark = pytest.mark.promise(architectural="RISC-V SBI, Timer Extension")
@@ -29,6 +31,23 @@ def test_time_moved_over_the_deadline_makes_it_pending(
     vcpu.time = deadline + ahead
 
     assert vcpu.guest.await_timer(deadline + ahead + quiet).pending
+
+
+@pytest.mark.promise(architectural="RISC-V Privileged Architecture, the CSR time is read-only")
+def test_guest_cannot_move_the_time_over_its_deadline(vcpus: list[RiscvVcpu], quiet: int) -> None:
+    """A guest's CSRW of a time past its deadline is illegal: it waits on, and all vCPUs' time counts on."""
+    writer, other = vcpus
+    deadline = now(writer) + FAR
+    writer.guest.set_deadline(deadline)
+    first = other.guest.read_time()
+
+    with pytest.raises(GuestFault) as fault:
+        writer.guest.write_csr("time", deadline + 1)
+
+    assert fault.value.vector == EXC_INST_ILLEGAL
+    last = other.guest.read_time()
+    assert last.value in last.since(first.before, first.after).shifted(first.value)
+    assert not writer.guest.await_timer(now(writer) + quiet).pending
 
 
 @pytest.mark.promise(architectural="RISC-V Privileged Architecture, Sstc and htimedelta")

@@ -30,6 +30,7 @@ from tools.defect_jobs import FailureListener, Job, JobOutcome, function_of, run
 from tools.stopping import Stop
 
 _BROKEN = (AssertionError, PromiseBroken, pytest.fail.Exception)
+OPTIONS = ("--stress",)  # on a simulated host such claims take no longer than others
 _BATCH = 8  # defects that are tried before the claims of the next ones are chosen
 _HANGS = 5  # of guests, after which a run ends: each takes as long as a guest is given
 
@@ -163,7 +164,7 @@ def job_for(defect: Defect, recorded: Mapping[str, JobOutcome], open_ones: Mappi
 
     only = sorted(set(functions) & outcome.held & open_ones.keys(), key=place)
     paths = dict.fromkeys(function.partition("::")[0] for function in only)
-    return Job(defect.id, defect.id, (target,), tuple(paths), only=tuple(only))
+    return Job(defect.id, defect.id, (target,), tuple(paths), only=tuple(only), options=OPTIONS)
 
 
 def still_open(found: FailedAssertions, places: Sequence[Assertion]) -> list[Assertion]:

@@ -35,6 +35,7 @@ class Job:
     first: str = ""  # the test function that runs before all others, "module::function"
     only: tuple[str, ...] = ()  # the test functions that run, in this order; all where there is none
     enough: int = 0  # the run ends once so many test functions have failed; 0: it does not
+    options: tuple[str, ...] = ()  # of pytest, which select further claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,8 @@ def run_with(listener: FailureListener, job: Job, pipe: Connection) -> None:
     """Run pytest as *job* describes with the plug-in *listener*, and send its outcome."""
     defect = ("--defect", job.defect) if job.defect else ()
     with _captured() as said:
-        status = pytest.main([*job.paths, *_QUIET, *_named(job.targets), *defect], plugins=[listener])
+        words = [*job.paths, *_QUIET, *job.options, *_named(job.targets), *defect]
+        status = pytest.main(words, plugins=[listener])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         last = said.getvalue().strip().splitlines()[-1:] or ["without a word"]
         listener.outcome.trouble = f"pytest {' '.join(job.paths)}: {last[0]}"

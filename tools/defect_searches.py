@@ -58,7 +58,8 @@ def find_assertions(
     limit_s = 4 * arguments.limit
     try:
         found = _earlier(arguments.earlier, defect_assertions.parse, defect_assertions.FailedAssertions())
-        recorded = defect_thin.record(targets, arguments.jobs, limit_s, stop)
+        options = defect_assertions.OPTIONS
+        recorded = defect_thin.record(targets, arguments.jobs, limit_s, stop, options)
         if stop.by or len(recorded.outcomes) < len(targets):
             return _stopped(stop, " before any defect was tried")
         if recorded.troubles:

@@ -77,9 +77,14 @@ class Recorded:
         return Job(defect.id, defect.id, (target,), paths, only=only, enough=ENOUGH)
 
 
-def record(targets: Sequence[str], processes: int, limit_s: float, stop: Stop) -> Recorded:
-    """Run all claims of each target without a defect; return which rules they call."""
-    jobs = [Job(target, "", (target,), ("kvmtests",)) for target in targets]
+def record(
+    targets: Sequence[str], processes: int, limit_s: float, stop: Stop, options: tuple[str, ...] = ()
+) -> Recorded:
+    """Run all claims of each target without a defect; return which rules they call.
+
+    *options* of pytest select further claims.
+    """
+    jobs = [Job(target, "", (target,), ("kvmtests",), options=options) for target in targets]
     return Recorded(run_all(jobs, processes, limit_s, record_calls, stop))
 
 

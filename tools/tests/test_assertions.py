@@ -163,8 +163,9 @@ def test_claim_without_open_assertions_does_not_run() -> None:
     claim = f"kvmtests/{DEFECTS['C01'].noticed_by}"
     outcome = JobOutcome(asked=(claim,), held=frozenset({claim}), calls={DEFECTS["C01"].rule: (claim,)})
 
-    def chosen(still: dict[str, set[str]]) -> tuple[str, ...]:
-        return defect_assertions.job_for(DEFECTS["C01"], {"sim-x86_64": outcome}, still).only
+    def chosen(still: dict[str, set[str]]) -> Job:
+        return defect_assertions.job_for(DEFECTS["C01"], {"sim-x86_64": outcome}, still)
 
-    assert chosen({claim: {"x"}}) == (claim,)
-    assert chosen({"kvmtests/other.py::test": {"x"}}) == ()
+    assert chosen({claim: {"x"}}).only == (claim,)
+    assert chosen({claim: {"x"}}).options == ("--stress",)
+    assert chosen({"kvmtests/other.py::test": {"x"}}).only == ()

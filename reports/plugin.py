@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(packed.Packer(), "kvm-packed-reports")
         leave_to_controller()
         return
-    config.pluginmanager.register(packed.Unpacker(), "kvm-packed-reports")
+    config.pluginmanager.register(packed.Unpacker(config), "kvm-packed-reports")
     if not looks_only:
         recorder = SessionRecorder(config, options.ReportOptions.of(config))
         config.pluginmanager.register(recorder, "kvm-recorder")

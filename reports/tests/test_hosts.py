@@ -79,9 +79,11 @@ def test_each_host_has_its_own_results_and_facts(session: pytest.Pytester) -> No
 def test_host_whose_worker_dies_continues_under_its_name(session: pytest.Pytester) -> None:
     """The test that killed it is named for that host only, and the rest also runs there."""
     session.makepyfile(
-        "import os\ndef test_a(): pass\n"
-        "def test_b(): 'beta' == os.environ['PYTEST_XDIST_WORKER'] and os._exit(9)\n"
-        "def test_c(): pass\n"
+        "import os, pytest\n"
+        "pytestmark = pytest.mark.parametrize('target', ['host'])\n"  # in the id, as every claim has it
+        "def test_a(target): pass\n"
+        "def test_b(target): 'beta' == os.environ['PYTEST_XDIST_WORKER'] and os._exit(9)\n"
+        "def test_c(target): pass\n"
     )
 
     found = run(session)

@@ -197,6 +197,19 @@ def test_timer_enabled_after_initialising_again_is_due(
     assert guest_reads(hypervisor, f"{name}_ctl_el2") == ENABLE | IMASK | ISTATUS
 
 
+@pytest.mark.promise(architectural="Arm ARM, CNTHV_CTL_EL2: FEAT_VHE")
+@pytest.mark.parametrize("register", ["ctl", "cval"])
+def test_el2_without_vhe_arms_no_virtual_timer(vm: Arm64Vm, register: str) -> None:
+    """A write of CNTHV_* by an EL2 without VHE is an undefined instruction, and no interrupt comes of it."""
+    (vcpu,) = el2_vcpus(vm, vhe=False)
+
+    with pytest.raises(GuestFault):
+        vcpu.guest.enter(EL2).run(f"write_cnthv_{register}_el2", (ENABLE,))
+
+    assert read(vcpu, sysreg.ESR_EL2) >> esr.ESR_ELx_EC_SHIFT == esr.ESR_ELx_EC_UNKNOWN
+    assert PPI_OF_CNTHV not in GicGuest(vcpu).private_irqs().pending
+
+
 @pytest.mark.promise(architectural="Arm ARM, HCR_EL2.TWI, and ESR_ELx: ISS encoding for WF* instructions")
 def test_hypervisor_finds_what_its_guest_waits_for(hypervisor: Arm64Vcpu) -> None:
     """In a WFI that it traps a hypervisor finds, unconditional, the wait for a timer, and its deadline."""

@@ -11,6 +11,7 @@ import pytest
 from fixtures.counters import OutsideWindow, Window
 from fixtures.guests import layout
 from fixtures.kvm.arm64.gic import Gic
+from fixtures.kvm.arm64.values import Counter
 from fixtures.kvm.arm64.vcpu import Arm64Vcpu
 from fixtures.kvm.arm64.vm import Arm64Vm
 from fixtures.kvm.arm64.watching import StepsBack, counter_steps, word_steps
@@ -18,6 +19,7 @@ from fixtures.kvm.attribute import Attribute
 from fixtures.kvm.expect import refused
 from fixtures.kvm.meanwhile import await_readings
 from fixtures.kvm.run_delay import RunDelay
+from fixtures.kvm.system import Kvm
 from fixtures.kvm.values import Reading
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.arm64 import kvm as kvm_arm64
@@ -25,6 +27,7 @@ from fixtures.uapi.arm64 import smccc
 from fixtures.uapi.arm64.arm_gic_v3 import GICD_CTLR, GICR_ISENABLER0, SGI_BASE
 from fixtures.uapi.arm64.pvclock import pvclock_vcpu_stolen_time
 from fixtures.uapi.arm64.sysreg import ICC_PMR_EL1
+from kvmtests.arm64.counters import COUNTERS, offset_counter
 from kvmtests.arm64.timers import ENABLE, PHYSICAL, VIRTUAL
 
 pytestmark = [
@@ -99,6 +102,27 @@ def test_others_leave_the_running_counters(vcpus: list[Arm64Vcpu], change: Chang
             other.guest.read_cntvct()
 
     seen = counter_steps(reader, work)
+
+    assert (seen.virtual, seen.physical) == (NO_STEP, NO_STEP)
+    stays_on_its_line("CNTVCT_EL0 at last", virtual, seen.last_virtual, seen.last)
+    stays_on_its_line("CNTPCT_EL0 at last", physical, seen.last_physical, seen.last)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_guests_of_another_vm_leave_the_running_counters(
+    kvm: Kvm[Arm64Vm], vcpu: Arm64Vcpu, counter: Counter
+) -> None:
+    """Both counters of a guest that reads them count on while another VM's guest, with an offset, is run."""
+    other = kvm.create_vm().create_vcpu(0)
+    offset_counter(other, counter, BACK)
+    virtual, physical = vcpu.guest.read_cntvct(), vcpu.guest.read_cntpct()
+
+    def work() -> None:
+        for _ in range(ROUNDS):
+            other.guest.read_counter(counter)
+            await_readings(vcpu, vcpu.guest.readings_so_far, 3)
+
+    seen = counter_steps(vcpu, work)
 
     assert (seen.virtual, seen.physical) == (NO_STEP, NO_STEP)
     stays_on_its_line("CNTVCT_EL0 at last", virtual, seen.last_virtual, seen.last)

@@ -8,6 +8,7 @@ import ctypes
 import pytest
 
 from fixtures.architectures import ARCHITECTURES
+from fixtures.guests.layout import PAGE_SIZE
 from fixtures.kvm.expect import refused
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.vcpu import Vcpu
@@ -38,6 +39,17 @@ def test_api_version_is_12(kvm: Kvm[Vm]) -> None:
 def test_kvm_run_mapping_holds_struct_kvm_run(kvm: Kvm[Vm]) -> None:
     """KVM_GET_VCPU_MMAP_SIZE covers struct kvm_run."""
     assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) >= ctypes.sizeof(uapi.kvm_run)
+
+
+@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+def test_mapping_of_a_vcpu_has_whole_pages(kvm: Kvm[Vm]) -> None:
+    """KVM_GET_VCPU_MMAP_SIZE is a number of whole pages, and the same before and after a vCPU exists."""
+    before = kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE)
+
+    kvm.create_vm().create_vcpu(0)
+
+    assert before % PAGE_SIZE == 0
+    assert kvm.handle.call(uapi.KVM_GET_VCPU_MMAP_SIZE) == before
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")

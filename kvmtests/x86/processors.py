@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from fixtures.kvm.errors import CapabilityMissing
+import ctypes
+
+from fixtures.kvm.errors import CapabilityMissing, KvmError
 from fixtures.kvm.x86.vcpu import X86Vcpu
-from fixtures.uapi.x86.cpuid import LEAF_80000001_EDX_RDTSCP
+from fixtures.kvm.x86.vm import X86Vm
+from fixtures.uapi import kvm as uapi
+from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE, LEAF_80000001_EDX_RDTSCP
 
 INTEL = b"GenuineIntel"
 UNDEFINED_OPCODE = 6  # the exception #UD
@@ -27,3 +31,27 @@ def vendor_of(vcpu: X86Vcpu) -> bytes:
     """Return the CPU's vendor as the guest's CPUID leaf 0 spells it."""
     _, ebx, ecx, edx = vcpu.guest.cpuid(0)
     return b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))
+
+
+X87_AND_SSE = 3
+"""The components of XSAVE that every mask of them has, unless it is empty."""
+
+
+def components(vm: X86Vm) -> int:
+    """Return the mask of XSAVE's components that guests may have, attribute 0 of the system descriptor.
+
+    `CapabilityMissing` where KVM has no such attributes. KVM_X86_XCOMP_GUEST_SUPP in arch/x86/kvm/x86.c.
+    """
+    value = ctypes.c_uint64()
+    attr = uapi.kvm_device_attr(group=0, attr=0, addr=ctypes.addressof(value))
+    try:
+        vm.system.pass_structure(uapi.KVM_GET_DEVICE_ATTR, attr)
+    except KvmError:
+        raise CapabilityMissing("KVM_CAP_SYS_ATTRIBUTES") from None
+    return value.value
+
+
+def has_xsave(vm: X86Vm) -> bool:
+    """Return whether KVM lets guests have XSAVE, which its host must have."""
+    [ecx] = [entry.ecx for entry in vm.cpuid.entries[: vm.cpuid.nent] if entry.function == 1]
+    return bool(ecx & LEAF_1_ECX_XSAVE)

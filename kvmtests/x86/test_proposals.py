@@ -16,7 +16,7 @@ import pytest
 from fixtures.counters import NSEC_PER_MSEC, NSEC_PER_SEC, Window, signed, wrap
 from fixtures.host_pair import HostDifference, TwoHosts
 from fixtures.kvm.attribute import Attribute
-from fixtures.kvm.errors import CapabilityMissing, KvmError
+from fixtures.kvm.errors import KvmError
 from fixtures.kvm.expect import refused
 from fixtures.kvm.handle import BAD_ADDRESS
 from fixtures.kvm.system import Kvm
@@ -28,8 +28,8 @@ from fixtures.migration.x86.tsc import ClockPair
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
-from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE
 from kvmtests.x86.moves import new_vm, save
+from kvmtests.x86.processors import X87_AND_SSE, components, has_xsave
 from kvmtests.x86.proposals import (
     CLOCK_GUEST,
     Guest,
@@ -402,18 +402,7 @@ def test_tsc_attribute_is_not_the_system_descriptors(vm: X86Vm) -> None:
 
     Source: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr(), KVM_X86_XCOMP_GUEST_SUPP.
     """
-    value = ctypes.c_uint64()
-    attr = uapi.kvm_device_attr(group=0, attr=0, addr=ctypes.addressof(value))
-    try:
-        vm.system.pass_structure(uapi.KVM_GET_DEVICE_ATTR, attr)
-    except KvmError:
-        raise CapabilityMissing("KVM_CAP_SYS_ATTRIBUTES") from None
+    mask = components(vm)
 
-    # Bits 0 and 1, x87 and SSE, are in every mask of state components; a host without XSAVE has none.
-    assert value.value & 3 == 3 or (value.value, has_xsave(vm)) == (0, False)
-
-
-def has_xsave(vm: X86Vm) -> bool:
-    """Return whether KVM lets guests have XSAVE, which its host must have."""
-    [ecx] = [entry.ecx for entry in vm.cpuid.entries[: vm.cpuid.nent] if entry.function == 1]
-    return bool(ecx & LEAF_1_ECX_XSAVE)
+    # A host without XSAVE has no components.
+    assert mask & X87_AND_SSE == X87_AND_SSE or (mask, has_xsave(vm)) == (0, False)

@@ -20,6 +20,7 @@ from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
 from kvmtests.x86.clocks import flags_after_entry
+from kvmtests.x86.processors import X87_AND_SSE, components, has_xsave
 
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 
@@ -153,6 +154,21 @@ def test_what_exists_is_read_to_memory_alone(vcpu: X86Vcpu) -> None:
 
     assert kvm_x86.KVM_VCPU_TSC_OFFSET in {attribute.number for attribute in there}
     assert [content(attribute) for attribute in there] == before
+
+
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+@pytest.mark.usefixtures("stable_tsc")
+@pytest.mark.parametrize("tsc_offset", [0, 2**40], ids=["zero", "two-to-40"])
+def test_offset_is_not_the_attribute_of_the_system(vcpu: X86Vcpu, tsc_offset: int) -> None:
+    """A vCPU's offset is not attribute 0 of the system descriptor: that mask stays, with x87 and SSE."""
+    before = components(vcpu.vm)
+    if not has_xsave(vcpu.vm):
+        raise CapabilityMissing("X86_FEATURE_XSAVE")
+
+    vcpu.tsc_offset = tsc_offset
+
+    assert components(vcpu.vm) == before
+    assert components(vcpu.vm) & X87_AND_SSE == X87_AND_SSE
 
 
 def content(attribute: Attribute) -> bytes:

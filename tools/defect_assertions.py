@@ -23,6 +23,7 @@ import pytest
 from fixtures.defects.defect import Defect
 from fixtures.defects.page import table
 from fixtures.kvm.errors import PromiseBroken
+from fixtures.sim.targets import TARGETS
 from tools.assertion_helpers import CLAIMS
 from tools.assertions import Assertion, assertions, at
 from tools.defect_calls import callers
@@ -124,7 +125,7 @@ def look(
     limit_s: float,
     stop: Stop,
 ) -> FailedAssertions:
-    """Try the defects *wanted*, each on its first target, until *stop*; return *earlier* with what failed."""
+    """Try the defects *wanted* on their `first_targets` until *stop*; return *earlier* with what failed."""
     root = Path.cwd()
     places = assertions(root)
     earlier.held |= {target: sorted(outcome.held) for target, outcome in recorded.items()}
@@ -134,13 +135,25 @@ def look(
         def work(job: Job, pipe: Connection, open_ones: Mapping[str, set[str]] = open_ones) -> None:
             run_with(AssertionListener(job, root, open_ones), job, pipe)
 
-        jobs = [job_for(defect, recorded, open_ones) for defect in wanted[start : start + _BATCH]]
+        jobs = [
+            job_for(defect, target, recorded[target], open_ones)
+            for defect in wanted[start : start + _BATCH]
+            for target in first_targets(defect)
+        ]
         outcomes = run_all((one for one in jobs if one.only), processes, limit_s, work, stop)
         if stop.by:
             break
         for one in jobs:
-            earlier.note(one.name, outcomes.get(one.name, JobOutcome()))
+            earlier.note(one.defect, outcomes.get(one.name, JobOutcome()))
     return earlier
+
+
+def first_targets(defect: Defect) -> list[str]:
+    """Return the first target of each architecture that *defect* concerns."""
+    first: dict[str, str] = {}
+    for target in defect.targets:
+        first.setdefault(TARGETS[target].arch, target)
+    return list(first.values())
 
 
 def _open_by_claim(places: Sequence[Assertion], found: FailedAssertions) -> dict[str, set[str]]:
@@ -151,10 +164,11 @@ def _open_by_claim(places: Sequence[Assertion], found: FailedAssertions) -> dict
     return by_claim
 
 
-def job_for(defect: Defect, recorded: Mapping[str, JobOutcome], open_ones: Mapping[str, set[str]]) -> Job:
-    """Return the run of the claims that *defect* may make fail at one of *open_ones*, by claim."""
-    target = defect.targets[0]
-    outcome = recorded[target]
+def job_for(defect: Defect, target: str, outcome: JobOutcome, open_ones: Mapping[str, set[str]]) -> Job:
+    """Return the run of the claims that *defect* may make fail on *target* at one of *open_ones*, by claim.
+
+    *outcome* is that of the target without a defect.
+    """
     functions = callers(defect, target, outcome.calls) or outcome.asked
     own = f"kvmtests/{defect.noticed_by}"
     module = own.partition("::")[0]
@@ -164,7 +178,8 @@ def job_for(defect: Defect, recorded: Mapping[str, JobOutcome], open_ones: Mappi
 
     only = sorted(set(functions) & outcome.held & open_ones.keys(), key=place)
     paths = dict.fromkeys(function.partition("::")[0] for function in only)
-    return Job(defect.id, defect.id, (target,), tuple(paths), only=tuple(only), options=OPTIONS)
+    name = f"{defect.id} on {target}"
+    return Job(name, defect.id, (target,), tuple(paths), only=tuple(only), options=OPTIONS)
 
 
 def still_open(found: FailedAssertions, places: Sequence[Assertion]) -> list[Assertion]:

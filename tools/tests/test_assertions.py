@@ -158,13 +158,21 @@ def test_hang_ends_its_claim_and_not_the_run() -> None:
     assert session.shouldstop
 
 
+def test_defect_is_tried_on_each_architecture() -> None:
+    """One that all KVMs can have runs on the first target of each."""
+    shared = DEFECTS["S403"]
+
+    assert defect_assertions.first_targets(shared) == ["sim-x86_64", "sim-arm64-vhe", "sim-riscv64-sstc"]
+    assert defect_assertions.first_targets(DEFECTS["C01"]) == ["sim-x86_64"]
+
+
 def test_claim_without_open_assertions_does_not_run() -> None:
     """A defect runs only with claims that hold without it and have something open."""
     claim = f"kvmtests/{DEFECTS['C01'].noticed_by}"
     outcome = JobOutcome(asked=(claim,), held=frozenset({claim}), calls={DEFECTS["C01"].rule: (claim,)})
 
     def chosen(still: dict[str, set[str]]) -> Job:
-        return defect_assertions.job_for(DEFECTS["C01"], {"sim-x86_64": outcome}, still)
+        return defect_assertions.job_for(DEFECTS["C01"], "sim-x86_64", outcome, still)
 
     assert chosen({claim: {"x"}}).only == (claim,)
     assert chosen({claim: {"x"}}).options == ("--stress",)

@@ -12,6 +12,7 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86.cpuid import LEAF_1_ECX_XSAVE, LEAF_80000001_EDX_RDTSCP
 
 INTEL = b"GenuineIntel"
+AMD = b"AuthenticAMD"
 UNDEFINED_OPCODE = 6  # the exception #UD
 
 

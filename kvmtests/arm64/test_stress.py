@@ -130,8 +130,7 @@ def test_timers_survive_signals(vcpu: Arm64Vcpu, timer: Timer) -> None:
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_interrupted_run_is_reported_as_such(vcpu: Arm64Vcpu) -> None:
     """While immediate_exit is set every KVM_RUN fails with EINTR, and none runs the guest."""
-    vcpu.guest.read_cntvct()
-    vcpu.finish_exit()
+    vcpu.guest.load("cntvct")
     where = vcpu.where()
     vcpu.immediate_exit = True
 

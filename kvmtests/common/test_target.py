@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.architectures import ARCHITECTURES
 from fixtures.guests.layout import PAGE_SIZE
+from fixtures.kvm.exits import Interrupted
 from fixtures.kvm.expect import refused
 from fixtures.kvm.system import Kvm
 from fixtures.kvm.vcpu import Vcpu
@@ -54,13 +55,16 @@ def test_mapping_of_a_vcpu_has_whole_pages(kvm: Kvm[Vm]) -> None:
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, the kvm_run structure: immediate_exit")
 def test_immediate_exit_runs_no_guest_instruction(vcpu: Vcpu) -> None:
-    """With immediate_exit KVM_RUN fails with EINTR, and a guest that could run stays where it was."""
+    """With immediate_exit each KVM_RUN fails with EINTR, and a guest that could run stays where it was."""
     vcpu.require_capability(uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT")
     vcpu.guest.load(ARCHITECTURES[vcpu.handle.arch].counter_program)
     start = vcpu.where()
 
-    vcpu.poke_without_entry()
+    vcpu.immediate_exit = True
+    exits = [vcpu.run(), vcpu.run()]
+    vcpu.immediate_exit = False
 
+    assert [type(left) for left in exits] == [Interrupted] * 2
     assert vcpu.where() == start
 
 

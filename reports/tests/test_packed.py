@@ -138,7 +138,7 @@ def test_controller_sees_what_one_process_sees(
     assert len(seen(alone)) == 7 * 3 - 1  # one is skipped before its call
     assert seen(sent) == seen(alone)
     assert sent.outlines.count("ARRIVED") == 7 + 2  # two failed before their teardown
-    assert {**alone.parseoutcomes(), **sent.parseoutcomes()} == alone.parseoutcomes()  # but for warnings
+    assert sent.parseoutcomes().items() <= alone.parseoutcomes().items()  # one process also counts warnings
 
 
 def test_failure_is_not_lost_with_the_worker(

@@ -213,7 +213,7 @@ def page(found: ThinRules) -> str:
         )
         for verdict in thin_ones
     )
-    tables = [table(("rule", "defects", "held by", "why it stays"), rows)]
+    tables = [table(("rule", "defects", "held by", "why it stays"), rows)] if thin_ones else []
     if left:
         open_ones = (_open_row(verdict) for verdict in found.verdicts if not verdict.judged)
         tables += ["\n## Not judged\n", table(("rule", "defects", "why"), open_ones)]

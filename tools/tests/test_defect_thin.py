@@ -78,6 +78,13 @@ def test_rule_of_one_function_is_thin(run: Callable[..., list[RuleVerdict]]) -> 
     assert f"| `{RULE}` | C01, C02 | `x86/test_set_clock.py` `{OWN.partition('::')[2]}` |" in text
 
 
+def test_page_without_thin_rules_has_no_table(run: Callable[..., list[RuleVerdict]]) -> None:
+    """Where each rule has two test functions the page says how many rules there are, and ends."""
+    text = page(ThinRules(recorded(OWN, OTHER).claims, run(C01=(OWN,), C02=(OTHER,))))
+
+    assert text.endswith("0 of 1 rules are thin; 2 defects were tried, with 2 claims on sim-x86_64.\n")
+
+
 def test_rules_left_open_are_counted() -> None:
     """A rule with a defect that was not tried is not called thin: it is said that it was not judged."""
     verdicts = [RuleVerdict(RULE, ("C01", "C02"), ["C01"], {OWN})]

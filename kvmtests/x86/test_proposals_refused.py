@@ -65,7 +65,7 @@ def lined(vcpus: list[X86Vcpu]) -> Lined:
 def register_by_the_legacy_msr(lined: Lined) -> None:
     """Let the first vCPU's guest register kvmclock so that KVM turns the master clock off."""
     lined.vcpus[0].guest.enable_kvmclock(MSR_KVM_SYSTEM_TIME)
-    assert flags_after_entry(*lined.vcpus) == OFF
+    enter_all(lined.vcpus)
 
 
 CALLS: Mapping[str, Callable[[Lined], None]] = {"get": Lined.get, "set": Lined.set}

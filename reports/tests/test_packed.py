@@ -107,14 +107,29 @@ EACH_OUTCOME = """
     def test_strict(): pass
 """
 NOTES = """
+    import os
+    import pathlib
+
+    def note(*words):
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            with pathlib.Path("notes").open("a") as notes:
+                print(*words, file=notes)
+
     def pytest_runtest_logreport(report):
-        if hasattr(report, "node") or not hasattr(report, "worker_id"):
-            words = report.outcome, report.user_properties, getattr(report, "wasxfail", None)
-            print("\\nSEEN", report.nodeid, report.when, words)
+        words = report.outcome, report.user_properties, getattr(report, "wasxfail", None)
+        note("SEEN", report.nodeid, report.when, words)
 
     def pytest_report_from_serializable(data):
-        print("\\nARRIVED")
+        note("ARRIVED")
 """
+
+
+def noted(pytester: pytest.Pytester) -> list[str]:
+    """Return what was noted in the process that the reports arrive at, and forget it."""
+    notes = pytester.path / "notes"
+    lines = notes.read_text().splitlines()
+    notes.unlink()
+    return lines
 
 
 @pytest.mark.parametrize("junit", [False, True])
@@ -127,17 +142,16 @@ def test_controller_sees_what_one_process_sees(
     pytester.makeini("[pytest]")
     pytester.makeconftest(NOTES)
     pytester.makepyfile(EACH_OUTCOME)
-    options = ["-p", "reports.plugin", "-s", *(["--junitxml=found.xml"] if junit else [])]
+    options = ["-p", "reports.plugin", *(["--junitxml=found.xml"] if junit else [])]
 
     alone = pytester.runpytest_subprocess(*options)
+    expected = noted(pytester)
     sent = pytester.runpytest_subprocess(*options, "-n1")
+    found = noted(pytester)
 
-    def seen(result: pytest.RunResult) -> list[str]:
-        return [line for line in result.outlines if line.startswith("SEEN")]
-
-    assert len(seen(alone)) == 7 * 3 - 1  # one is skipped before its call
-    assert seen(sent) == seen(alone)
-    assert sent.outlines.count("ARRIVED") == 7 + 2  # two failed before their teardown
+    assert len(expected) == 7 * 3 - 1  # one is skipped before its call
+    assert [line for line in found if line != "ARRIVED"] == expected
+    assert found.count("ARRIVED") == 7 + 2  # two failed before their teardown
     assert sent.parseoutcomes().items() <= alone.parseoutcomes().items()  # one process also counts warnings
 
 
@@ -155,9 +169,9 @@ def test_failure_is_not_lost_with_the_worker(
         "def test_a(deadly): assert 1 == 2\n"
     )
 
-    found = pytester.runpytest_subprocess("-p", "reports.plugin", "-s", "-n1")
+    pytester.runpytest_subprocess("-p", "reports.plugin", "-n1")
 
-    assert [line.split()[2:4] for line in found.outlines if line.startswith("SEEN")][:2] == [
+    assert [line.split()[2:4] for line in noted(pytester) if line != "ARRIVED"][:2] == [
         ["setup", "('passed',"],
         ["call", "('failed',"],
     ]

@@ -7,6 +7,7 @@ from fixtures.counters import NSEC_PER_MSEC
 from fixtures.guests import layout
 from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.errors import CapabilityMissing
+from fixtures.kvm.exits import HypervExit, IoExit
 from fixtures.kvm.x86.messages import TimerMessage
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
@@ -72,6 +73,15 @@ def with_synic(vm: X86Vm, number: int = 0, capability: int = uapi.KVM_CAP_HYPERV
 def simp(vcpu: X86Vcpu) -> int:
     """Return HV_X64_MSR_SIMP with the vCPU's message page, enabled."""
     return layout.message_page(vcpu.id) | HV_SYNIC_SIMP_ENABLE
+
+
+def guest_writes(vcpu: X86Vcpu, msr: int, value: int) -> HypervExit:
+    """Let the guest write *msr*; return the exit to user space that this is."""
+    vcpu.guest.load("wrmsr")
+    vcpu.guest.mailbox.operand[0], vcpu.guest.mailbox.operand[1] = msr, value
+    left = vcpu.run_to(HypervExit)
+    vcpu.run_to(IoExit)
+    return left
 
 
 def config_msr(timer: int) -> int:

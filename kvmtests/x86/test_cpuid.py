@@ -12,13 +12,14 @@ from ctypes import Structure
 import pytest
 
 from fixtures.kvm.errors import CapabilityMissing, GuestFault
-from fixtures.kvm.x86.cpuid import cpuid_without
+from fixtures.kvm.x86.cpuid import cpuid_of_vendor, cpuid_without
+from fixtures.kvm.x86.guest import GENERAL_PROTECTION
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.uapi.x86.cpuid import LEAF_7_EBX_TSC_ADJUST, LEAF_80000001_EDX_RDTSCP
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.clocks import check_tsc_continues
-from kvmtests.x86.processors import UNDEFINED_OPCODE, require_rdtscp
+from kvmtests.x86.processors import AMD, INTEL, UNDEFINED_OPCODE, require_rdtscp
 
 pytestmark = [
     pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_SET_CPUID2"),
@@ -73,3 +74,22 @@ def test_each_vcpu_has_its_own_table(vm: X86Vm, without_tsc_adjust: Structure) -
     assert [vcpu.get_msr(MSR_IA32_TSC_ADJUST) for vcpu in starts] == [MOVED, 0]
     for (vcpu, start), moved in zip(starts.items(), (MOVED, 0), strict=True):
         check_tsc_continues(vcpu, start.value + moved, since=start.window)
+
+
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
+def test_each_table_names_a_vendor_of_its_own(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """A guest's TSC_AUX of more than 32 bits is #GP where its table names Intel, and is cut where AMD.
+
+    Source: arch/x86/kvm/x86.c: __kvm_set_msr(), case MSR_TSC_AUX.
+    """
+    require_rdtscp(vcpu)
+    intel, amd = vm.create_vcpu(1), vm.create_vcpu(2)
+    intel.set_cpuid(cpuid_of_vendor(vm.cpuid, INTEL))
+    amd.set_cpuid(cpuid_of_vendor(vm.cpuid, AMD))
+
+    with pytest.raises(GuestFault) as fault:
+        intel.guest.wrmsr(MSR_TSC_AUX, 2**40 + 6)
+    amd.guest.wrmsr(MSR_TSC_AUX, 2**40 + 6)
+
+    assert fault.value.vector == GENERAL_PROTECTION
+    assert [each.guest.rdmsr(MSR_TSC_AUX).value for each in (intel, amd)] == [0, 6]

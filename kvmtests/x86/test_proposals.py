@@ -28,6 +28,7 @@ from fixtures.migration.x86.tsc import ClockPair
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
+from kvmtests.x86.clocks import flags_after_entry
 from kvmtests.x86.moves import new_vm, save
 from kvmtests.x86.processors import X87_AND_SSE, components, has_xsave
 from kvmtests.x86.proposals import (
@@ -282,7 +283,7 @@ def test_scale_and_clock_guest_move_a_guest(
 
 
 def refuse_line(vcpu: X86Vcpu, clock_guest: Guest, number: int, **wrong: int) -> None:
-    """Assert that the line with *wrong* in it is refused with errno *number* and leaves the clock alone."""
+    """Assert that the line with *wrong* in it is refused with errno *number*, and can be set without."""
     getter, setter = clock_guest
     before = get_clock_guest(vcpu, getter)
 
@@ -290,17 +291,19 @@ def refuse_line(vcpu: X86Vcpu, clock_guest: Guest, number: int, **wrong: int) ->
         set_clock_guest(vcpu, setter, dataclasses.replace(before, system_time_ns=10**15, **wrong))
 
     assert abs(distance_ns(vcpu, before)) <= 1
+    set_clock_guest(vcpu, setter, before)
+    assert flags_after_entry(vcpu) == MASTER_CLOCK
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_line_without_multiplier_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """A line whose multiplier is 0 is refused with EINVAL, and the clock stays."""
+    """A line whose multiplier is 0 is refused with EINVAL, the right one is not; the clock stays."""
     refuse_line(vcpu, clock_guest, errno.EINVAL, tsc_to_system_mul=0)
 
 
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_line_of_another_frequency_is_refused(vcpu: X86Vcpu, clock_guest: Guest) -> None:
-    """A line made for twice the guest's frequency is refused with ERANGE, and the clock stays."""
+    """A line of twice the guest's frequency is refused with ERANGE, its own one is not; the clock stays."""
     shift = vcpu.guest.pvclock().tsc_shift
     refuse_line(vcpu, clock_guest, errno.ERANGE, tsc_shift=shift - 1)
 

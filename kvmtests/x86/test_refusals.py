@@ -30,7 +30,17 @@ from fixtures.uapi.x86.kvm_para import MSR_KVM_STEAL_TIME, MSR_KVM_SYSTEM_TIME_N
 from fixtures.uapi.x86.msr_index import MSR_IA32_TSC_ADJUST, MSR_TSC_AUX
 from kvmtests.x86.clocks import MARGIN_NS, check_tsc_continues, enter_all, flags_after_entry
 from kvmtests.x86.processors import require_intel, require_rdtscp
-from kvmtests.x86.xen import configure, get_vm, require_xen, set_vm
+from kvmtests.x86.xen import (
+    PLACES,
+    VCPU_INFO,
+    configure,
+    get_vcpu,
+    get_vm,
+    pvclock_at,
+    require_xen,
+    set_vcpu,
+    set_vm,
+)
 
 pytestmark = [pytest.mark.promise(de_facto="Linux 6.1 to 7.3"), pytest.mark.thorough]
 
@@ -225,3 +235,21 @@ def test_refused_call_changes_nothing(vm: X86Vm, vcpus: list[X86Vcpu], number: i
         check_tsc_continues(vcpu, reading.value, since=reading.window)
     assert flags_after_entry(*vcpus) == before.flags
     assert contents(vcpus) == records
+
+
+def test_refused_address_leaves_both_records_of_a_xen_guest(vm: X86Vm, vcpu: X86Vcpu) -> None:
+    """An unaligned vcpu_info is refused with ENXIO; both records keep their address, and show a new clock."""
+    require_xen(vm)
+    for kind, (address, _) in PLACES.items():
+        set_vcpu(vcpu, kind, address)
+    vcpu.guest.read_tsc()
+    before = [pvclock_at(vcpu, kind).version for kind in PLACES]
+
+    with refused(errno.ENXIO):
+        set_vcpu(vcpu, xen.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, VCPU_INFO + 1)
+
+    assert [get_vcpu(vcpu, kind) for kind in PLACES] == [address for address, _ in PLACES.values()]
+    vm.set_clock(0)
+    vcpu.guest.read_tsc()
+    for kind, version in zip(PLACES, before, strict=True):
+        assert pvclock_at(vcpu, kind).version > version

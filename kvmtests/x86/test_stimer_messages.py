@@ -41,6 +41,7 @@ from kvmtests.x86.stimers import (
     arm_by_user_space,
     arm_timer,
     armed_state,
+    guest_writes,
     message,
     reference_time_100ns,
     require_direct_mode,
@@ -133,6 +134,18 @@ def test_message_goes_to_the_sources_slot(timed: X86Vcpu) -> None:
 
     slots = {source: take_message(timed, source) for source in range(16)}
     assert {source: seen.timer for source, seen in slots.items() if seen.there} == {3: 0, 15: 1, 1: 2}
+
+
+@pytest.mark.promise(architectural=SLOTS)
+def test_each_vcpu_has_its_own_message_page(vm: X86Vm, timed: X86Vcpu) -> None:
+    """A vCPU gets its messages after another one's guest has disabled the message page there."""
+    other = with_synic(vm, 1)
+
+    guest_writes(other, msr_index.HV_X64_MSR_SIMP, 0)
+    arm_timer(timed, ONE_SHOT, PAST)
+    timed.guest.read_tsc()
+
+    assert message(timed).type == HVMSG_TIMER_EXPIRED
 
 
 @pytest.mark.promise(architectural=SLOTS)

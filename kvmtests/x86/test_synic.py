@@ -14,7 +14,7 @@ import pytest
 from fixtures.guests import layout
 from fixtures.guests.x86.state import TIMER_VECTOR
 from fixtures.kvm.errors import GuestFault, MsrRefused
-from fixtures.kvm.exits import HypervExit, IoExit
+from fixtures.kvm.exits import IoExit
 from fixtures.kvm.expect import refused
 from fixtures.kvm.x86.guest import GENERAL_PROTECTION
 from fixtures.kvm.x86.vcpu import X86Vcpu
@@ -23,7 +23,16 @@ from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import msr_index
 from fixtures.uapi.x86.hyperv import HV_SYNIC_CONTROL_ENABLE, HV_SYNIC_SINT_MASKED, HV_SYNIC_VERSION_1
 from kvmtests.x86.hyperv import enlighten, require_hyperv
-from kvmtests.x86.stimers import HOUR, ONE_SHOT, config_msr, count_msr, simp, with_synic, without_synic
+from kvmtests.x86.stimers import (
+    HOUR,
+    ONE_SHOT,
+    config_msr,
+    count_msr,
+    guest_writes,
+    simp,
+    with_synic,
+    without_synic,
+)
 
 pytestmark = [
     pytest.mark.promise(architectural="Hyper-V TLFS, Virtual Interrupt Controller: SynIC Registers"),
@@ -49,15 +58,6 @@ def fill_message_page(vcpu: X86Vcpu) -> slice:
     place = slice(start, start + layout.PAGE_SIZE)
     vcpu.vm.memory[place] = FILLED
     return place
-
-
-def guest_writes(vcpu: X86Vcpu, msr: int, value: int) -> HypervExit:
-    """Let the guest write *msr*; return the exit to user space that this is."""
-    vcpu.guest.load("wrmsr")
-    vcpu.guest.mailbox.operand[0], vcpu.guest.mailbox.operand[1] = msr, value
-    left = vcpu.run_to(HypervExit)
-    vcpu.run_to(IoExit)
-    return left
 
 
 def is_refused(vcpu: X86Vcpu, msr: int, value: int) -> bool:

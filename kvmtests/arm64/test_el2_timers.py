@@ -200,13 +200,17 @@ def test_timer_enabled_after_initialising_again_is_due(
 @pytest.mark.promise(architectural="Arm ARM, CNTHV_CTL_EL2: FEAT_VHE")
 @pytest.mark.parametrize("register", ["ctl", "cval"])
 def test_el2_without_vhe_arms_no_virtual_timer(vm: Arm64Vm, register: str) -> None:
-    """A write of CNTHV_* by an EL2 without VHE is an undefined instruction, and no interrupt comes of it."""
+    """A write of CNTHV_* by an EL2 without VHE is undefined: no interrupt, and EL1's deadlines stay."""
     (vcpu,) = el2_vcpus(vm, vhe=False)
+    deadlines = {kvm_arm64.KVM_REG_ARM_TIMER_CVAL: 2**40, kvm_arm64.KVM_REG_ARM_PTIMER_CVAL: 2**41}
+    for timer, deadline in deadlines.items():
+        vcpu.set_reg(timer, deadline)
 
     with pytest.raises(GuestFault):
         vcpu.guest.enter(EL2).run(f"write_cnthv_{register}_el2", (ENABLE,))
 
     assert read(vcpu, sysreg.ESR_EL2) >> esr.ESR_ELx_EC_SHIFT == esr.ESR_ELx_EC_UNKNOWN
+    assert {timer: vcpu.get_reg(timer) for timer in deadlines} == deadlines
     assert PPI_OF_CNTHV not in GicGuest(vcpu).private_irqs().pending
 
 

@@ -12,6 +12,8 @@ import pytest
 from fixtures.counters import NSEC_PER_MSEC
 from fixtures.kvm.errors import GuestFault
 from fixtures.kvm.riscv.vcpu import RiscvVcpu
+from fixtures.kvm.riscv.vm import RiscvVm
+from fixtures.kvm.system import Kvm
 from fixtures.targets import Probe
 from fixtures.uapi.riscv.csr import EXC_INST_ILLEGAL
 from kvmtests.riscv.timers import FAR, OFF, ON, deadline_ahead, now, ticks
@@ -31,6 +33,19 @@ def test_time_moved_over_the_deadline_makes_it_pending(
     vcpu.time = deadline + ahead
 
     assert vcpu.guest.await_timer(deadline + ahead + quiet).pending
+
+
+@pytest.mark.promise(de_facto="Linux 6.12 to 7.2")
+def test_time_moved_in_another_vm_meets_no_deadline(kvm: Kvm[RiscvVm], vcpu: RiscvVcpu, quiet: int) -> None:
+    """A deadline that user space moves another VM's time past is still ahead of this VM's guest."""
+    other = kvm.create_vm().create_vcpu(0)
+    deadline = now(vcpu) + FAR
+    vcpu.guest.set_deadline(deadline)
+
+    other.time = deadline + 1
+    look = vcpu.guest.await_timer(now(vcpu) + quiet)
+
+    assert (look.pending, look.after < deadline) == (False, True)
 
 
 @pytest.mark.promise(architectural="RISC-V Privileged Architecture, the CSR time is read-only")

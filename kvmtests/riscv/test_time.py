@@ -208,12 +208,16 @@ def test_time_moved_under_a_running_vcpu_holds_at_its_next_entry(vcpus: list[Ris
 
 
 @pytest.mark.promise(architectural="RISC-V Privileged Architecture, the CSR time is read-only")
-def test_guest_cannot_write_the_time(vcpu: RiscvVcpu) -> None:
-    """CSRW of time in the guest is an illegal instruction."""
+def test_guest_cannot_write_the_time(vm: RiscvVm, vcpu: RiscvVcpu) -> None:
+    """CSRW of time in the guest is an illegal instruction, and the time that user space reads continues."""
+    first = vcpu.guest.read_time()
+
     with pytest.raises(GuestFault) as fault:
-        vcpu.guest.write_csr("time", 0)
+        vcpu.guest.write_csr("time", FAR)
 
     assert fault.value.vector == EXC_INST_ILLEGAL
+    window, seen = timed(vm, lambda: vcpu.time)
+    assert overlap(difference(first), Window(wrap(seen - window.last), wrap(seen - window.first)))
 
 
 @pytest.mark.parametrize("program", ["read_htimedelta", "write_htimedelta"])

@@ -138,7 +138,8 @@ def test_controller_sees_what_one_process_sees(
 ) -> None:
     """Every phase is reported with and without workers; one message brings all, or all up to a failure."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makeini("[pytest]")
     pytester.makeconftest(NOTES)
     pytester.makepyfile(EACH_OUTCOME)
@@ -160,7 +161,8 @@ def test_failure_is_not_lost_with_the_worker(
 ) -> None:
     """What failed is known although the worker dies in the teardown."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makeini("[pytest]")
     pytester.makeconftest(NOTES)
     pytester.makepyfile(

@@ -34,10 +34,6 @@ def vendor_of(vcpu: X86Vcpu) -> bytes:
     return b"".join(word.to_bytes(4, "little") for word in (ebx, edx, ecx))
 
 
-X87_AND_SSE = 3
-"""The components of XSAVE that every mask of them has, unless it is empty."""
-
-
 def components(vm: X86Vm) -> int:
     """Return the mask of XSAVE's components that guests may have, attribute 0 of the system descriptor.
 

@@ -28,9 +28,10 @@ from fixtures.migration.x86.tsc import ClockPair
 from fixtures.targets import Target
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi import series
+from fixtures.uapi.x86.cpuid import X87_AND_SSE
 from kvmtests.x86.clocks import flags_after_entry
 from kvmtests.x86.moves import new_vm, save
-from kvmtests.x86.processors import X87_AND_SSE, components, has_xsave
+from kvmtests.x86.processors import components, has_xsave
 from kvmtests.x86.proposals import (
     CLOCK_GUEST,
     Guest,

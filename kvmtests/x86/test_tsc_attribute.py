@@ -19,8 +19,9 @@ from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm
 from fixtures.uapi.x86 import kvm as kvm_x86
+from fixtures.uapi.x86.cpuid import X87_AND_SSE
 from kvmtests.x86.clocks import flags_after_entry
-from kvmtests.x86.processors import X87_AND_SSE, components, has_xsave
+from kvmtests.x86.processors import components, has_xsave
 
 pytestmark = pytest.mark.promise(documented="Documentation/virt/kvm/devices/vcpu.rst, KVM_VCPU_TSC_OFFSET")
 

@@ -88,7 +88,7 @@ JOINING = [
     pytest.param(
         [Write(0, 100), Write(1, 100.9), Write(1, 101.8), Write(1, 102.7)], id="chain-slides-the-window"
     ),
-    pytest.param([Write(0, 100), Write(1, 101.2, pause_ms=300)], id="elapsed-time-counts"),
+    pytest.param([Write(0, 100), Write(1, 101.05, pause_ms=100)], id="elapsed-time-counts"),
     pytest.param([Write(0, 100), Write(1, 200), Write(0, 200)], id="back-together"),
 ]
 
@@ -99,7 +99,7 @@ PARTING = [
     pytest.param([Write(0, 100), Write(1, 98)], id="two-seconds-behind"),
     pytest.param([Write(0, 100), Write(1, 101.5)], id="above-a-second-ahead"),
     pytest.param([Write(0, 100), Write(1, 99)], id="a-second-behind"),
-    pytest.param([Write(0, 100), Write(1, 99.2, pause_ms=300)], id="stale"),
+    pytest.param([Write(0, 100), Write(1, 99.05, pause_ms=100)], id="stale"),
     pytest.param([Write(0, 100), Write(1, 100), Write(0, 102)], id="apart-again"),
 ]
 

@@ -147,10 +147,10 @@ def test_value_that_comes_late_joins_the_one_before_it(kvm: Kvm[X86Vm]) -> None:
 def written_late(vcpus: list[X86Vcpu], value: int) -> list[float]:
     """Write one TSC value to each vCPU, half a second apart; return by how much each is late, in s."""
     windows = []
-    for vcpu in vcpus:
+    for number, vcpu in enumerate(vcpus):
+        vcpu.vm.time.sleep_ns(550 * NSEC_PER_MSEC if number else 0)
         written, _ = timed(vcpu.vm, partial(vcpu.set_msr, MSR_IA32_TSC, value))
         windows.append(written)
-        vcpu.vm.time.sleep_ns(550 * NSEC_PER_MSEC)
     hz = vcpus[0].tsc_khz * 1_000
     return [(late.last - early.first) / hz for early, late in pairwise(windows)]
 

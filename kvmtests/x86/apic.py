@@ -77,6 +77,15 @@ def arm(vcpu: X86Vcpu, ahead_ns: int) -> int:
     return deadline
 
 
+def is_ahead(vcpu: X86Vcpu, deadline: int) -> bool:
+    """Return whether the vCPU's TSC has a millisecond or more to go until *deadline*.
+
+    That much, since KVM converts a deadline to a time of a clock that is steered, and takes a little off it.
+    """
+    ahead_ticks = (deadline - vcpu.get_msr(MSR_IA32_TSC)) % 2**64
+    return vcpu.tsc_khz <= ahead_ticks < 2**63
+
+
 @dataclass(frozen=True, slots=True)
 class Interrupts:
     """What the guest's handler has seen, and what is left afterwards."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_verdict_is_the_claims(case: str, tmp_path: Path) -> None:
     if result.verdict in FAILED:
         assert symptoms(done.stdout) == symptoms(result.message)
         assert compared(done.stdout) <= numbers(result.message)
+
+
+def test_program_makes_one_long_attempt() -> None:
+    """A claim that comes too late for a deadline tries again with more time; a program begins with 1.6 s."""
+    text = exported(RESTORED.format("sim-x86_64"), "sim-x86_64")
+
+    _, _, main = text.partition("int main(void)")
+    armed = re.findall(r"MSR_IA32_TSC_DEADLINE, \(msr_1 \+ \(+uint64_t\)(\d+) ", main)
+    assert armed == ["1600000000"]
+    assert main.count("sleep_ns(5000000);") == 1
 
 
 @pytest.mark.thorough

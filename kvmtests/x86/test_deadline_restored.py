@@ -86,12 +86,18 @@ def moved(kvm: Kvm[X86Vm], source: X86Vcpu, order: tuple[str, ...]) -> X86Vcpu:
 
 
 def moved_in_time(kvm: Kvm[X86Vm], source: X86Vcpu, order: tuple[str, ...]) -> X86Vcpu:
-    """Return what `moved` does, with a deadline that is still to come for the restored vCPU."""
+    """Return what `moved` does, with a deadline that is still to come for the restored vCPU.
+
+    A deadline that passes too soon may leave a request in the APIC of *source*, which is put back then.
+    """
+    registers = source.lapic
     for ahead_ns in times_ahead_ns():
         deadline = arm(source, ahead_ns)
         destination = moved(kvm, source, order)
         if is_ahead(destination, deadline):
             return destination
+        source.set_msr(MSR_IA32_TSC_DEADLINE, 0)
+        source.lapic = registers
     raise too_slow("saving and restoring a vCPU")
 
 

@@ -165,21 +165,34 @@ def test_junit_counters_are_its_elements(run: Run) -> None:
 
 
 @hostile
-@given(file=texts.map(text.one_line), target=words.map(text.one_line), line=st.integers(0, 9))
-def test_empty_case_is_what_the_library_writes(file: str, target: str, line: int) -> None:
-    """The one element that is written directly has the attributes that junit-xml gives it, in their order."""
-    test = model.Result("a", "b", target, "c", Verdict.PASS, file=file, line=line, duration_ns=1_500_000)
+@given(
+    file=texts.map(text.one_line),
+    target=words.map(text.one_line),
+    line=st.integers(0, 9),
+    reason=st.none() | texts.map(text.one_line),
+)
+def test_brief_case_is_what_the_library_writes(file: str, target: str, line: int, reason: str | None) -> None:
+    """A pass or skip that is written directly has what junit-xml gives it, attributes in their order."""
+    verdict = Verdict.PASS if reason is None else Verdict.SKIP
+    test = model.Result(
+        "a", "b", target, "c", verdict, reason=reason or "", file=file, line=line, duration_ns=1_500_000
+    )
     case = junit_xml.TestCase(
         "b", f"{target}.c", file=file or None, line=str(line) if file and line else None
     )
+    if reason is not None:
+        case.add_skipped_info(reason or "skip", reason or "skip")
     element = junit_xml.TestSuite("", [case]).build_xml_doc()[0]
     element.set("time", "0.002")
 
     run = Run(targets=(model.ReportTarget(target),), results=(test,))
     (found,) = ET.fromstring("".join(junit.located(run))).iter("testcase")  # noqa: S314
 
-    assert list(found.attrib.items()) == list(element.attrib.items())
-    assert (found.text, len(found)) == (element.text, len(element)) == (None, 0)
+    assert [_content(each) for each in found.iter()] == [_content(each) for each in element.iter()]
+
+
+def _content(element: ET.Element) -> tuple[object, ...]:
+    return element.tag, list(element.attrib.items()), element.text
 
 
 def test_output_of_a_pass_is_in_its_case() -> None:

@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.targets",
     "fixtures.plugins.left_out",
+    "fixtures.plugins.places",
     "fixtures.plugins.conditions",
     "fixtures.plugins.one_kind",
     "fixtures.plugins.reproduce",

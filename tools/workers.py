@@ -13,7 +13,7 @@ from tools.arguments import SUITE
 HOST = "host"
 """The target that is this host's own KVM."""
 
-ONE_MORE = "one worker more than processors: thorough claims on a real host sleep for half a minute"
+ONE_MORE = "one worker more than processors: thorough claims on a real host sleep for many seconds"
 
 
 class WorkersOfClaims:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Callable
+from functools import partial
 
-from fixtures.backends.protocol import Backend, Mapping
+from fixtures.backends.protocol import Backend, Mapping, TimedCall
 from fixtures.guests import layout as guest_layout
 from fixtures.uapi import kvm
 from fixtures.uapi.ioctl import Request, fields
@@ -77,14 +78,17 @@ class Recorder:
             return result
         return Number(result, StepValue(call, "result", _RESULT_BITS))
 
-    def timed_ioctl(self, fd: int, request: int, arg: int, /) -> tuple[int, int, int]:
-        """KVM_RUN between two host counter readings."""
+    def timed_call(self, fd: int, request: int, arg: int, /) -> TimedCall:
+        """Return KVM_RUN between two host counter readings."""
+        return partial(self._enter, fd, self.inner.timed_call(fd, request, arg))
+
+    def _enter(self, fd: int, kvm_run: TimedCall) -> tuple[int, int, int]:
         vcpu = self.run.vcpu(fd)
         if not self.run.follows_this_thread():
             kind = ReadOn if id(vcpu) in self.run.reading else Spin
             self.run.events.append(kind(vcpu, "start", claim=self.run.in_claim))
-            return self.inner.timed_ioctl(fd, request, arg)
-        before, result, after = self.inner.timed_ioctl(fd, request, arg)
+            return kvm_run()
+        before, result, after = kvm_run()
         if self.run.silent:
             return before, result, after
         run = kvm.kvm_run.from_address(self._maps[fd])

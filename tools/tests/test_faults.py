@@ -200,13 +200,10 @@ import threading
 import pytest
 from fixtures.sim import SimBackend
 from fixtures.kvm.system import open_kvm
-from fixtures.uapi import kvm
 
 class Stuck(SimBackend):
-    def timed_ioctl(self, fd, request, arg=0):
-        if request == kvm.KVM_RUN:
-            threading.Event().wait()
-        return super().timed_ioctl(fd, request, arg)
+    def timed_call(self, fd, request, arg):
+        return threading.Event().wait
 
 @pytest.fixture
 def stuck_vcpu(target):

@@ -199,7 +199,7 @@ def test_other_clocksources_are_not_supported(vcpu: X86Vcpu, target_facts: Probe
     assert untouched(vcpu)
 
 
-@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("tsc_clocksource")
 def test_tsc_that_is_caught_up_with_is_not_paired(vcpu: X86Vcpu) -> None:
     """A faster frequency without scaling has no line: the call gives KVM_EOPNOTSUPP."""

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.counters import wrap
 from fixtures.guests import layout
-from fixtures.kvm.values import MASTER_CLOCK, ClockFlags
+from fixtures.kvm.values import ClockFlags
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.uapi import kvm as uapi
 from fixtures.uapi.x86 import kvm_para
@@ -36,7 +36,7 @@ def test_only_the_first_guest_ends_it(vcpus: list[X86Vcpu], number: int, by: str
         vcpu.set_msr(MSRS[msr], layout.pvclock(number) | kvm_para.KVM_MSR_ENABLED)
 
     ends = (number, by, msr) == (0, "guest", "legacy")
-    assert flags_after_entry(*vcpus) == (ClockFlags(0) if ends else MASTER_CLOCK)
+    assert flags_after_entry(*vcpus) == (ClockFlags(0) if ends else vcpu.vm.master_clock_flags)
 
 
 @pytest.mark.promise(documented="Documentation/virt/kvm/api.rst, KVM_KVMCLOCK_CTRL")

@@ -136,7 +136,7 @@ def test_sequence_skips_what_means_invalid(paged: X86Vcpu, sequence: int) -> Non
     assert paged.guest.reference_tsc_page().sequence not in (0, sequence, 2**32 - 1)
 
 
-@pytest.mark.promise(de_facto="Linux 5.10 to 7.3")
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 def test_emulated_tsc_keeps_its_page(paged: X86Vcpu) -> None:
     """While the guest has TSC emulation enabled, the page keeps scale and offset over KVM_SET_CLOCK."""
     paged.guest.wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1)

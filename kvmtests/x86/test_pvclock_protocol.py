@@ -176,6 +176,7 @@ def test_any_address_within_a_page_is_written(vm: X86Vm, vcpu: X86Vcpu, distance
     assert seen.kvmclock_ns(wrap(clock.host_tsc + vcpu.tsc_offset)) == clock.kvmclock_ns
 
 
+@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.parametrize(
     "address",
     [

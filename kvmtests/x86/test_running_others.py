@@ -16,7 +16,6 @@ from fixtures.guests import layout
 from fixtures.kvm.errors import KvmError, MsrRefused
 from fixtures.kvm.meanwhile import await_readings
 from fixtures.kvm.spans import spanned
-from fixtures.kvm.values import MASTER_CLOCK
 from fixtures.kvm.x86.vcpu import X86Vcpu
 from fixtures.kvm.x86.vm import X86Vm
 from fixtures.kvm.x86.watching import ClockSteps, clock_steps, flags_of, record_at, watched
@@ -190,7 +189,7 @@ def test_clock_set_back_takes_one_step(vm: X86Vm, clocked: list[X86Vcpu]) -> Non
 def test_running_guest_loses_the_one_clock(vm: X86Vm, clocked: list[X86Vcpu]) -> None:
     """When another vCPU's TSC parts, a guest that runs finds its record without PVCLOCK_TSC_STABLE_BIT."""
     other, reader = clocked
-    assert vm.clock().flags == MASTER_CLOCK
+    assert vm.clock().flags == vm.master_clock_flags
 
     def work() -> None:
         other.tsc_offset = (other.tsc_offset + APART) % 2**64

@@ -93,7 +93,6 @@ def test_one_value_gives_one_line(kvm: Kvm[X86Vm], order: str) -> None:
     assert len({vcpu.tsc_offset for vcpu in vcpus}) == 1
 
 
-@pytest.mark.promise(de_facto="Linux 6.1 to 7.3")
 @pytest.mark.usefixtures("tsc_clocksource")
 @pytest.mark.parametrize("order", ORDERS)
 def test_one_value_gives_the_master_clock(kvm: Kvm[X86Vm], order: str) -> None:

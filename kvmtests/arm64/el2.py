@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.architectures import ARM64
+from fixtures.counters import wrap
 from fixtures.guests import layout
 from fixtures.guests.arm64.programs import PROGRAMS
 from fixtures.guests.arm64.state import ExceptionLevel
@@ -21,7 +22,8 @@ from fixtures.uapi.arm64.sysreg import SysReg
 
 EL0, EL1, EL2 = ExceptionLevel
 
-VM_OFFSET = 2**37
+VM_OFFSET = wrap(-(2**37))
+"""Ahead of the host's counter, so that no count of a guest wraps, however short the host has run."""
 OFFSETS = (2**32, -0x7_0000_0000, 0)
 """CNTVOFF_EL2 of either sign, and none."""
 

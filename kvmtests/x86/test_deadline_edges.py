@@ -113,6 +113,7 @@ def test_deadline_of_a_slower_guest_waits_for_its_ticks(apic_vcpu: X86Vcpu) -> N
     apic_vcpu.vm.require(uapi.KVM_CAP_TSC_CONTROL)
     host_khz = apic_vcpu.tsc_khz
     apic_vcpu.tsc_khz = host_khz // 2
+    apic_vcpu.set_msr(MSR_IA32_TSC, 2**40)  # otherwise half the host counter below 0
     deadline = arm_ahead(apic_vcpu, host_khz * 1_000)
 
     apic_vcpu.vm.time.sleep_ns(NSEC_PER_SEC + SOON_NS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Signals of others end KVM_RUN now and then: no claim takes that for a defect of KVM."""
+"""Signals of others end KVM_RUN, and a host may have just booted: no claim takes that for a defect of KVM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.targets import all_targets, probe
-from fixtures.tests import signalled
+from fixtures.tests import booted, signalled
 from reports import read_journal
 from reports.model import Verdict
 
@@ -44,6 +44,32 @@ def test_claims_hold_whatever_signals_arrive(name: str, arguments: tuple[str, ..
 
     assert set(found) <= FINE
     assert found[Verdict.PASS] > 50
+
+
+AGES = [
+    pytest.param(10**8, id="seconds"),
+    pytest.param(2**32 - 10**6, id="minutes"),  # 2**32 passes
+    pytest.param(2**37 + 7 * 10**9, id="half-an-hour"),  # counts of guests with offsets pass 0
+    pytest.param(180 * 10**9 - 10**6, id="an-hour"),
+    pytest.param(2**40 - 10**6, id="hours"),
+    pytest.param(2**56 - 2**41, id="decades"),
+]
+"""Host counters as claims begin, near the offsets that claims have; the ages are of a board with 62.5 MHz."""
+OF_ALL_AGES = ("sim-x86_64", "sim-arm64-vhe", "sim-arm64-nested", "sim-riscv64-sstc")
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(LIMIT_S)
+@pytest.mark.parametrize("at_boot", AGES)
+def test_claims_hold_however_long_the_host_has_run(at_boot: int, tmp_path: Path) -> None:
+    """Whatever the host's counter shows, each claim passes, or ends as it does without."""
+    targets = [word for name in OF_ALL_AGES for word in ("--target", name)]
+    plugin = ("-p", booted.__name__, "--counter-at-boot", str(at_boot))
+
+    found = verdicts(tmp_path, *targets, "--all", "--", *plugin)
+
+    assert set(found) <= FINE
+    assert found[Verdict.PASS] > 1000
 
 
 def verdicts(folder: Path, *arguments: str) -> Counter[Verdict]:

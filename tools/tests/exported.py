@@ -118,5 +118,6 @@ def compared(line: str) -> set[str]:
 
 
 def numbers(message: str) -> set[str]:
-    """Return the numbers in a claim's *message*, without the commas that group their digits."""
-    return set(re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d)", "", message)))
+    """Return the numbers in a claim's *message*, in decimal digits, without the commas that group them."""
+    found = re.findall(r"0x([0-9a-f]+)|(\d+)", re.sub(r"(?<=\d),(?=\d)", "", message))
+    return {str(int(digits, 16)) if digits else number for digits, number in found}
